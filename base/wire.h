@@ -1,0 +1,208 @@
+/* wire.h - bounded reading and writing of bytes.
+ *
+ * Everything that comes from outside goes through `struct rd`; everything
+ * that leaves goes through `struct wr`.  Both latch the first mistake, so code
+ * runs straight through and tests once.  Byte order is big-endian unless the
+ * name says otherwise. */
+#ifndef BASE_WIRE_H
+#define BASE_WIRE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+static inline uint16_t get_u16(const uint8_t *p) { return (uint16_t)(p[0] << 8 | p[1]); }
+static inline uint32_t get_u24(const uint8_t *p)
+{
+	return (uint32_t)p[0] << 16 | (uint32_t)p[1] << 8 | p[2];
+}
+static inline uint32_t get_u32(const uint8_t *p)
+{
+	return (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 8 | p[3];
+}
+static inline uint64_t get_u40(const uint8_t *p) { return (uint64_t)p[0] << 32 | get_u32(p + 1); }
+static inline uint64_t get_u48(const uint8_t *p)
+{
+	return (uint64_t)get_u16(p) << 32 | get_u32(p + 2);
+}
+static inline uint64_t get_u64(const uint8_t *p)
+{
+	return (uint64_t)get_u32(p) << 32 | get_u32(p + 4);
+}
+static inline void put_u16(uint8_t *p, uint32_t v)
+{
+	p[0] = (uint8_t)(v >> 8);
+	p[1] = (uint8_t)v;
+}
+static inline void put_u24(uint8_t *p, uint32_t v)
+{
+	p[0] = (uint8_t)(v >> 16);
+	put_u16(p + 1, v & 0xffff);
+}
+static inline void put_u32(uint8_t *p, uint32_t v)
+{
+	put_u16(p, v >> 16);
+	put_u16(p + 2, v & 0xffff);
+}
+static inline void put_u40(uint8_t *p, uint64_t v)
+{
+	p[0] = (uint8_t)(v >> 32);
+	put_u32(p + 1, (uint32_t)v);
+}
+static inline void put_u48(uint8_t *p, uint64_t v)
+{
+	put_u16(p, (uint32_t)(v >> 32) & 0xffff);
+	put_u32(p + 2, (uint32_t)v);
+}
+static inline void put_u64(uint8_t *p, uint64_t v)
+{
+	put_u32(p, (uint32_t)(v >> 32));
+	put_u32(p + 4, (uint32_t)v);
+}
+
+/* A bounded view of bytes we did not write.  The first short read latches
+ * `bad`; later reads yield zero and nothing moves, so a parser reads straight
+ * through and tests `bad` once, before believing anything. */
+struct rd {
+	const uint8_t *p, *end;
+	bool bad;
+};
+
+static inline struct rd rd_init(const void *p, size_t n)
+{
+	return (struct rd){ p, (const uint8_t *)p + n, false };
+}
+static inline size_t rd_left(const struct rd *r) { return r->bad ? 0 : (size_t)(r->end - r->p); }
+static inline const uint8_t *rd_take(struct rd *r, size_t n)
+{
+	if (r->bad || (size_t)(r->end - r->p) < n) {
+		r->bad = true;
+		return NULL;
+	}
+	r->p += n;
+	return r->p - n;
+}
+static inline uint8_t rd_u8(struct rd *r)
+{
+	const uint8_t *b = rd_take(r, 1);
+	return b ? b[0] : 0;
+}
+static inline uint16_t rd_u16(struct rd *r)
+{
+	const uint8_t *b = rd_take(r, 2);
+	return b ? get_u16(b) : 0;
+}
+static inline uint32_t rd_u24(struct rd *r)
+{
+	const uint8_t *b = rd_take(r, 3);
+	return b ? get_u24(b) : 0;
+}
+static inline uint32_t rd_u32(struct rd *r)
+{
+	const uint8_t *b = rd_take(r, 4);
+	return b ? get_u32(b) : 0;
+}
+static inline uint64_t rd_u40(struct rd *r)
+{
+	const uint8_t *b = rd_take(r, 5);
+	return b ? get_u40(b) : 0;
+}
+static inline uint64_t rd_u48(struct rd *r)
+{
+	const uint8_t *b = rd_take(r, 6);
+	return b ? get_u48(b) : 0;
+}
+static inline uint64_t rd_u64(struct rd *r)
+{
+	const uint8_t *b = rd_take(r, 8);
+	return b ? get_u64(b) : 0;
+}
+/* Copies n bytes out; zeroes `out` when they are not there. */
+static inline void rd_copy(struct rd *r, void *out, size_t n)
+{
+	const uint8_t *b = rd_take(r, n);
+	if (b)
+		memcpy(out, b, n);
+	else
+		memset(out, 0, n);
+}
+/* The next n bytes as their own reader: a TLV can't run into its neighbour. */
+static inline struct rd rd_sub(struct rd *r, size_t n)
+{
+	const uint8_t *b = rd_take(r, n);
+	return b ? (struct rd){ b, b + n, false } : (struct rd){ .bad = true };
+}
+
+/* The mirror: writes into memory of a fixed size; the first overrun latches
+ * `bad` and nothing more is written. */
+struct wr {
+	uint8_t *start, *p, *end;
+	bool bad;
+};
+
+static inline struct wr wr_init(void *p, size_t n)
+{
+	return (struct wr){ p, p, (uint8_t *)p + n, false };
+}
+static inline size_t wr_len(const struct wr *w) { return (size_t)(w->p - w->start); }
+static inline size_t wr_room(const struct wr *w) { return w->bad ? 0 : (size_t)(w->end - w->p); }
+static inline uint8_t *wr_take(struct wr *w, size_t n)
+{
+	if (w->bad || (size_t)(w->end - w->p) < n) {
+		w->bad = true;
+		return NULL;
+	}
+	w->p += n;
+	return w->p - n;
+}
+static inline void wr_u8(struct wr *w, unsigned v)
+{
+	uint8_t *b = wr_take(w, 1);
+	if (b)
+		b[0] = (uint8_t)v;
+}
+static inline void wr_u16(struct wr *w, uint32_t v)
+{
+	uint8_t *b = wr_take(w, 2);
+	if (b)
+		put_u16(b, v);
+}
+static inline void wr_u24(struct wr *w, uint32_t v)
+{
+	uint8_t *b = wr_take(w, 3);
+	if (b)
+		put_u24(b, v);
+}
+static inline void wr_u32(struct wr *w, uint32_t v)
+{
+	uint8_t *b = wr_take(w, 4);
+	if (b)
+		put_u32(b, v);
+}
+static inline void wr_u40(struct wr *w, uint64_t v)
+{
+	uint8_t *b = wr_take(w, 5);
+	if (b)
+		put_u40(b, v);
+}
+static inline void wr_u48(struct wr *w, uint64_t v)
+{
+	uint8_t *b = wr_take(w, 6);
+	if (b)
+		put_u48(b, v);
+}
+static inline void wr_u64(struct wr *w, uint64_t v)
+{
+	uint8_t *b = wr_take(w, 8);
+	if (b)
+		put_u64(b, v);
+}
+static inline void wr_bytes(struct wr *w, const void *p, size_t n)
+{
+	uint8_t *b = wr_take(w, n);
+	if (b && n)
+		memcpy(b, p, n);
+}
+
+#endif

@@ -1,0 +1,264 @@
+/* name.c - DNS names as octets: pure functions, no state.  Contract in name.h.
+ * Threat: names arrive from strangers; name_read and name_unpack are the only
+ * doors, and both bound every step by the bytes at hand and by 255 octets. */
+#include "dns/name.h"
+
+size_t name_len(const uint8_t *name)
+{
+	const uint8_t *p = name;
+	while (*p)
+		p += *p + 1;
+	return (size_t)(p - name) + 1;
+}
+
+unsigned name_labels(const uint8_t *name)
+{
+	unsigned n = 0;
+	for (; *name; name += *name + 1)
+		n++;
+	return n;
+}
+
+const uint8_t *name_skip(const uint8_t *name, unsigned n)
+{
+	while (n--)
+		name += *name + 1;
+	return name;
+}
+
+size_t name_read(struct rd *r, uint8_t out[static NAME_MAX_LEN])
+{
+	size_t at = 0;
+	for (;;) {
+		uint8_t n = rd_u8(r);
+		const uint8_t *b = n <= 63 ? rd_take(r, n) : NULL;
+		if (r->bad || !b || at + 1 + n + (n ? 1 : 0) > NAME_MAX_LEN) {
+			r->bad = true;
+			return 0;
+		}
+		out[at++] = n;
+		memcpy(out + at, b, n);
+		at += n;
+		if (n == 0)
+			return at;
+	}
+}
+
+size_t name_unpack(const uint8_t *msg, size_t len, size_t *off, uint8_t out[static NAME_MAX_LEN])
+{
+	size_t at = 0, pos = *off, limit = *off, after = 0;
+	for (;;) {
+		if (pos >= len)
+			return 0;
+		uint8_t n = msg[pos];
+		if (n >= 0xc0) {
+			if (pos + 1 >= len)
+				return 0;
+			size_t to = (size_t)(n & 0x3f) << 8 | msg[pos + 1];
+			if (!after)
+				after = pos + 2;
+			if (to >= limit)
+				return 0;
+			pos = limit = to;
+			continue;
+		}
+		if (n > 63 || pos + 1 + n > len || at + 1 + n + (n ? 1 : 0) > NAME_MAX_LEN)
+			return 0;
+		memcpy(out + at, msg + pos, n + 1u);
+		at += n + 1u;
+		pos += n + 1u;
+		if (n == 0) {
+			*off = after ? after : pos;
+			return at;
+		}
+	}
+}
+
+size_t name_lower(uint8_t *dst, const uint8_t *src)
+{
+	size_t n = name_len(src);
+	/* length octets are below 64 and so are never letters */
+	for (size_t i = 0; i < n; i++)
+		dst[i] = name_fold(src[i]);
+	return n;
+}
+
+bool name_equal(const uint8_t *a, const uint8_t *b)
+{
+	for (;;) {
+		uint8_t n = *a;
+		if (n != *b)
+			return false;
+		if (n == 0)
+			return true;
+		for (unsigned i = 1; i <= n; i++)
+			if (name_fold(a[i]) != name_fold(b[i]))
+				return false;
+		a += n + 1;
+		b += n + 1;
+	}
+}
+
+static int label_cmp(const uint8_t *a, const uint8_t *b)
+{
+	unsigned n = *a < *b ? *a : *b;
+	for (unsigned i = 1; i <= n; i++) {
+		int d = name_fold(a[i]) - name_fold(b[i]);
+		if (d)
+			return d;
+	}
+	return *a - *b;
+}
+
+int name_cmp(const uint8_t *a, const uint8_t *b)
+{
+	unsigned la = name_labels(a), lb = name_labels(b);
+	unsigned common = la < lb ? la : lb;
+	for (unsigned i = 1; i <= common; i++) {
+		int d = label_cmp(name_skip(a, la - i), name_skip(b, lb - i));
+		if (d)
+			return d;
+	}
+	return (la > lb) - (la < lb);
+}
+
+bool name_below(const uint8_t *name, const uint8_t *zone)
+{
+	unsigned ln = name_labels(name), lz = name_labels(zone);
+	return ln >= lz && name_equal(name_skip(name, ln - lz), zone);
+}
+
+size_t name_key(const uint8_t *name, uint8_t out[static NAME_KEY_MAX])
+{
+	size_t at = 0;
+	for (unsigned left = name_labels(name); left-- > 0;) {
+		const uint8_t *l = name_skip(name, left);
+		for (unsigned i = 1; i <= *l; i++) {
+			uint8_t c = name_fold(l[i]);
+			if (c <= 1) {
+				out[at++] = 1;
+				out[at++] = c + 1;
+			} else {
+				out[at++] = c;
+			}
+		}
+		out[at++] = 0;
+	}
+	return at;
+}
+
+size_t name_from_key(const uint8_t *key, size_t len, uint8_t out[static NAME_MAX_LEN])
+{
+	uint8_t rev[NAME_MAX_LEN];
+	size_t at = sizeof rev;          /* filled from the end: the key starts at the root */
+	rev[--at] = 0;
+	for (size_t i = 0; i < len;) {
+		uint8_t label[63];
+		size_t n = 0;
+		while (i < len && key[i] != 0) {
+			uint8_t c = key[i++];
+			if (c == 1) {
+				if (i == len || key[i] < 1 || key[i] > 2)
+					return 0;
+				c = key[i++] - 1;
+			}
+			if (n == sizeof label)
+				return 0;
+			label[n++] = c;
+		}
+		if (i == len || n == 0 || at < n + 1)
+			return 0;
+		i++;
+		at -= n;
+		memcpy(rev + at, label, n);
+		rev[--at] = (uint8_t)n;
+	}
+	memcpy(out, rev + at, sizeof rev - at);
+	return sizeof rev - at;
+}
+
+static int digit(char c) { return c >= '0' && c <= '9' ? c - '0' : -1; }
+
+/* One octet of text, escapes undone: its value, or -1; *dot tells an unescaped dot. */
+static int text_octet(const char **p, const char *end, bool *dot)
+{
+	char c = *(*p)++;
+	*dot = c == '.';
+	if (c != '\\')
+		return (uint8_t)c;
+	if (*p == end)
+		return -1;
+	if (digit(**p) < 0)
+		return (uint8_t)*(*p)++;
+	if (end - *p < 3 || digit((*p)[1]) < 0 || digit((*p)[2]) < 0)
+		return -1;
+	int v = digit((*p)[0]) * 100 + digit((*p)[1]) * 10 + digit((*p)[2]);
+	*p += 3;
+	return v <= 255 ? v : -1;
+}
+
+size_t name_parse(const char *text, size_t n, const uint8_t *origin, uint8_t out[static NAME_MAX_LEN])
+{
+	uint8_t name[NAME_MAX_LEN + 64];
+	const char *p = text, *end = text + n;
+	size_t at = 0;
+	bool dot = false;
+
+	if (n == 0)
+		return 0;
+	if (n == 1 && *text == '.') {
+		out[0] = 0;
+		return 1;
+	}
+	while (p < end) {
+		size_t label = at++, len = 0;
+		dot = false;
+		while (p < end) {
+			int c = text_octet(&p, end, &dot);
+			if (c < 0)
+				return 0;
+			if (dot)
+				break;
+			if (++len > 63)
+				return 0;
+			name[at++] = (uint8_t)c;
+		}
+		if (len == 0 || at > NAME_MAX_LEN - 1)
+			return 0;
+		name[label] = (uint8_t)len;
+	}
+	size_t tail = !dot && origin ? name_len(origin) : 1;
+	if (at + tail > NAME_MAX_LEN)
+		return 0;
+	memcpy(out, name, at);
+	if (!dot && origin)
+		memcpy(out + at, origin, tail);
+	else
+		out[at] = 0;
+	return at + tail;
+}
+
+char *name_text(const uint8_t *name, char out[static NAME_TEXT_MAX])
+{
+	char *o = out;
+	if (*name == 0)
+		*o++ = '.';
+	for (; *name; name += *name + 1) {
+		for (unsigned i = 1; i <= *name; i++) {
+			uint8_t c = name[i];
+			if (c <= 32 || c >= 127) {
+				*o++ = '\\';
+				*o++ = (char)('0' + c / 100);
+				*o++ = (char)('0' + c / 10 % 10);
+				*o++ = (char)('0' + c % 10);
+			} else {
+				if (strchr(".\\\"$@;()", c))
+					*o++ = '\\';
+				*o++ = (char)c;
+			}
+		}
+		*o++ = '.';
+	}
+	*o = 0;
+	return out;
+}

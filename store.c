@@ -1,0 +1,628 @@
+/* store.c - the fragment store's door: opening, changing, committing.
+ *
+ * The story: a change is sealed into the log (log.c), its slot set in the
+ * index (segment.c), its group made durable by a commit and then visible by
+ * one store of the root's `visible` word.  Readers (read.c) never wait for the
+ * writer and never see half a group.  Now and then a checkpoint
+ * (checkpoint.c) bounds what a recovery has to replay.  space.c knows which
+ * blocks are free, tree.c keeps what needs order.
+ *
+ * States: open -> (failed) -> closed.  The first failure of a write is final:
+ * nothing more is taken, nothing was acknowledged; opening again recovers.
+ * Threat: crashes at any instant; a disk read, copied, rolled back or changed
+ * by others.  It holds nothing readable and is believed nowhere unchecked. */
+#include "store/writer.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/file.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#ifndef BLKGETSIZE64
+#define BLKGETSIZE64 _IOR(0x12, 114, size_t) /* linux/fs.h */
+#endif
+
+/* ---- opening ---- */
+
+static int open_file(struct store *st, const struct store_conf *c, uint64_t *size, char *err, size_t n)
+{
+	struct stat sb;
+	snprintf(st->name, sizeof st->name, "%s", c->path ? c->path : "memory");
+	st->fd = c->fd >= 0 ? fcntl(c->fd, F_DUPFD_CLOEXEC, 0) : open(c->path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+	if (st->fd < 0 || fstat(st->fd, &sb) != 0) {
+		snprintf(err, n, "%s: %s", st->name, strerror(errno));
+		return -1;
+	}
+	if (!c->path) {
+		st->memory = true;
+	} else if (flock(st->fd, LOCK_EX | LOCK_NB) != 0) {
+		snprintf(err, n, "%s: another process is writing it", st->name);
+		return -1;
+	}
+	*size = (uint64_t)sb.st_size;
+	if (S_ISBLK(sb.st_mode)) {
+		st->fixed_size = true;
+		if (ioctl(st->fd, BLKGETSIZE64, size) != 0 || *size < 64u * BLOCK) {
+			snprintf(err, n, "%s: the partition is too small (16 MiB at least)", st->name);
+			return -1;
+		}
+	} else if (!S_ISREG(sb.st_mode)) {
+		snprintf(err, n, "%s: is neither a file nor a partition", st->name);
+		return -1;
+	}
+	return 0;
+}
+
+static int derive_keys(struct store *st)
+{
+	struct key *k = key_derive(st->key, "index", NULL, 0);
+	if (!k)
+		return -1;
+	sip_key(k, &st->map.sip);
+	key_free(k);
+	st->super_key = key_derive(st->key, "super", NULL, 0);
+	return st->super_key ? 0 : -1;
+}
+
+static void *reserve_zeros(size_t n)
+{
+	void *p = mmap(NULL, n, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	return p == MAP_FAILED ? NULL : p;
+}
+
+/* Maps the file for writing over the reserved range; less where less is given. */
+static int map_memory(struct store *st, uint64_t reserve, char *err, size_t n)
+{
+	uint64_t want = reserve ? reserve : sizeof(void *) > 4 ? 1ull << 40 : 1ull << 30;
+	void *p = MAP_FAILED;
+	for (; want >= 64ull << 20; want /= 2) {
+		p = mmap(NULL, want, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, st->fd, 0);
+		if (p != MAP_FAILED)
+			break;
+	}
+	if (p == MAP_FAILED) {
+		snprintf(err, n, "%s: can't be mapped: %s", st->name, strerror(errno));
+		return -1;
+	}
+	uint64_t nblocks = want / BLOCK;
+	st->base = p;
+	st->map.base = p;
+	st->map.reserve = want;
+	st->map.salt = reserve_zeros(SALTS * sizeof *st->map.salt);
+	st->map.verified = reserve_zeros(nblocks / 8 + 1);
+	st->seg = reserve_zeros(nblocks * sizeof *st->seg);
+	st->buf = reserve_zeros(LOG_BUFFER);
+	st->scratch.size = 16u << 20;
+	st->scratch.mem = reserve_zeros(st->scratch.size);
+	st->trees = tree_cache_new(st);
+	if (!st->map.salt || !st->map.verified || !st->seg || !st->buf || !st->scratch.mem || !st->trees) {
+		snprintf(err, n, "no memory");
+		return -1;
+	}
+	st->map.pending = st->buf;
+	return space_root(st, nblocks, err, n);
+}
+
+/* Blocks that readers of the root before this one can reach stay untouched. */
+static int heed_old_root(struct store *st, const struct store_conf *c, char *err, size_t n)
+{
+	struct stat sb;
+	if (c->old_root < 0)
+		return 0;
+	if (fstat(c->old_root, &sb) != 0 || (size_t)sb.st_size < sizeof(struct store_root))
+		return 0;
+	const struct store_root *old = mmap(NULL, (size_t)sb.st_size, PROT_READ, MAP_SHARED, c->old_root, 0);
+	if (old == MAP_FAILED || old->magic != ROOT_MAGIC || root_bytes(old->nblocks) > (size_t)sb.st_size) {
+		snprintf(err, n, "the readers' root can't be read: restart encdns-dns first");
+		return -1;
+	}
+	st->avoid = reserve_zeros(st->root->nblocks / 8 + 1);
+	for (uint64_t b = 0; st->avoid && b < old->nblocks && b < st->root->nblocks; b++)
+		if (info_use(atomic_load(root_info(old) + b)) != USE_FREE)
+			st->avoid[b >> 3] |= (uint8_t)(1u << (b & 7));
+	/* readers' announcements must not look old under the new root */
+	atomic_store(&st->root->epoch, atomic_load(&old->epoch) + 1);
+	st->root->generation = old->generation + 1;
+	munmap((void *)(uintptr_t)old, (size_t)sb.st_size);
+	return st->avoid ? 0 : -1;
+}
+
+static int create(struct store *st, char *err, size_t n)
+{
+	uint32_t block;
+	int r = 0;
+	crypto_random(st->id, sizeof st->id);
+	st->next_inst = 1;
+	st->next_serial = 1;
+	/* block 0, the superblocks, is nobody's to allocate */
+	space_use(st, 0, 1, info_make(0, 0, USE_TABLE));
+	if (!st->fixed_size) {
+		r = ftruncate(st->fd, 0) != 0 || fallocate(st->fd, 0, 0, BLOCK) != 0;
+		if (r && errno == EOPNOTSUPP)
+			r = ftruncate(st->fd, BLOCK);
+		atomic_store(&st->root->blocks, 1);
+	}
+	if (r == 0)
+		r = salt_fresh(st) != 0 || segment_new(st, 0, &block) != 0;
+	if (r == 0) {
+		memset(st->base + (uint64_t)block * BLOCK, 0, BLOCK);
+		for (uint32_t i = 0; i < DIR_SIZE; i++)
+			atomic_store(&st->root->dir[i], block);
+		r = log_extent(st) != 0 || checkpoint_write(st) != 0;
+	}
+	if (r != 0)
+		snprintf(err, n, "%s: can't be created: %s", st->name, strerror(errno));
+	return r ? -1 : 0;
+}
+
+/* A new writer: recovered, then a salt and an extent of its own, made durable
+ * by a checkpoint before first use. */
+static int reopen(struct store *st, char *err, size_t n)
+{
+	space_use(st, 0, 1, info_make(0, 0, USE_TABLE));
+	if (checkpoint_load(st, err, n) != 0 || log_recover(st, err, n) != 0)
+		return -1;
+	salt_prune(st);
+	if (salt_fresh(st) != 0 || log_extent(st) != 0 || checkpoint_write(st) != 0) {
+		snprintf(err, n, "%s: can't be opened for writing: %s", st->name, strerror(errno));
+		return -1;
+	}
+	return 0;
+}
+
+static bool all_zero(int fd)
+{
+	uint8_t b[2 * SUPER_SIZE];
+	if (pread(fd, b, sizeof b, 0) != sizeof b)
+		return false;
+	for (size_t i = 0; i < sizeof b; i++)
+		if (b[i])
+			return false;
+	return true;
+}
+
+static void release(struct store *st);
+
+struct store *store_open(const struct store_conf *c, const struct key *k, char *err, size_t n)
+{
+	uint64_t size;
+	struct store *st = calloc(1, sizeof *st);
+	if (!st) {
+		snprintf(err, n, "no memory");
+		return NULL;
+	}
+	st->fd = st->root_fd = -1;
+	st->key = k;
+	st->ordered = c->ordered;
+	if (open_file(st, c, &size, err, n) != 0 || map_memory(st, c->reserve, err, n) != 0)
+		goto bad;
+	if (derive_keys(st) != 0) {
+		snprintf(err, n, "no room for keys");
+		goto bad;
+	}
+	if (c->beats >= 0)
+		st->map.beats = mmap(NULL, sizeof *st->map.beats, PROT_READ, MAP_SHARED, c->beats, 0);
+	if (st->map.beats == MAP_FAILED || heed_old_root(st, c, err, n) != 0)
+		goto bad;
+	bool empty = size == 0 || (st->fixed_size && all_zero(st->fd));
+	if (!empty && size < BLOCK) {
+		snprintf(err, n, "%s: is no encdns store, or cut short; nothing was changed", st->name);
+		goto bad;
+	}
+	atomic_store(&st->root->blocks, size / BLOCK < st->root->nblocks ? size / BLOCK : st->root->nblocks);
+	if ((empty ? create(st, err, n) : reopen(st, err, n)) != 0)
+		goto bad;
+	st->last_seq = st->seq;
+	atomic_store(&st->root->visible, st->seq);
+	__atomic_store_n(&st->root->magic, ROOT_MAGIC, __ATOMIC_RELEASE);
+	return st;
+bad:
+	release(st);
+	return NULL;
+}
+
+static void release(struct store *st)
+{
+	for (unsigned i = 0; st->map.salt && i < SALTS; i++) {
+		if (!st->map.salt[i].frag)
+			continue;
+		aead_free(st->map.salt[i].frag);
+		aead_free(st->map.salt[i].seg);
+	}
+	uint64_t nblocks = st->map.reserve / BLOCK;
+	tree_cache_free(st->trees);
+	if (st->scratch.mem) {
+		crypto_wipe(st->scratch.mem, st->scratch.used);
+		munmap(st->scratch.mem, st->scratch.size);
+	}
+	if (st->buf)
+		munmap(st->buf, LOG_BUFFER);
+	if (st->seg)
+		munmap(st->seg, nblocks * sizeof *st->seg);
+	if (st->map.verified)
+		munmap(st->map.verified, nblocks / 8 + 1);
+	if (st->map.salt)
+		munmap(st->map.salt, SALTS * sizeof *st->map.salt);
+	if (st->avoid)
+		munmap(st->avoid, nblocks / 8 + 1);
+	if (st->root)
+		munmap(st->root, st->map.root_size);
+	if (st->map.beats && st->map.beats != MAP_FAILED)
+		munmap(st->map.beats, sizeof *st->map.beats);
+	if (st->base)
+		munmap(st->base, st->map.reserve);
+	if (st->root_fd >= 0)
+		close(st->root_fd);
+	if (st->fd >= 0)
+		close(st->fd);
+	aead_free(st->table_key);
+	key_free(st->super_key);
+	if (st->salts)
+		crypto_wipe(st->salts, st->nsalts * sizeof *st->salts);
+	free(st->salts);
+	free(st->extents);
+	free(st->pend);
+	free(st->table);
+	free(st->epoch_wait.at);
+	free(st->ckpt_now.at);
+	free(st->ckpt_prev.at);
+	crypto_wipe(st, sizeof *st);
+	free(st);
+}
+
+int store_close(struct store *st)
+{
+	int r = 0;
+	/* an unfinished group is dropped: reopening wouldn't have it either */
+	if (!st->failed && st->npend == 0 && st->group == 0)
+		r = checkpoint_write(st);
+	release(st);
+	return r;
+}
+
+/* ---- what others need to know ---- */
+
+const struct store_map *store_reader(struct store *st) { return &st->map; }
+uint64_t store_seq(const struct store *st) { return st->seq; }
+const uint8_t *store_meta(const struct store *st) { return st->meta; }
+int store_fd(const struct store *st) { return st->fd; }
+int store_root_fd(const struct store *st) { return st->root_fd; }
+bool store_failed(const struct store *st) { return st->failed; }
+bool store_keys_changed(struct store *st) { return st->keys_changed; }
+
+void store_old_root_done(struct store *st)
+{
+	if (!st->avoid)
+		return;
+	munmap(st->avoid, st->root->nblocks / 8 + 1);
+	st->avoid = NULL;
+	st->cursor = 0;
+}
+
+int store_keys_send(struct store *st, int fd)
+{
+	uint8_t head[2 + 2 * 1024];
+	if (st->nsalts > 1024) {
+		errno = EOVERFLOW;
+		return -1;
+	}
+	put_u16(head, (uint32_t)st->nsalts);
+	for (size_t i = 0; i < st->nsalts; i++)
+		put_u16(head + 2 + i * 2, st->salts[i].id);
+	if (write(fd, head, 2 + st->nsalts * 2) != (ssize_t)(2 + st->nsalts * 2))
+		return -1;
+	struct key *k = key_derive(st->key, "index", NULL, 0);
+	int r = k ? key_send(k, fd) : -1;
+	key_free(k);
+	for (size_t i = 0; i < st->nsalts && r == 0; i++) {
+		struct key *f = key_derive(st->key, "frag", st->salts[i].octets, 32);
+		struct key *g = key_derive(st->key, "segment", st->salts[i].octets, 32);
+		r = f && g && key_send(f, fd) == 0 ? key_send(g, fd) : -1;
+		key_free(f);
+		key_free(g);
+	}
+	if (r == 0)
+		st->keys_changed = false;
+	return r;
+}
+
+void store_stats_get(const struct store *st, struct store_stats *out)
+{
+	uint64_t blocks = atomic_load(&st->root->blocks), segments = 0;
+	for (uint32_t i = 0; i < DIR_SIZE; segments++)
+		i += 1u << (DIR_BITS - st->seg[atomic_load(&st->root->dir[i])].depth);
+	*out = (struct store_stats){
+		.names = st->names,
+		.log_bytes = st->log_bytes,
+		.index_bytes = segments * BLOCK,
+		.file_bytes = blocks * BLOCK,
+		.checkpoints = st->checkpoints,
+		.damaged = atomic_load(&st->map.damaged),
+	};
+}
+
+/* ---- changes ---- */
+
+static struct pending *pending_find(struct store *st, const uint64_t hash[static 2])
+{
+	for (uint32_t i = st->pend_line[hash[1] % PENDING_LINES]; i; i = st->pend[i - 1].next)
+		if (st->pend[i - 1].hash[0] == hash[0] && st->pend[i - 1].hash[1] == hash[1])
+			return st->pend + i - 1;
+	return NULL;
+}
+
+static int pending_add(struct store *st, const uint64_t hash[static 2], uint64_t unit, uint64_t old)
+{
+	if (st->npend == st->pend_room) {
+		size_t room = st->pend_room ? st->pend_room * 2 : 4096;
+		struct pending *p = realloc(st->pend, room * sizeof *p);
+		if (!p)
+			return -1;
+		st->pend = p;
+		st->pend_room = room;
+	}
+	uint32_t *line = &st->pend_line[hash[1] % PENDING_LINES];
+	st->pend[st->npend] = (struct pending){ { hash[0], hash[1] }, unit, old, *line };
+	*line = (uint32_t)++st->npend;
+	return 0;
+}
+
+/* A key as it is now, uncommitted changes included. */
+static enum store_found newest(struct store *st, const struct probe *p, struct scratch *s, struct found *f)
+{
+	struct pending *w = pending_find(st, p->hash);
+	if (!w)
+		return frag_find(&st->map, st->root, p, s, f);
+	f->slot = NULL;
+	return frag_open(&st->map, st->root, w->unit, s, &f->raw);
+}
+
+static struct probe probe_of(const struct store *st, enum frag_kind kind, uint32_t inst,
+                             const uint8_t *key, size_t keylen)
+{
+	struct probe p = { .seq = UINT64_MAX, .inst = inst, .keylen = (uint32_t)keylen, .key = key,
+		           .kind = (uint8_t)kind };
+	frag_hash(&st->map, kind, inst, key, keylen, p.hash);
+	return p;
+}
+
+enum store_found store_get_newest(struct store *st, enum frag_kind kind, uint32_t inst,
+                                  const uint8_t *key, size_t keylen, struct scratch *s,
+                                  struct frag *out)
+{
+	struct probe p = probe_of(st, kind, inst, key, keylen);
+	struct found f;
+	enum store_found r = newest(st, &p, s, &f);
+	if (r == STORE_FOUND && f.raw.gone)
+		return STORE_ABSENT;
+	if (r == STORE_FOUND)
+		*out = f.raw.f;
+	return r;
+}
+
+/* Does someone need the version of sequence `from` although `to` replaces it? */
+static bool needed(const struct store *st, uint64_t from, uint64_t to)
+{
+	if (from <= st->seq && st->seq < to)
+		return true;
+	for (unsigned i = 0; i < PINS; i++)
+		if (st->pins[i] && from <= st->pins[i] - 1 && st->pins[i] - 1 < to)
+			return true;
+	return false;
+}
+
+struct change {
+	enum frag_kind kind;
+	uint64_t seq;
+	uint32_t inst;
+	uint16_t flags;
+	uint8_t cut;
+	const uint8_t *key;
+	size_t keylen;
+	const uint8_t *body;
+	uint32_t len;
+};
+
+/* Appends a version and remembers its slot.  was: the one before (or absent). */
+static int append(struct store *st, const struct change *c, const struct probe *p,
+                  enum store_found was, const struct found *old)
+{
+	uint64_t older = 0, unit;
+	if (was == STORE_FOUND)
+		older = needed(st, old->raw.f.seq, c->seq) ? old->raw.unit : old->raw.older;
+	if (log_append(st, c->kind, c->seq, older, c->inst, c->flags, c->cut, c->key, c->keylen, c->body,
+	               c->len, &unit) != 0)
+		return store_fail(st);
+	/* appending may have flushed what was pending */
+	struct pending *w = was == STORE_FOUND ? pending_find(st, p->hash) : NULL;
+	if (w)
+		w->unit = unit;
+	else if (pending_add(st, p->hash, unit, was == STORE_FOUND ? old->raw.unit : 0) != 0)
+		return store_fail(st);
+	st->last_seq = c->seq;
+	return 0;
+}
+
+int store_append_tree(struct store *st, uint64_t seq, uint32_t inst, const uint8_t *key, size_t keylen,
+                      const uint8_t *body, uint32_t len)
+{
+	struct change c = { FRAG_TREE, seq, inst, 0, 0, key, keylen, body, len };
+	struct probe p = probe_of(st, FRAG_TREE, inst, key, keylen);
+	struct found old;
+	size_t mark = st->scratch.used;
+	enum store_found was = newest(st, &p, &st->scratch, &old);
+	st->scratch.used = mark;
+	if (was == STORE_DAMAGED) {
+		errno = EBADMSG;
+		return store_fail(st);
+	}
+	return append(st, &c, &p, was, &old);
+}
+
+void nsec3_from_rdata(const uint8_t *rdata, size_t n, struct nsec3_params *p)
+{
+	struct rd r = rd_init(rdata, n);
+	memset(p, 0, sizeof *p);
+	p->alg = rd_u8(&r);
+	rd_u8(&r);
+	p->iterations = rd_u16(&r);
+	uint8_t len = rd_u8(&r);
+	const uint8_t *salt = rd_take(&r, len);
+	if (!salt)
+		return;
+	p->saltlen = len;
+	memcpy(p->salt, salt, len);
+}
+
+size_t zone_key(const uint8_t *owner, unsigned zone_labels, uint8_t out[static NAME_KEY_MAX])
+{
+	uint8_t apex[NAME_KEY_MAX];
+	size_t n = name_key(owner, out);
+	size_t skip = name_key(name_skip(owner, name_labels(owner) - zone_labels), apex);
+	memmove(out, out + skip, n - skip);
+	return n - skip;
+}
+
+/* The chain a fragment is a link of, and its key there. False: of none. */
+static bool chain_of(const struct store *st, enum frag_kind kind, uint8_t zone_labels, const uint8_t *owner,
+                     uint16_t flags, const uint8_t *body, size_t len, uint32_t *chain,
+                     uint8_t key[static NAME_KEY_MAX], size_t *n)
+{
+	struct rrset s;
+	struct nsec3_params p;
+	if (kind == FRAG_NSEC3) {
+		if (!rrset_find(body, len, T_NSEC3, &s) || s.nrr == 0)
+			return false;
+		nsec3_from_rdata(s.rrs + 2, get_u16(s.rrs), &p);
+		*chain = tree_nsec3_chain(&st->map, &p);
+		*n = base32hex_decode(owner + 1, owner[0], key);
+		return *n > 0;
+	}
+	*chain = CHAIN_NSEC;
+	if (!(flags & NODE_NSEC))
+		return false;
+	*n = zone_key(owner, zone_labels, key);
+	return true;
+}
+
+/* Keeps the ordered trees in step with a fragment that comes or goes. */
+static int trees_follow(struct store *st, const struct change *c, uint8_t zone_labels,
+                        enum store_found was, const struct found *old)
+{
+	uint32_t oldc = 0, newc = 0;
+	uint8_t oldk[NAME_KEY_MAX], newk[NAME_KEY_MAX];
+	size_t oldn = 0, newn = 0;
+	const struct frag *f = &old->raw.f;
+	bool had = was == STORE_FOUND && !old->raw.gone;
+	bool has = !(c->flags & FRAG_GONE);
+	if (st->ordered && had != has) {
+		size_t n = zone_key(c->key, zone_labels, newk);
+		newk[n++] = 0;              /* no label follows: behind the name itself */
+		newk[n++] = (uint8_t)c->kind; /* a name and its NSEC3 twin are two */
+		if ((has ? tree_insert : tree_remove)(st->trees, c->inst, CHAIN_NAMES, newk, n) != 0)
+			return -1;
+	}
+	had = had && chain_of(st, c->kind, zone_labels, c->key, f->flags, f->body, f->len, &oldc, oldk, &oldn);
+	has = has && chain_of(st, c->kind, zone_labels, c->key, c->flags, c->body, c->len, &newc, newk, &newn);
+	if (had && has && oldc == newc)
+		return 0;
+	if (had && tree_remove(st->trees, c->inst, oldc, oldk, oldn) != 0)
+		return -1;
+	return has ? tree_insert(st->trees, c->inst, newc, newk, newn) : 0;
+}
+
+static int change(struct store *st, struct change *c, uint8_t zone_labels, bool fresh)
+{
+	if (st->failed || c->seq < st->last_seq) {
+		errno = st->failed ? EIO : EINVAL;
+		return -1;
+	}
+	struct probe p = probe_of(st, c->kind, c->inst, c->key, c->keylen);
+	struct found old = { 0 };
+	size_t mark = st->scratch.used;
+	enum store_found was = fresh ? STORE_ABSENT : newest(st, &p, &st->scratch, &old);
+	if (was == STORE_DAMAGED) {
+		errno = EBADMSG;
+		return store_fail(st);
+	}
+	bool had = was == STORE_FOUND && !old.raw.gone, has = !(c->flags & FRAG_GONE);
+	int r = 0;
+	if (had || has) {
+		if (c->kind == FRAG_NAME || c->kind == FRAG_NSEC3)
+			r = trees_follow(st, c, zone_labels, was, &old);
+		if (r != 0)
+			store_fail(st);
+		else
+			r = append(st, c, &p, was, &old);
+		if (c->kind == FRAG_NAME)
+			st->names += (uint64_t)has - (uint64_t)had;
+	}
+	st->scratch.used = mark;
+	return r != 0 || tree_trim(st->trees, c->seq) != 0 ? -1 : 0;
+}
+
+int store_put(struct store *st, uint64_t seq, enum frag_kind kind, const struct store_zone *z,
+              const uint8_t *owner, uint16_t flags, uint8_t cut, const uint8_t *body, uint32_t len,
+              bool fresh)
+{
+	struct change c = { kind, seq, z->inst, flags, cut, owner, name_len(owner), body, len };
+	if (len > BODY_MAX || name_labels(owner) < z->labels) {
+		errno = EINVAL;
+		return -1;
+	}
+	return change(st, &c, z->labels, fresh);
+}
+
+int store_delete(struct store *st, uint64_t seq, enum frag_kind kind, const struct store_zone *z,
+                 const uint8_t *owner)
+{
+	struct change c = { kind, seq, z->inst, FRAG_GONE, 0, owner, name_len(owner), NULL, 0 };
+	if (name_labels(owner) < z->labels) {
+		errno = EINVAL;
+		return -1;
+	}
+	return change(st, &c, z->labels, false);
+}
+
+uint32_t store_new_instance(struct store *st) { return st->next_inst++; }
+
+int store_commit(struct store *st, uint64_t seq, const uint8_t meta[static STORE_META])
+{
+	if (st->failed || seq < st->last_seq) {
+		errno = st->failed ? EIO : EINVAL;
+		return -1;
+	}
+	if (tree_flush(st->trees, seq) != 0 || log_commit(st, seq, meta) != 0)
+		return store_fail(st);
+	st->last_seq = seq;
+	atomic_store_explicit(&st->root->visible, seq, memory_order_release);
+	return 0;
+}
+
+int store_pin(struct store *st, uint64_t seq)
+{
+	for (unsigned i = 0; i < PINS; i++)
+		if (!st->pins[i]) {
+			st->pins[i] = seq + 1;
+			return (int)i;
+		}
+	errno = EBUSY;
+	return -1;
+}
+
+void store_unpin(struct store *st, int pin) { st->pins[pin] = 0; }
+
+int store_tick(struct store *st)
+{
+	if (st->failed)
+		return -1;
+	space_collect(st);
+	if (st->group || (st->tail_ops < TAIL_OPS && st->tail_bytes < TAIL_BYTES))
+		return 0;
+	return checkpoint_write(st);
+}

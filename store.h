@@ -1,0 +1,184 @@
+/* store.h - the fragment store: an append-only log of encrypted fragments, a
+ * mapped hash index over it, and version chains (layout in store/format.h).
+ *
+ * One writer (encdns-control; the hub) and many readers (the workers of
+ * encdns-dns; the writer itself), which share the file's mapping and a piece of
+ * shared memory, the *root*.  A fragment carries the sequence it was written
+ * at; a reader sees the newest version not above its view.  */
+#ifndef STORE_H
+#define STORE_H
+
+#include "crypto.h"
+#include "dns/rrset.h"
+
+#define STORE_HOLDS   64 /* groups of zones that can be held at a time */
+#define STORE_WORKERS 64
+#define STORE_META    128 /* octets the journal keeps beside each commit */
+
+/* What a fragment is; part of the key it is found by. */
+enum frag_kind {
+	FRAG_NAME = 1, /* all RRsets of an owner name */
+	FRAG_NSEC3,    /* the NSEC3 RRset of a hashed owner */
+	FRAG_TREE,     /* a node of an ordered tree */
+	FRAG_ZONE,     /* a zone, or a marker for a suffix of a zone's name */
+	FRAG_COMMIT,   /* log only: end of a group */
+	FRAG_NEXT,     /* log only: the log goes on in another extent */
+};
+
+/* A decrypted fragment; everything points into the scratch it was taken to. */
+struct frag {
+	uint64_t seq;
+	uint32_t inst;       /* zone instance */
+	uint16_t flags;      /* enum node_flag */
+	uint8_t cut;         /* see rrset.h */
+	const uint8_t *owner; /* lower case */
+	const uint8_t *body;
+	uint32_t len;
+};
+
+/* Memory for decrypted fragments, emptied by its owner between queries. */
+struct scratch { uint8_t *mem; size_t size, used; };
+
+enum store_found {
+	STORE_FOUND,
+	STORE_ABSENT,
+	STORE_DAMAGED, /* failed authentication or I/O error: SERVFAIL, never "absent" */
+};
+
+/* ---- reading ---- */
+struct store_map; /* one per process: mapping, root, read keys */
+
+/* What a reader may see, copied from the root once a batch. */
+struct store_view {
+	uint64_t visible;
+	uint64_t hold[STORE_HOLDS]; /* 0: not held */
+};
+void store_view_take(const struct store_map *m, struct store_view *v);
+
+/* A zone as the catalog tells it. */
+enum zone_state { ZONE_SERVING = 1, ZONE_LOADING, ZONE_FAILED, ZONE_EXPIRED };
+struct store_zone {
+	uint32_t inst;    /* instance id, never reused */
+	uint32_t serial;
+	uint32_t expire;  /* of its SOA, seconds */
+	uint8_t state;    /* enum zone_state */
+	uint8_t hold;     /* 0, or 1 + number of its hold */
+	uint8_t labels;   /* of its name */
+	uint64_t seq;     /* the view for this zone: visible, or its hold */
+	uint8_t name[NAME_MAX_LEN];
+};
+/* The zone that encloses a (lower-case) name most closely.  nlabels =
+ * name_labels(name).  With above: the closest one strictly above the name
+ * (for DS queries at a zone's own apex). */
+enum store_found store_zone_find(const struct store_map *m, const struct store_view *v,
+                                 const uint8_t *name, unsigned nlabels, bool above,
+                                 struct scratch *s, struct store_zone *out);
+
+/* Look-up of a fragment in three stages, so that a batch can overlap its cache
+ * misses: begin hashes and prefetches the bucket, fetch reads the bucket and
+ * prefetches the fragment, take verifies, decrypts and compares.  owner is
+ * lower case and must live until take. */
+struct probe {
+	uint64_t hash[2];
+	uint64_t seq;
+	uint32_t inst;
+	uint32_t keylen;
+	const uint8_t *key;
+	uint8_t kind;
+};
+void store_begin(const struct store_map *m, struct probe *p, enum frag_kind kind, uint32_t inst,
+                 const uint8_t *owner, uint64_t seq);
+void store_fetch(const struct store_map *m, const struct probe *p);
+enum store_found store_take(const struct store_map *m, const struct probe *p, struct scratch *s,
+                            struct frag *out);
+/* All three in a row. */
+enum store_found store_get(const struct store_map *m, enum frag_kind kind, uint32_t inst,
+                           const uint8_t *owner, uint64_t seq, struct scratch *s, struct frag *out);
+
+/* Denial: the link of a chain that matches or covers.  NSEC: the greatest
+ * owner at or before `name` in the zone, wrapped round to the last; NSEC3: the
+ * same for a hash under the given parameters.  STORE_ABSENT: no such chain.
+ * *exact tells whether it is the name (hash) itself. */
+enum store_found store_nsec(const struct store_map *m, const struct store_zone *z, const uint8_t *name,
+                            struct scratch *s, struct frag *out, bool *exact);
+struct nsec3_params { uint8_t alg; uint16_t iterations; uint8_t saltlen; uint8_t salt[255]; };
+enum store_found store_nsec3(const struct store_map *m, const struct store_zone *z,
+                             const struct nsec3_params *p, const uint8_t hash[static 20],
+                             struct scratch *s, struct frag *out, bool *exact);
+
+/* Epochs (design section 4): a worker announces before it reads, and says idle
+ * before it waits. */
+void store_announce(struct store_map *m, unsigned worker);
+void store_idle(struct store_map *m, unsigned worker);
+
+/* The reader process's side: descriptors come from the supervisor and from the
+ * writer.  file is read-only, beats read-write. */
+struct store_map *store_map_new(int file, int beats, char *err, size_t n);
+/* Takes a new root (read-only descriptor, closed by the caller) or drops to a
+ * newer one; workers pick it up at their next announcement. */
+int store_map_root(struct store_map *m, int root, char *err, size_t n);
+/* Keys for reading, received on a socketpair from store_keys_send. */
+int store_keys_recv(struct store_map *m, int fd);
+void store_map_free(struct store_map *m);
+bool store_map_ready(const struct store_map *m); /* has a root and keys */
+
+/* ---- writing ---- */
+struct store;
+struct store_conf {
+	const char *path;  /* file or raw partition; for messages when fd is given */
+	int fd;            /* -1, or a descriptor open for reading and writing; stays the caller's */
+	uint64_t reserve;  /* octets of address space; 0: a default for this machine */
+	bool ordered;      /* hub: keep every name in an ordered tree, for the walk */
+	int old_root;      /* -1, or a descriptor of the root that living readers still use */
+	int beats;         /* -1, or the readers' page */
+};
+/* Opens or creates.  err gets one line.  After -1 nothing was overwritten. */
+struct store *store_open(const struct store_conf *c, const struct key *k, char *err, size_t n);
+/* Clean stop: checkpoint, then free.  After a failure only frees. */
+int store_close(struct store *st);
+const struct store_map *store_reader(struct store *st); /* the writer's own eyes */
+
+/* Where the last commit stood. */
+uint64_t store_seq(const struct store *st);
+const uint8_t *store_meta(const struct store *st); /* STORE_META octets */
+int store_fd(const struct store *st);
+int store_root_fd(const struct store *st); /* read-only; for the supervisor and dns */
+int store_keys_send(struct store *st, int fd);
+bool store_keys_changed(struct store *st); /* since the last send */
+
+/* Changes between two commits carry the sequence of their transaction, never
+ * falling.  A name's fragment is replaced as a whole.  -1: errno, and the
+ * store takes no more changes until it is opened again (store_failed). */
+int store_put(struct store *st, uint64_t seq, enum frag_kind kind, const struct store_zone *z,
+              const uint8_t *owner, uint16_t flags, uint8_t cut, const uint8_t *body, uint32_t len,
+              bool fresh /* the owner is known to be new in this instance */);
+int store_delete(struct store *st, uint64_t seq, enum frag_kind kind, const struct store_zone *z,
+                 const uint8_t *owner);
+/* A new instance of a zone, invisible until store_zone_put names it. */
+uint32_t store_new_instance(struct store *st);
+/* Adds or changes a zone in the catalog (name, inst, serial, expire, state, hold). */
+int store_zone_put(struct store *st, uint64_t seq, const struct store_zone *z);
+int store_zone_drop(struct store *st, uint64_t seq, const uint8_t *name);
+/* The exact zone, as the writer sees it now (uncommitted changes included). */
+enum store_found store_zone_get(struct store *st, const uint8_t *name, struct store_zone *out);
+/* The catalog in canonical order: the first zone behind `after` (NULL: the first). */
+enum store_found store_zone_next(struct store *st, const uint8_t *after, struct store_zone *out);
+
+/* Makes everything up to seq durable (group commit), then visible. */
+int store_commit(struct store *st, uint64_t seq, const uint8_t meta[static STORE_META]);
+/* A pin keeps versions readable at a sequence that is committed. */
+int store_pin(struct store *st, uint64_t seq);  /* returns its number, or -1 */
+void store_unpin(struct store *st, int pin);
+/* Housekeeping from the owner's loop, outside a group: checkpoint when due,
+ * frees space. */
+int store_tick(struct store *st);
+/* The readers have moved to this writer's root: the old one's blocks go free. */
+void store_old_root_done(struct store *st);
+bool store_failed(const struct store *st);
+
+struct store_stats {
+	uint64_t names, log_bytes, index_bytes, file_bytes, live_versions, checkpoints, damaged;
+};
+void store_stats_get(const struct store *st, struct store_stats *out);
+
+#endif

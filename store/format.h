@@ -1,0 +1,181 @@
+/* format.h - the store on disk, and the root in shared memory.
+ *
+ * A file (or raw partition) is a row of *blocks* of 256 KiB; addresses inside
+ * it count *units* of 16 octets.  Integers are big-endian except index slots.
+ *
+ * Block 0: two superblocks, at 0 and 4096, written in turn, 4096 octets each:
+ *   0   magic "encdns-s" | version32 | flags32 | store id 16
+ *   32  checkpoint serial 64 | salt id 16 | salt 32          key of the table
+ *   74  first table block 32 | table blocks 32
+ *   82  MAC 16    HMAC-SHA256(K_super, octets 0..82), cut
+ *
+ * Table: blocks, each sealed whole under HKDF(K_data, "table", salt), nonce =
+ * checkpoint serial 48 | number of the block in the table 48:
+ *   next table block 32 | octets used 32 | octets ... | tag 16
+ * The octets of all blocks in a row are the checkpoint (checkpoint.c).
+ *
+ * Log: extents of 1 to 16 blocks, filled with fragments from unit to unit:
+ *   kind 8 | plain length 24 | ciphertext | tag (8; 16 for commit and next)
+ * sealed under HKDF(K_data, "frag", salt of the extent), nonce = serial of the
+ * extent 56 | unit 40, additional data = the four octets in front.  Plain:
+ *   sequence 48 | older version: unit 40 | instance 32 | flags 16 | cut 8 |
+ *   key length 8 or 0 | key | body
+ * where the key is the owner (lower-case wire form), or for a tree node
+ * chain 32 | number 40.  An older version 0 means none.  Flag FRAG_GONE marks
+ * a tombstone: the name is absent from this sequence on.
+ *   commit: sequence 64 | tag of the commit before 16 | fragments 32 |
+ *           next instance 32 | journal's octets 128
+ *   next:   block 32 | blocks 16 | serial 40
+ *
+ * Index: extendible hashing over segments of one block each: 4032 buckets of
+ * eight 8-octet slots (little-endian), then 256 overflow pairs {slot, home}.
+ *   slot = unit 36 | displaced 1 | tag 27          0 = empty
+ * From the 128-bit hash h (SipHash-2-4 of instance 32 | kind 8 | key):
+ *   x = top 32 bits of h[0];  y = x + x(1-x)/3 in 32-bit fixed point; tag = top
+ *   27 bits of y; its top 16 bits choose the segment by the directory.  The
+ *   warp makes equal ranges of y hold from 1 to 2 times as many names, so that
+ *   segments split one after another and never all at once.
+ *   home = low 32 bits of h[0] scaled to 4032;  other = mix(tag) - home mod 4032
+ * A displaced slot lies in its other bucket.  Invariant: a slot is displaced
+ * only while its home bucket is full, so a home with room ends a search; the
+ * overflow is used only when both are full and the segment can't split.
+ * A segment's MAC (GMAC under HKDF(K_data, "segment", salt), nonce = checkpoint
+ * serial 48 | block 48) lies in the checkpoint.
+ */
+#ifndef STORE_FORMAT_H
+#define STORE_FORMAT_H
+
+#include "store.h"
+
+#include <stdatomic.h>
+
+#define STORE_VERSION  1
+#define SUPER_SIZE     4096
+#define SUPER_BODY     82
+
+#define BLOCK          262144u
+#define UNIT           16u
+#define BLOCK_UNITS    (BLOCK / UNIT)
+#define EXTENT_BLOCKS  16u
+#define TABLE_ROOM     (BLOCK - 8 - 16)
+
+#define BUCKETS        4032u
+#define SLOTS          8u
+#define OVERFLOWS      256u
+#define DIR_BITS       16u
+#define DIR_SIZE       (1u << DIR_BITS)
+#define TAG_BITS       27u
+
+#define FRAG_CLEAR     4
+#define FRAG_HEAD      19 /* sequence .. key length */
+#define FRAG_GONE      0x8000 /* beside enum node_flag */
+#define TAG_SHORT      8
+#define TAG_LONG       16
+#define COMMIT_LEN     (8 + 16 + 4 + 4 + STORE_META)
+#define NEXT_LEN       (4 + 2 + 5)
+/* The longest fragment: it must lie in one extent together with a NEXT. */
+#define FRAG_PLAIN_MAX (FRAG_HEAD + NAME_MAX_LEN + BODY_MAX)
+
+static inline size_t frag_taglen(uint8_t kind)
+{
+	return kind == FRAG_COMMIT || kind == FRAG_NEXT ? TAG_LONG : TAG_SHORT;
+}
+static inline uint64_t frag_units(uint8_t kind, size_t len)
+{
+	return (FRAG_CLEAR + len + frag_taglen(kind) + UNIT - 1) / UNIT;
+}
+
+/* What a block is used for; kept in the root so that a new writer leaves alone
+ * what a living reader may still reach. */
+enum block_use { USE_FREE, USE_LOG, USE_SEGMENT, USE_TABLE };
+
+/* A segment's entry in the checkpoint; mac state in the root. */
+struct segmac {
+	uint64_t serial; /* of the checkpoint that made it; 0: nothing to verify */
+	uint16_t salt;
+	uint8_t mac[16];
+};
+
+/* The root: one piece of shared memory, written by the writer, read by the
+ * readers.  Native byte order: it never leaves the machine.
+ * The arrays behind it are as long as the reserved range has blocks. */
+struct store_root {
+	uint64_t magic;      /* ROOT_MAGIC once the rest is complete */
+	uint64_t generation; /* of the writer */
+	uint64_t nblocks;    /* length of the arrays */
+	_Atomic uint64_t blocks;  /* blocks the file has now */
+	_Atomic uint64_t epoch;
+	_Atomic uint64_t visible;
+	_Atomic uint64_t hold[STORE_HOLDS];
+	_Atomic uint32_t dir[DIR_SIZE]; /* block of the segment */
+	/* _Atomic uint64_t info[nblocks]: extent serial 40 | salt 16 | use 8 */
+	/* struct segmac mac[nblocks] */
+};
+#define ROOT_MAGIC 0x656e63646e735232ull
+
+/* The readers' page: what each worker announces, 0 = idle. */
+struct store_beats {
+	struct { _Alignas(64) _Atomic uint64_t epoch; } worker[STORE_WORKERS];
+};
+
+static inline uint64_t info_make(uint64_t serial, uint16_t salt, enum block_use use)
+{
+	return serial << 24 | (uint64_t)salt << 8 | (uint64_t)use;
+}
+static inline uint64_t info_serial(uint64_t i) { return i >> 24; }
+static inline uint16_t info_salt(uint64_t i) { return (uint16_t)(i >> 8); }
+static inline enum block_use info_use(uint64_t i) { return (enum block_use)(i & 0xff); }
+
+/* ---- hashing ---- */
+struct place { uint32_t tag, home, other; };
+static inline struct place place_of(uint64_t h)
+{
+	uint32_t x = (uint32_t)(h >> 32);
+	uint32_t y = x + (uint32_t)(((uint64_t)x * (UINT32_MAX - x) >> 32) / 3);
+	struct place p;
+	p.tag = y >> (32 - TAG_BITS);
+	p.home = (uint32_t)((uint64_t)(uint32_t)h * BUCKETS >> 32);
+	uint32_t k = (uint32_t)((uint64_t)(p.tag * 0x9e3779b1u) * BUCKETS >> 32);
+	p.other = k >= p.home ? k - p.home : k + BUCKETS - p.home;
+	return p;
+}
+/* The bucket a slot's owner would lie in if it were not in this one. */
+static inline uint32_t other_bucket(uint32_t tag, uint32_t bucket)
+{
+	uint32_t k = (uint32_t)((uint64_t)(tag * 0x9e3779b1u) * BUCKETS >> 32);
+	return k >= bucket ? k - bucket : k + BUCKETS - bucket;
+}
+static inline uint64_t slot_make(uint64_t unit, bool displaced, uint32_t tag)
+{
+	return unit << 28 | (uint64_t)displaced << TAG_BITS | tag;
+}
+static inline uint64_t slot_unit(uint64_t s) { return s >> 28; }
+static inline bool slot_displaced(uint64_t s) { return s >> TAG_BITS & 1; }
+static inline uint32_t slot_tag(uint64_t s) { return (uint32_t)s & ((1u << TAG_BITS) - 1); }
+
+/* Slots are little-endian on disk. */
+static inline uint64_t slot_swap(uint64_t v)
+{
+#if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
+	return __builtin_bswap64(v);
+#else
+	return v;
+#endif
+}
+static inline uint64_t slot_load(const uint64_t *s)
+{
+	return slot_swap(__atomic_load_n(s, __ATOMIC_ACQUIRE));
+}
+static inline void slot_store(uint64_t *s, uint64_t v)
+{
+	__atomic_store_n(s, slot_swap(v), __ATOMIC_RELEASE);
+}
+
+static inline void frag_nonce(uint8_t out[static 12], uint64_t serial, uint64_t unit)
+{
+	put_u24(out, (uint32_t)(serial >> 32));
+	put_u32(out + 3, (uint32_t)serial);
+	put_u40(out + 7, unit);
+}
+
+#endif

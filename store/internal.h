@@ -1,0 +1,119 @@
+/* internal.h - what the rooms of the store share. */
+#ifndef STORE_INTERNAL_H
+#define STORE_INTERNAL_H
+
+#include "store/format.h"
+
+#define SALTS 65536u
+
+struct salt_keys { struct aead *frag, *seg; };
+
+/* The readers' half; the writer's struct store holds one too. */
+struct store_map {
+	int file;
+	const uint8_t *base;         /* the file, mapped over the reserved range */
+	uint64_t reserve;
+	const struct store_root *_Atomic root;
+	const struct store_root *old_root; /* replaced, until no worker uses it */
+	size_t root_size, old_root_size;
+	uint64_t old_epoch;
+	struct store_beats *beats;   /* NULL: nobody to tell (writer) */
+	struct sip sip;
+	struct salt_keys *salt;      /* SALTS of them, by id; sparse */
+	uint8_t *verified;           /* a bit a block: this process has checked its MAC */
+	_Atomic bool keyed;
+	_Atomic uint64_t damaged;    /* failed authentications */
+	/* fragments the writer has sealed but not yet written to the file */
+	const uint8_t *pending;
+	uint64_t pending_unit, pending_units;
+};
+
+static inline _Atomic uint64_t *root_info(const struct store_root *r)
+{
+	return (_Atomic uint64_t *)(uintptr_t)(r + 1);
+}
+static inline struct segmac *root_macs(const struct store_root *r)
+{
+	return (struct segmac *)(uintptr_t)(root_info(r) + r->nblocks);
+}
+static inline size_t root_bytes(uint64_t nblocks)
+{
+	return sizeof(struct store_root) + nblocks * (sizeof(uint64_t) + sizeof(struct segmac));
+}
+
+/* A key under which a fragment is found. */
+#define FRAG_KEY_MAX NAME_MAX_LEN
+void frag_hash(const struct store_map *m, enum frag_kind kind, uint32_t inst, const uint8_t *key,
+               size_t keylen, uint64_t out[static 2]);
+
+/* read.c: a raw look at a fragment: verified and decrypted into the scratch. */
+struct raw {
+	struct frag f;
+	uint64_t unit, older;
+	uint8_t kind, keylen;
+	bool gone;
+};
+enum store_found frag_open(const struct store_map *m, const struct store_root *root, uint64_t unit,
+                           struct scratch *s, struct raw *out);
+/* Finds the newest version of a key: its slot (NULL when absent or pending). */
+struct found { struct raw raw; uint64_t *slot; };
+enum store_found frag_find(const struct store_map *m, const struct store_root *root,
+                           const struct probe *p, struct scratch *s, struct found *out);
+/* Walks back to what a view may see; f is the newest. */
+enum store_found frag_at(const struct store_map *m, const struct store_root *root, struct raw *r,
+                         uint64_t seq, struct scratch *s);
+bool segment_verify(const struct store_map *m, const struct store_root *root, uint32_t block);
+void segment_mac(const struct aead *a, const uint8_t *seg, uint32_t block, uint64_t serial,
+                 uint8_t mac[static 16]);
+enum store_found tree_node(const struct store_map *m, uint32_t inst, uint32_t chain, uint64_t number,
+                           uint64_t seq, struct scratch *s, struct frag *out);
+size_t tree_node_key(uint8_t out[static 9], uint32_t chain, uint64_t number);
+
+/* index.c: one segment's memory; no files, no keys. */
+enum index_result { INDEX_OK, INDEX_FULL };
+/* Puts a new slot (its name is known to be absent).  move: entries may be
+ * moved inside the segment (it is not reachable by a reader). */
+enum index_result index_insert(uint64_t *seg, const struct place *p, uint64_t unit, bool move);
+/* Entries of seg whose tag has the given bit go to `one`, the others to
+ * `zero`; both are empty segments.  bit counts from the top of the tag. */
+void index_split(const uint64_t *seg, unsigned bit, uint64_t *zero, uint64_t *one);
+unsigned index_count(const uint64_t *seg);
+/* The address of the slot for (place, unit) as it stands, NULL if it is not there. */
+uint64_t *index_slot(uint64_t *seg, const struct place *p, uint64_t unit);
+
+/* tree.c: ordered trees (format in tree.c).  Keys compare by memcmp, a prefix first. */
+#define TREE_KEY_MAX NAME_KEY_MAX
+enum { CHAIN_NSEC = 0, CHAIN_CATALOG = 0, CHAIN_NAMES = 1 };
+/* Greatest key <= key (wrapped to the last one when there is none).  For
+ * key == NULL the last.  *exact: it is the key itself. */
+enum store_found tree_find(const struct store_map *m, uint32_t inst, uint32_t chain, uint64_t seq,
+                           const uint8_t *key, size_t n, struct scratch *s,
+                           uint8_t out[static TREE_KEY_MAX], size_t *outn, bool *exact);
+/* Smallest key > key (key NULL: the first); STORE_ABSENT at the end. */
+enum store_found tree_after(const struct store_map *m, uint32_t inst, uint32_t chain, uint64_t seq,
+                            const uint8_t *key, size_t n, struct scratch *s,
+                            uint8_t out[static TREE_KEY_MAX], size_t *outn);
+uint32_t tree_nsec3_chain(const struct store_map *m, const struct nsec3_params *p);
+
+/* The writer's side of the trees: nodes it has changed since the last flush. */
+struct tree_cache;
+struct tree_cache *tree_cache_new(struct store *st);
+void tree_cache_free(struct tree_cache *c);
+int tree_insert(struct tree_cache *c, uint32_t inst, uint32_t chain, const uint8_t *key, size_t n);
+int tree_remove(struct tree_cache *c, uint32_t inst, uint32_t chain, const uint8_t *key, size_t n);
+/* Writes the changed nodes as fragments of sequence seq. */
+int tree_flush(struct tree_cache *c, uint64_t seq);
+/* The same when the cache has grown large. */
+int tree_trim(struct tree_cache *c, uint64_t seq);
+
+/* store.c, for the rooms */
+int store_append_tree(struct store *st, uint64_t seq, uint32_t inst, const uint8_t *key, size_t keylen,
+                      const uint8_t *body, uint32_t len);
+enum store_found store_get_newest(struct store *st, enum frag_kind kind, uint32_t inst,
+                                  const uint8_t *key, size_t keylen, struct scratch *s,
+                                  struct frag *out);
+void nsec3_from_rdata(const uint8_t *rdata, size_t n, struct nsec3_params *p);
+/* A key of a chain from an owner: relative to the zone's own. */
+size_t zone_key(const uint8_t *owner, unsigned zone_labels, uint8_t out[static NAME_KEY_MAX]);
+
+#endif

@@ -1,0 +1,369 @@
+/* log.c - the log: fragments appended, groups committed, the tail replayed.
+ *
+ * A fragment is sealed into the buffer at once; its slot in the index is set
+ * when its octets are in the file (log_flush); it becomes visible when its
+ * group's commit is durable.
+ * Threat: a crash at any instant, and the disk.  Recovery believes a group
+ * only with its commit, a commit only behind the one before it. */
+#include "store/writer.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#ifndef RWF_DSYNC
+#define RWF_DSYNC 2 /* linux/fs.h; older C libraries don't have it */
+#endif
+
+int store_fail(struct store *st)
+{
+	st->failed = true;
+	return -1;
+}
+
+static struct extent *extent(const struct store *st) { return st->extents + st->nextents - 1; }
+
+static int extent_push(struct store *st, struct extent e)
+{
+	if (st->nextents == st->extent_room) {
+		size_t room = st->extent_room ? st->extent_room * 2 : 64;
+		struct extent *x = realloc(st->extents, room * sizeof *x);
+		if (!x)
+			return -1;
+		st->extents = x;
+		st->extent_room = room;
+	}
+	st->extents[st->nextents++] = e;
+	space_use(st, e.block, e.nblocks, info_make(e.serial, e.salt, USE_LOG));
+	return 0;
+}
+
+int log_extent(struct store *st)
+{
+	uint32_t block;
+	if (space_alloc(st, EXTENT_BLOCKS, USE_LOG, &block) != 0)
+		return -1;
+	struct extent e = { block, EXTENT_BLOCKS, st->next_serial++, st->salt_id };
+	if (extent_push(st, e) != 0)
+		return -1;
+	st->at = st->buf_unit = st->map.pending_unit = (uint64_t)block * BLOCK_UNITS;
+	return 0;
+}
+
+static uint64_t extent_end(const struct extent *e)
+{
+	return (uint64_t)(e->block + e->nblocks) * BLOCK_UNITS;
+}
+
+/* Writes a fragment at st->at, which has room. */
+static uint64_t seal(struct store *st, enum frag_kind kind, uint64_t seq, uint64_t older,
+                     uint32_t inst, uint16_t flags, uint8_t cut, const uint8_t *key, size_t keylen,
+                     const uint8_t *body, uint32_t len)
+{
+	uint32_t plain = FRAG_HEAD + (uint32_t)keylen + len;
+	uint64_t units = frag_units((uint8_t)kind, plain);
+	uint8_t *p = st->buf + st->buf_len, nonce[12];
+	struct wr w = wr_init(p, units * UNIT);
+	wr_u8(&w, kind);
+	wr_u24(&w, plain);
+	wr_u48(&w, seq);
+	wr_u40(&w, older);
+	wr_u32(&w, inst);
+	wr_u16(&w, flags);
+	wr_u8(&w, cut);
+	wr_u8(&w, (unsigned)keylen);
+	wr_bytes(&w, key, keylen);
+	wr_bytes(&w, body, len);
+	frag_nonce(nonce, extent(st)->serial, st->at);
+	aead_seal(st->map.salt[st->salt_id].frag, nonce, p, FRAG_CLEAR, p + FRAG_CLEAR, plain,
+	          p + FRAG_CLEAR + plain, frag_taglen((uint8_t)kind));
+	size_t used = FRAG_CLEAR + plain + frag_taglen((uint8_t)kind);
+	memset(p + used, 0, units * UNIT - used);
+	uint64_t unit = st->at;
+	st->at += units;
+	st->buf_len += (uint32_t)(units * UNIT);
+	st->map.pending_units = st->buf_len / UNIT;
+	st->tail_bytes += units * UNIT;
+	st->log_bytes += units * UNIT;
+	return unit;
+}
+
+/* The log goes on in a new extent: the last fragment of the old one says so. */
+static int next_extent(struct store *st)
+{
+	uint8_t body[NEXT_LEN];
+	uint32_t block;
+	if (space_alloc(st, EXTENT_BLOCKS, USE_LOG, &block) != 0)
+		return -1;
+	struct extent e = { block, EXTENT_BLOCKS, st->next_serial++, st->salt_id };
+	struct wr w = wr_init(body, sizeof body);
+	wr_u32(&w, e.block);
+	wr_u16(&w, e.nblocks);
+	wr_u40(&w, e.serial);
+	seal(st, FRAG_NEXT, 0, 0, 0, 0, 0, NULL, 0, body, sizeof body);
+	if (log_flush(st, false) != 0 || extent_push(st, e) != 0)
+		return -1;
+	st->at = st->buf_unit = st->map.pending_unit = (uint64_t)block * BLOCK_UNITS;
+	return 0;
+}
+
+int log_append(struct store *st, enum frag_kind kind, uint64_t seq, uint64_t older, uint32_t inst,
+               uint16_t flags, uint8_t cut, const uint8_t *key, size_t keylen, const uint8_t *body,
+               uint32_t len, uint64_t *unit)
+{
+	uint64_t need = frag_units((uint8_t)kind, FRAG_HEAD + keylen + len) +
+	                frag_units(FRAG_NEXT, FRAG_HEAD + NEXT_LEN);
+	if (st->at + need > extent_end(extent(st)) && next_extent(st) != 0)
+		return -1;
+	/* the buffer always has room for one more fragment: flushed far below its size */
+	if (st->buf_len >= LOG_FLUSH && log_flush(st, false) != 0)
+		return -1;
+	*unit = seal(st, kind, seq, older, inst, flags, cut, key, keylen, body, len);
+	if (kind != FRAG_COMMIT)
+		st->group++;
+	st->tail_ops++;
+	return 0;
+}
+
+/* pwrite, synced by itself if asked and possible; *synced tells. */
+static ssize_t write_at(struct store *st, const uint8_t *p, size_t n, uint64_t off, bool *synced)
+{
+#ifdef SYS_pwritev2
+	if (*synced) {
+		struct iovec v = { (void *)(uintptr_t)p, n };
+		uint32_t high = sizeof(long) > 4 ? 0 : (uint32_t)(off >> 32);
+		ssize_t r = syscall(SYS_pwritev2, st->fd, &v, 1, (unsigned long)off, high, RWF_DSYNC);
+		if (r >= 0 || (errno != EOPNOTSUPP && errno != ENOSYS))
+			return r;
+	}
+#endif
+	*synced = false;
+	return pwrite(st->fd, p, n, (off_t)off);
+}
+
+/* Writes [buf, buf_len) at its place; sync: durable on return.  A single write
+ * syncs its own pages only: the index, which a commit doesn't need, is not
+ * dragged along. */
+static int write_out(struct store *st, bool sync)
+{
+	uint64_t off = st->buf_unit * UNIT;
+	size_t done = 0;
+	while (done < st->buf_len) {
+		bool synced = sync && !st->unsynced && !st->memory;
+		ssize_t n = write_at(st, st->buf + done, st->buf_len - done, off + done, &synced);
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0)
+			return -1;
+		st->unsynced |= !synced;
+		done += (size_t)n;
+	}
+	if (sync && st->unsynced && !st->memory && fdatasync(st->fd) != 0)
+		return -1;
+	if (sync)
+		st->unsynced = false;
+	return 0;
+}
+
+int log_flush(struct store *st, bool sync)
+{
+	if (write_out(st, sync) != 0)
+		return store_fail(st);
+	st->buf_unit += st->buf_len / UNIT;
+	st->buf_len = 0;
+	st->map.pending_unit = st->buf_unit;
+	st->map.pending_units = 0;
+	for (size_t i = 0; i < st->npend; i++)
+		if (segment_set(st, st->pend[i].hash, st->pend[i].unit, st->pend[i].old_unit) != 0)
+			return store_fail(st);
+	st->npend = 0;
+	memset(st->pend_line, 0, sizeof st->pend_line);
+	return 0;
+}
+
+int log_commit(struct store *st, uint64_t seq, const uint8_t meta[static STORE_META])
+{
+	uint8_t body[COMMIT_LEN];
+	uint64_t unit;
+	struct wr w = wr_init(body, sizeof body);
+	wr_u64(&w, seq);
+	wr_bytes(&w, st->commit_tag, TAG_LONG);
+	wr_u32(&w, st->group);
+	wr_u32(&w, st->next_inst);
+	wr_bytes(&w, meta, STORE_META);
+	if (log_append(st, FRAG_COMMIT, seq, 0, 0, 0, 0, NULL, 0, body, sizeof body, &unit) != 0)
+		return store_fail(st);
+	memcpy(st->commit_tag, st->buf + (unit - st->buf_unit) * UNIT + FRAG_CLEAR + FRAG_HEAD + COMMIT_LEN,
+	       TAG_LONG);
+	if (log_flush(st, true) != 0)
+		return -1;
+	st->group = 0;
+	st->seq = seq;
+	memcpy(st->meta, meta, STORE_META);
+	return 0;
+}
+
+/* ---- recovery ---- */
+
+struct commit { uint64_t seq; uint8_t before[TAG_LONG]; uint32_t group, next_inst; const uint8_t *meta; };
+
+static bool commit_parse(const struct raw *r, struct commit *out)
+{
+	struct rd b = rd_init(r->f.body, r->f.len);
+	struct commit c;
+	c.seq = rd_u64(&b);
+	rd_copy(&b, c.before, TAG_LONG);
+	c.group = rd_u32(&b);
+	c.next_inst = rd_u32(&b);
+	c.meta = rd_take(&b, STORE_META);
+	if (b.bad || rd_left(&b))
+		return false;
+	*out = c;
+	return true;
+}
+
+static bool next_parse(const struct store *st, const struct raw *r, struct extent *out)
+{
+	struct rd b = rd_init(r->f.body, r->f.len);
+	struct extent e = { .salt = extent(st)->salt };
+	e.block = rd_u32(&b);
+	e.nblocks = rd_u16(&b);
+	e.serial = rd_u40(&b);
+	if (b.bad || rd_left(&b) || e.nblocks == 0 || e.nblocks > EXTENT_BLOCKS || e.block == 0 ||
+	    (uint64_t)e.block + e.nblocks > atomic_load(&st->root->blocks))
+		return false;
+	*out = e;
+	return true;
+}
+
+/* Reads one fragment of the tail; false: nothing (more) that belongs to it. */
+static bool tail_read(struct store *st, uint64_t unit, struct raw *out)
+{
+	const uint8_t *c = st->base + unit * UNIT;
+	if (unit >= extent_end(extent(st)) || c[0] < FRAG_NAME || c[0] > FRAG_NEXT)
+		return false;
+	if (unit + frag_units(c[0], get_u24(c + 1)) > extent_end(extent(st)))
+		return false;
+	st->scratch.used = 0;
+	return frag_open(&st->map, st->root, unit, &st->scratch, out) == STORE_FOUND;
+}
+
+static const uint8_t *tail_tag(const struct store *st, const struct raw *r)
+{
+	const uint8_t *c = st->base + r->unit * UNIT;
+	return c + FRAG_CLEAR + get_u24(c + 1);
+}
+
+/* Behind a gap: a commit that doesn't follow our last one was acknowledged
+ * once, so the gap is damage and no torn tail. */
+static bool commit_behind(struct store *st, uint64_t unit)
+{
+	struct raw r;
+	struct commit c;
+	for (; unit < extent_end(extent(st)); unit++)
+		if (st->base[unit * UNIT] == FRAG_COMMIT && tail_read(st, unit, &r) && commit_parse(&r, &c) &&
+		    memcmp(c.before, st->commit_tag, TAG_LONG) != 0)
+			return true;
+	return false;
+}
+
+struct tail { uint64_t end; size_t extents; uint64_t count; };
+
+/* First pass: how far do whole groups go?  Registers the extents on the way. */
+static int tail_scan(struct store *st, struct tail *t, char *err, size_t n)
+{
+	uint64_t unit = st->at;
+	uint32_t group = 0;
+	struct raw r;
+	struct commit c;
+	struct extent e;
+	*t = (struct tail){ unit, st->nextents, 0 };
+	while (tail_read(st, unit, &r)) {
+		unit += frag_units(r.kind, get_u24(st->base + unit * UNIT + 1));
+		if (r.kind == FRAG_NEXT) {
+			if (!next_parse(st, &r, &e) || extent_push(st, e) != 0)
+				break;
+			unit = (uint64_t)e.block * BLOCK_UNITS;
+			if (e.serial >= st->next_serial)
+				st->next_serial = e.serial + 1;
+		} else if (r.kind != FRAG_COMMIT) {
+			group++;
+		} else {
+			if (!commit_parse(&r, &c) || memcmp(c.before, st->commit_tag, TAG_LONG) != 0 ||
+			    c.group != group)
+				break;
+			memcpy(st->commit_tag, tail_tag(st, &r), TAG_LONG);
+			memcpy(st->meta, c.meta, STORE_META);
+			st->seq = c.seq;
+			st->next_inst = c.next_inst;
+			*t = (struct tail){ unit, st->nextents, t->count + group + 1 };
+			group = 0;
+		}
+	}
+	if (commit_behind(st, unit)) {
+		snprintf(err, n, "%s: damaged at octet %llu: later transactions follow; load it again from the hub",
+		         st->name, (unsigned long long)(unit * UNIT));
+		return -1;
+	}
+	return 0;
+}
+
+/* Second pass: one fragment into the index. */
+static int tail_apply(struct store *st, const struct raw *r)
+{
+	struct probe p = { .seq = UINT64_MAX, .inst = r->f.inst, .keylen = r->keylen,
+		           .key = r->f.owner, .kind = r->kind };
+	struct found f;
+	frag_hash(&st->map, r->kind, r->f.inst, r->f.owner, r->keylen, p.hash);
+	enum store_found was = frag_find(&st->map, st->root, &p, &st->scratch, &f);
+	if (was == STORE_DAMAGED) {
+		errno = EBADMSG;
+		return -1;
+	}
+	if (r->kind == FRAG_NAME) {
+		bool had = was == STORE_FOUND && !f.raw.gone;
+		st->names += (uint64_t)!r->gone - (uint64_t)had;
+	}
+	return segment_set(st, p.hash, r->unit, was == STORE_FOUND ? f.raw.unit : 0);
+}
+
+int log_recover(struct store *st, char *err, size_t n)
+{
+	struct tail t;
+	struct raw r;
+	struct extent e;
+	uint64_t unit = st->at;
+	size_t x = st->nextents - 1;
+	if (tail_scan(st, &t, err, n) != 0)
+		return -1;
+	while (unit != t.end) {
+		st->scratch.used = 0;
+		if (frag_open(&st->map, st->root, unit, &st->scratch, &r) != STORE_FOUND) {
+			snprintf(err, n, "%s: can't be read", st->name);
+			return -1;
+		}
+		unit += frag_units(r.kind, get_u24(st->base + unit * UNIT + 1));
+		if (r.kind == FRAG_NEXT) {
+			e = st->extents[++x];
+			unit = (uint64_t)e.block * BLOCK_UNITS;
+		} else if (r.kind != FRAG_COMMIT && tail_apply(st, &r) != 0) {
+			snprintf(err, n, "%s: the index can't be brought up to date: %s", st->name, strerror(errno));
+			return -1;
+		}
+	}
+	/* extents of an unfinished group, and what the last one has left, go back */
+	for (size_t i = t.extents; i < st->nextents; i++)
+		space_use(st, st->extents[i].block, st->extents[i].nblocks, info_make(0, 0, USE_FREE));
+	st->nextents = t.extents;
+	struct extent *last = extent(st);
+	uint32_t used = (uint32_t)((t.end + BLOCK_UNITS - 1) / BLOCK_UNITS) - last->block;
+	space_use(st, last->block + used, last->nblocks - used, info_make(0, 0, USE_FREE));
+	last->nblocks = used;
+	if (used == 0)
+		st->nextents--;
+	st->at = t.end;
+	return 0;
+}

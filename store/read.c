@@ -1,0 +1,436 @@
+/* read.c - the readers' half of the store: from a key to a decrypted fragment.
+ *
+ * Lock-free.  A reader announces an epoch, takes the root and a view, and may
+ * then follow any slot it finds: what it reaches stays in place until it has
+ * announced a later epoch or idle.
+ * Threat: the disk.  Nothing is believed before its tag is checked: segments
+ * on first touch, fragments each time; a failure is STORE_DAMAGED, which the
+ * caller must not turn into "absent". */
+#include "store/internal.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+void frag_hash(const struct store_map *m, enum frag_kind kind, uint32_t inst, const uint8_t *key,
+               size_t keylen, uint64_t out[static 2])
+{
+	uint8_t in[5 + FRAG_KEY_MAX];
+	put_u32(in, inst);
+	in[4] = (uint8_t)kind;
+	memcpy(in + 5, key, keylen);
+	sip128(&m->sip, in, 5 + keylen, out);
+}
+
+void segment_mac(const struct aead *a, const uint8_t *seg, uint32_t block, uint64_t serial,
+                 uint8_t mac[static 16])
+{
+	uint8_t nonce[12], none;
+	put_u48(nonce, serial);
+	put_u48(nonce + 6, block);
+	aead_seal(a, nonce, seg, BLOCK, &none, 0, mac, 16);
+}
+
+bool segment_verify(const struct store_map *m, const struct store_root *root, uint32_t block)
+{
+	uint8_t bit = (uint8_t)(1u << (block & 7)), mac[16];
+	uint8_t *v = m->verified + (block >> 3);
+	if (__atomic_load_n(v, __ATOMIC_RELAXED) & bit)
+		return true;
+	const struct segmac *sm = root_macs(root) + block;
+	uint64_t serial = __atomic_load_n(&sm->serial, __ATOMIC_ACQUIRE);
+	/* 0: made in this run, never out of the writer's sight */
+	if (serial) {
+		const struct aead *a = m->salt[sm->salt].seg;
+		if (!a)
+			return false;
+		segment_mac(a, m->base + (uint64_t)block * BLOCK, block, serial, mac);
+		if (!crypto_equal(mac, sm->mac, 16))
+			return false;
+	}
+	__atomic_or_fetch(v, bit, __ATOMIC_RELAXED);
+	return true;
+}
+
+static const uint8_t *frag_bytes(const struct store_map *m, uint64_t unit)
+{
+	if (unit >= m->pending_unit && unit - m->pending_unit < m->pending_units)
+		return m->pending + (unit - m->pending_unit) * UNIT;
+	return m->base + unit * UNIT;
+}
+
+/* The owner or number in front of a body. */
+static bool parse_plain(const uint8_t *p, size_t n, struct raw *out)
+{
+	struct rd r = rd_init(p, n);
+	out->f.seq = rd_u48(&r);
+	out->older = rd_u40(&r);
+	out->f.inst = rd_u32(&r);
+	uint16_t flags = rd_u16(&r);
+	out->gone = flags & FRAG_GONE;
+	out->f.flags = flags & (uint16_t)~FRAG_GONE;
+	out->f.cut = rd_u8(&r);
+	out->keylen = rd_u8(&r);
+	out->f.owner = rd_take(&r, out->keylen);
+	out->f.body = r.p;
+	out->f.len = (uint32_t)rd_left(&r);
+	return !r.bad;
+}
+
+enum store_found frag_open(const struct store_map *m, const struct store_root *root, uint64_t unit,
+                           struct scratch *s, struct raw *out)
+{
+	uint64_t block = unit / BLOCK_UNITS;
+	uint64_t blocks = atomic_load_explicit(&root->blocks, memory_order_acquire);
+	if (block >= blocks || block >= root->nblocks)
+		return STORE_DAMAGED;
+	uint64_t info = atomic_load_explicit(root_info(root) + block, memory_order_relaxed);
+	const struct aead *a = m->salt[info_salt(info)].frag;
+	const uint8_t *c = frag_bytes(m, unit);
+	uint8_t nonce[12];
+	uint32_t len = get_u24(c + 1);
+	if (info_use(info) != USE_LOG || !a || len < FRAG_HEAD || len > FRAG_PLAIN_MAX ||
+	    unit + frag_units(c[0], len) > blocks * BLOCK_UNITS || s->size - s->used < len)
+		return STORE_DAMAGED;
+	frag_nonce(nonce, info_serial(info), unit);
+	uint8_t *plain = s->mem + s->used;
+	if (!aead_open(a, nonce, c, FRAG_CLEAR, c + FRAG_CLEAR, len, c + FRAG_CLEAR + len,
+	               frag_taglen(c[0]), plain))
+		return STORE_DAMAGED;
+	if (!parse_plain(plain, len, out))
+		return STORE_DAMAGED;
+	out->unit = unit;
+	out->kind = c[0];
+	s->used += (len + 7u) & ~7u;
+	if (s->used > s->size)
+		s->used = s->size;
+	return STORE_FOUND;
+}
+
+static bool is_key(const struct raw *r, const struct probe *p)
+{
+	return r->kind == p->kind && r->f.inst == p->inst && r->keylen == p->keylen &&
+	       memcmp(r->f.owner, p->key, p->keylen) == 0;
+}
+
+/* One candidate slot: FOUND, or ABSENT when it is another name's. */
+static enum store_found try_slot(const struct store_map *m, const struct store_root *root,
+                                 const struct probe *p, const uint64_t *slot, uint64_t v,
+                                 struct scratch *s, struct found *out)
+{
+	size_t mark = s->used;
+	enum store_found f = frag_open(m, root, slot_unit(v), s, &out->raw);
+	if (f == STORE_FOUND && is_key(&out->raw, p)) {
+		out->slot = (uint64_t *)(uintptr_t)slot;
+		return STORE_FOUND;
+	}
+	s->used = mark;
+	return f == STORE_FOUND ? STORE_ABSENT : f;
+}
+
+/* A bucket: *full tells whether the search must go on elsewhere. */
+static enum store_found try_bucket(const struct store_map *m, const struct store_root *root,
+                                   const struct probe *p, const uint64_t *b, bool displaced,
+                                   uint32_t tag, struct scratch *s, struct found *out, bool *full)
+{
+	uint64_t want = (uint64_t)displaced << TAG_BITS | tag;
+	*full = true;
+	for (unsigned i = 0; i < SLOTS; i++) {
+		uint64_t v = slot_load(b + i);
+		if (v == 0) {
+			*full = false;
+		} else if ((v & ((2ull << TAG_BITS) - 1)) == want) {
+			enum store_found f = try_slot(m, root, p, b + i, v, s, out);
+			if (f != STORE_ABSENT)
+				return f;
+		}
+	}
+	return STORE_ABSENT;
+}
+
+static enum store_found try_overflow(const struct store_map *m, const struct store_root *root,
+                                     const struct probe *p, const uint64_t *o,
+                                     const struct place *at, struct scratch *s, struct found *out)
+{
+	for (unsigned i = 0; i < OVERFLOWS; i++, o += 2) {
+		uint64_t v = slot_load(o);
+		if (v == 0)
+			break;
+		if (slot_tag(v) == at->tag && slot_load(o + 1) == at->home) {
+			enum store_found f = try_slot(m, root, p, o, v, s, out);
+			if (f != STORE_ABSENT)
+				return f;
+		}
+	}
+	return STORE_ABSENT;
+}
+
+enum store_found frag_find(const struct store_map *m, const struct store_root *root,
+                           const struct probe *p, struct scratch *s, struct found *out)
+{
+	struct place at = place_of(p->hash[0]);
+	uint32_t block = atomic_load_explicit(&root->dir[at.tag >> (TAG_BITS - DIR_BITS)],
+	                                      memory_order_acquire);
+	if (block == 0 || block >= root->nblocks || !segment_verify(m, root, block))
+		return STORE_DAMAGED;
+	const uint64_t *seg = (const uint64_t *)(const void *)(m->base + (uint64_t)block * BLOCK);
+	bool full;
+	enum store_found f = try_bucket(m, root, p, seg + (size_t)at.home * SLOTS, false, at.tag, s, out, &full);
+	if (f != STORE_ABSENT || !full)
+		return f;
+	f = try_bucket(m, root, p, seg + (size_t)at.other * SLOTS, true, at.tag, s, out, &full);
+	if (f != STORE_ABSENT || !full)
+		return f;
+	return try_overflow(m, root, p, seg + (size_t)BUCKETS * SLOTS, &at, s, out);
+}
+
+enum store_found frag_at(const struct store_map *m, const struct store_root *root, struct raw *r,
+                         uint64_t seq, struct scratch *s)
+{
+	struct raw newer;
+	while (r->f.seq > seq) {
+		if (r->older == 0)
+			return STORE_ABSENT;
+		newer = *r;
+		enum store_found f = frag_open(m, root, r->older, s, r);
+		/* an older version is the same name's, and really older */
+		if (f != STORE_FOUND)
+			return f;
+		if (r->kind != newer.kind || r->f.seq >= newer.f.seq || r->f.inst != newer.f.inst ||
+		    r->keylen != newer.keylen || memcmp(r->f.owner, newer.f.owner, r->keylen) != 0)
+			return STORE_DAMAGED;
+	}
+	return r->gone ? STORE_ABSENT : STORE_FOUND;
+}
+
+static void begin(const struct store_map *m, struct probe *p, enum frag_kind kind, uint32_t inst,
+                  const uint8_t *key, size_t keylen, uint64_t seq)
+{
+	*p = (struct probe){ .seq = seq, .inst = inst, .keylen = (uint32_t)keylen, .key = key,
+	                     .kind = (uint8_t)kind };
+	frag_hash(m, kind, inst, key, keylen, p->hash);
+	const struct store_root *root = atomic_load_explicit(&m->root, memory_order_acquire);
+	struct place at = place_of(p->hash[0]);
+	uint32_t block = atomic_load_explicit(&root->dir[at.tag >> (TAG_BITS - DIR_BITS)],
+	                                      memory_order_relaxed);
+	__builtin_prefetch(m->base + (uint64_t)block * BLOCK + (size_t)at.home * SLOTS * 8);
+}
+
+void store_begin(const struct store_map *m, struct probe *p, enum frag_kind kind, uint32_t inst,
+                 const uint8_t *owner, uint64_t seq)
+{
+	begin(m, p, kind, inst, owner, name_len(owner), seq);
+}
+
+void store_fetch(const struct store_map *m, const struct probe *p)
+{
+	const struct store_root *root = atomic_load_explicit(&m->root, memory_order_acquire);
+	struct place at = place_of(p->hash[0]);
+	uint32_t block = atomic_load_explicit(&root->dir[at.tag >> (TAG_BITS - DIR_BITS)],
+	                                      memory_order_acquire);
+	const uint64_t *b = (const uint64_t *)(const void *)(m->base + (uint64_t)block * BLOCK) +
+	                    (size_t)at.home * SLOTS;
+	if (block == 0)
+		return;
+	for (unsigned i = 0; i < SLOTS; i++) {
+		uint64_t v = slot_load(b + i);
+		if (v && slot_tag(v) == at.tag) {
+			const uint8_t *c = m->base + slot_unit(v) * UNIT;
+			__builtin_prefetch(c);
+			__builtin_prefetch(c + 64);
+			return;
+		}
+	}
+}
+
+enum store_found store_take(const struct store_map *m, const struct probe *p, struct scratch *s,
+                            struct frag *out)
+{
+	const struct store_root *root = atomic_load_explicit(&m->root, memory_order_acquire);
+	struct found f;
+	enum store_found r = frag_find(m, root, p, s, &f);
+	if (r == STORE_FOUND)
+		r = frag_at(m, root, &f.raw, p->seq, s);
+	if (r == STORE_FOUND)
+		*out = f.raw.f;
+	if (r == STORE_DAMAGED)
+		atomic_fetch_add_explicit(&((struct store_map *)(uintptr_t)m)->damaged, 1, memory_order_relaxed);
+	return r;
+}
+
+enum store_found store_get(const struct store_map *m, enum frag_kind kind, uint32_t inst,
+                           const uint8_t *owner, uint64_t seq, struct scratch *s, struct frag *out)
+{
+	struct probe p;
+	store_begin(m, &p, kind, inst, owner, seq);
+	return store_take(m, &p, s, out);
+}
+
+/* Tree nodes, for tree.c. */
+enum store_found tree_node(const struct store_map *m, uint32_t inst, uint32_t chain, uint64_t number,
+                           uint64_t seq, struct scratch *s, struct frag *out)
+{
+	uint8_t key[9];
+	struct probe p;
+	begin(m, &p, FRAG_TREE, inst, key, tree_node_key(key, chain, number), seq);
+	return store_take(m, &p, s, out);
+}
+
+size_t tree_node_key(uint8_t out[static 9], uint32_t chain, uint64_t number)
+{
+	put_u32(out, chain);
+	put_u40(out + 4, number);
+	return 9;
+}
+
+void store_view_take(const struct store_map *m, struct store_view *v)
+{
+	const struct store_root *root = atomic_load_explicit(&m->root, memory_order_acquire);
+	/* holds first: a hold is set before the sequence it stops at is passed */
+	for (unsigned i = 0; i < STORE_HOLDS; i++)
+		v->hold[i] = atomic_load_explicit(&root->hold[i], memory_order_acquire);
+	v->visible = atomic_load_explicit(&root->visible, memory_order_acquire);
+}
+
+/* ---- epochs and roots ---- */
+
+void store_announce(struct store_map *m, unsigned worker)
+{
+	const struct store_root *root = atomic_load_explicit(&m->root, memory_order_acquire);
+	uint64_t e = root ? atomic_load_explicit(&root->epoch, memory_order_acquire) : 0;
+	atomic_store_explicit(&m->beats->worker[worker].epoch, e, memory_order_seq_cst);
+	atomic_thread_fence(memory_order_seq_cst);
+}
+
+void store_idle(struct store_map *m, unsigned worker)
+{
+	atomic_store_explicit(&m->beats->worker[worker].epoch, 0, memory_order_release);
+}
+
+#ifndef STORE_RESERVE
+#define STORE_RESERVE (sizeof(void *) > 4 ? 1ull << 40 : 1ull << 30)
+#endif
+
+/* Maps the file over the reserved range; takes less where the system gives less. */
+static const uint8_t *map_file(int fd, uint64_t *reserve)
+{
+	for (uint64_t n = *reserve ? *reserve : STORE_RESERVE; n >= 64ull << 20; n /= 2) {
+		void *p = mmap(NULL, n, PROT_READ, MAP_SHARED | MAP_NORESERVE, fd, 0);
+		if (p != MAP_FAILED) {
+			*reserve = n;
+			return p;
+		}
+	}
+	return NULL;
+}
+
+struct store_map *store_map_new(int file, int beats, char *err, size_t n)
+{
+	struct store_map *m = calloc(1, sizeof *m);
+	if (!m) {
+		snprintf(err, n, "no memory");
+		return NULL;
+	}
+	m->file = file;
+	m->salt = mmap(NULL, SALTS * sizeof *m->salt, PROT_READ | PROT_WRITE,
+	               MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	if (beats >= 0)
+		m->beats = mmap(NULL, sizeof *m->beats, PROT_READ | PROT_WRITE, MAP_SHARED, beats, 0);
+	m->base = map_file(file, &m->reserve);
+	m->verified = mmap(NULL, m->reserve / BLOCK / 8 + 1, PROT_READ | PROT_WRITE,
+	                   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	if (m->salt == MAP_FAILED || m->beats == MAP_FAILED || !m->base || m->verified == MAP_FAILED) {
+		snprintf(err, n, "the store can't be mapped: %s", strerror(errno));
+		free(m);
+		return NULL;
+	}
+	return m;
+}
+
+int store_map_root(struct store_map *m, int fd, char *err, size_t n)
+{
+	struct stat st;
+	if (fstat(fd, &st) != 0 || (size_t)st.st_size < sizeof(struct store_root)) {
+		snprintf(err, n, "the writer's root is too short");
+		return -1;
+	}
+	const struct store_root *r = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_SHARED, fd, 0);
+	if (r == MAP_FAILED || r->magic != ROOT_MAGIC || root_bytes(r->nblocks) > (size_t)st.st_size) {
+		snprintf(err, n, "the writer's root can't be used");
+		if (r != MAP_FAILED)
+			munmap((void *)(uintptr_t)r, (size_t)st.st_size);
+		return -1;
+	}
+	/* a worker may still be inside the one before the last only if it has
+	 * slept through a whole life of a writer: it stays mapped, bounded by
+	 * the restarts of the writer */
+	m->old_root = m->root;
+	m->old_root_size = m->root_size;
+	madvise(m->verified, m->reserve / BLOCK / 8 + 1, MADV_DONTNEED); /* all zero again */
+	atomic_store_explicit(&m->root, r, memory_order_release);
+	m->root_size = (size_t)st.st_size;
+	return 0;
+}
+
+/* Keys travel as: count 16, count x salt id 16, then the index key and two
+ * keys a salt, each by key_send. */
+int store_keys_recv(struct store_map *m, int fd)
+{
+	uint8_t head[2], ids[2 * 1024];
+	if (recv(fd, head, 2, MSG_WAITALL) != 2)
+		return -1;
+	size_t count = get_u16(head);
+	if (count > sizeof ids / 2 || recv(fd, ids, count * 2, MSG_WAITALL) != (ssize_t)(count * 2))
+		return -1;
+	struct key *k = key_recv(fd);
+	if (!k)
+		return -1;
+	sip_key(k, &m->sip);
+	key_free(k);
+	for (size_t i = 0; i < count; i++) {
+		struct salt_keys *sk = m->salt + get_u16(ids + i * 2);
+		struct key *f = key_recv(fd), *g = key_recv(fd);
+		if (!f || !g)
+			return -1;
+		if (!sk->frag) {
+			struct aead *seg = aead_new(g);
+			sk->seg = seg;
+			__atomic_store_n(&sk->frag, aead_new(f), __ATOMIC_RELEASE);
+		}
+		key_free(f);
+		key_free(g);
+	}
+	atomic_store_explicit(&m->keyed, true, memory_order_release);
+	return 0;
+}
+
+bool store_map_ready(const struct store_map *m)
+{
+	return atomic_load_explicit(&m->keyed, memory_order_acquire) &&
+	       atomic_load_explicit(&m->root, memory_order_acquire) != NULL;
+}
+
+void store_map_free(struct store_map *m)
+{
+	for (unsigned i = 0; i < SALTS; i++) {
+		if (!m->salt[i].frag)
+			continue;
+		aead_free(m->salt[i].frag);
+		aead_free(m->salt[i].seg);
+	}
+	munmap(m->salt, SALTS * sizeof *m->salt);
+	munmap(m->verified, m->reserve / BLOCK / 8 + 1);
+	munmap((void *)(uintptr_t)m->base, m->reserve);
+	if (m->root)
+		munmap((void *)(uintptr_t)m->root, m->root_size);
+	if (m->old_root)
+		munmap((void *)(uintptr_t)m->old_root, m->old_root_size);
+	if (m->beats)
+		munmap(m->beats, sizeof *m->beats);
+	crypto_wipe(&m->sip, sizeof m->sip);
+	free(m);
+}

@@ -1,0 +1,138 @@
+/* segment.c - changes to the index: shadow copies, inserts, splits.
+ *
+ * States of a segment's block: clean (a checkpoint refers to it: never
+ * written), dirty (made since: slots go empty -> value and value -> value of
+ * the same name under the readers' eyes), retired.  Whatever moves or clears
+ * slots happens in a copy that the directory then points to. */
+#include "store/writer.h"
+
+#include <errno.h>
+
+/* Fill from which a full pair of buckets means a split, not a rearrangement. */
+#define SPLIT_FILL 29500u
+
+static uint64_t *seg_at(const struct store *st, uint32_t block)
+{
+	return (uint64_t *)(void *)(st->base + (uint64_t)block * BLOCK);
+}
+
+static void dir_point(struct store *st, uint32_t index, unsigned depth, uint32_t block)
+{
+	uint32_t span = 1u << (DIR_BITS - depth), first = index & ~(span - 1);
+	for (uint32_t i = 0; i < span; i++)
+		atomic_store_explicit(&st->root->dir[first + i], block, memory_order_release);
+}
+
+/* The directory no longer points to a block: who may free it, and when? */
+static int retire(struct store *st, uint32_t block)
+{
+	uint64_t epoch = atomic_fetch_add(&st->root->epoch, 1);
+	return space_retire(st->seg[block].dirty ? &st->epoch_wait : &st->ckpt_now, block, epoch);
+}
+
+int segment_new(struct store *st, uint8_t depth, uint32_t *block)
+{
+	if (space_alloc(st, 1, USE_SEGMENT, block) != 0)
+		return -1;
+	memset(root_macs(st->root) + *block, 0, sizeof(struct segmac));
+	st->seg[*block] = (struct segmeta){ depth, true, 0 };
+	return 0;
+}
+
+/* A writable copy that no reader sees yet. */
+static int copy(struct store *st, uint32_t from, uint32_t *to)
+{
+	if (!segment_verify(&st->map, st->root, from)) {
+		errno = EBADMSG;
+		return -1;
+	}
+	if (segment_new(st, st->seg[from].depth, to) != 0)
+		return -1;
+	memcpy(seg_at(st, *to), seg_at(st, from), BLOCK);
+	st->seg[*to].count = (uint16_t)index_count(seg_at(st, *to));
+	return 0;
+}
+
+/* The segment of a directory entry, fit for plain changes. */
+static int writable(struct store *st, uint32_t index, uint32_t *block)
+{
+	uint32_t old = atomic_load_explicit(&st->root->dir[index], memory_order_relaxed);
+	*block = old;
+	if (st->seg[old].dirty)
+		return 0;
+	if (copy(st, old, block) != 0)
+		return -1;
+	dir_point(st, index, st->seg[old].depth, *block);
+	return retire(st, old);
+}
+
+static int split(struct store *st, uint32_t index, uint32_t block)
+{
+	uint8_t depth = st->seg[block].depth;
+	uint32_t half[2];
+	for (unsigned i = 0; i < 2; i++) {
+		if (segment_new(st, depth + 1, &half[i]) != 0)
+			return -1;
+		memset(seg_at(st, half[i]), 0, BLOCK);
+	}
+	index_split(seg_at(st, block), depth, seg_at(st, half[0]), seg_at(st, half[1]));
+	for (unsigned i = 0; i < 2; i++)
+		st->seg[half[i]].count = (uint16_t)index_count(seg_at(st, half[i]));
+	uint32_t span = 1u << (DIR_BITS - depth), first = index & ~(span - 1);
+	dir_point(st, first, depth + 1u, half[0]);
+	dir_point(st, first + span / 2, depth + 1u, half[1]);
+	return retire(st, block);
+}
+
+/* Both buckets are full: rearranges a copy, or splits. */
+static int insert_hard(struct store *st, uint32_t index, uint32_t block, const struct place *p,
+                       uint64_t unit)
+{
+	uint8_t depth = st->seg[block].depth;
+	if (depth < DIR_BITS && st->seg[block].count >= SPLIT_FILL) {
+		if (split(st, index, block) != 0)
+			return -1;
+		return 1; /* try again in the half */
+	}
+	uint32_t to;
+	if (copy(st, block, &to) != 0)
+		return -1;
+	if (index_insert(seg_at(st, to), p, unit, true) != INDEX_OK) {
+		space_free(st, to);
+		if (depth == DIR_BITS) {
+			errno = EOVERFLOW;
+			return -1;
+		}
+		return split(st, index, block) != 0 ? -1 : 1;
+	}
+	st->seg[to].count++;
+	dir_point(st, index, depth, to);
+	return retire(st, block);
+}
+
+int segment_set(struct store *st, const uint64_t hash[static 2], uint64_t unit, uint64_t old_unit)
+{
+	struct place p = place_of(hash[0]);
+	uint32_t index = p.tag >> (TAG_BITS - DIR_BITS), block;
+	if (writable(st, index, &block) != 0)
+		return -1;
+	if (old_unit) {
+		uint64_t *slot = index_slot(seg_at(st, block), &p, old_unit);
+		if (!slot) {
+			errno = EBADMSG;
+			return -1;
+		}
+		slot_store(slot, slot_make(unit, slot_displaced(slot_load(slot)), p.tag));
+		return 0;
+	}
+	for (;;) {
+		block = atomic_load_explicit(&st->root->dir[index], memory_order_relaxed);
+		if (index_insert(seg_at(st, block), &p, unit, false) == INDEX_OK) {
+			st->seg[block].count++;
+			return 0;
+		}
+		int r = insert_hard(st, index, block, &p, unit);
+		if (r <= 0)
+			return r;
+	}
+}

@@ -1,0 +1,169 @@
+/* space.c - which blocks are free, and when a used one may be again.
+ *
+ * A block's use stands in the root's info array.  A block that is replaced is
+ * retired: one made since the last checkpoint waits for the readers only; one
+ * that a checkpoint refers to also until neither superblock does. */
+#include "store/writer.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+static bool is_free(const struct store *st, uint32_t block)
+{
+	uint64_t info = atomic_load_explicit(root_info(st->root) + block, memory_order_relaxed);
+	return info_use(info) == USE_FREE && !(st->avoid && st->avoid[block >> 3] & 1u << (block & 7));
+}
+
+void space_use(struct store *st, uint32_t block, uint32_t n, uint64_t info)
+{
+	for (uint32_t i = 0; i < n; i++)
+		atomic_store_explicit(root_info(st->root) + block + i, info, memory_order_release);
+}
+
+/* Fills [off, off + n) where the file system can't reserve space. */
+static int fill(int fd, uint64_t off, uint64_t n)
+{
+	static const uint8_t zero[65536];
+	for (; n; off += sizeof zero, n -= sizeof zero)
+		if (pwrite(fd, zero, sizeof zero, (off_t)off) != (ssize_t)sizeof zero) {
+			errno = errno ? errno : ENOSPC;
+			return -1;
+		}
+	return 0;
+}
+
+static int grow(struct store *st, uint32_t n, uint32_t *out)
+{
+	uint64_t have = atomic_load_explicit(&st->root->blocks, memory_order_relaxed);
+	if (st->fixed_size || have + n > st->root->nblocks) {
+		errno = ENOSPC;
+		return -1;
+	}
+	errno = 0;
+	if (fallocate(st->fd, 0, (off_t)(have * BLOCK), (off_t)n * BLOCK) != 0 &&
+	    (errno != EOPNOTSUPP || fill(st->fd, have * BLOCK, (uint64_t)n * BLOCK) != 0))
+		return -1;
+	atomic_store_explicit(&st->root->blocks, have + n, memory_order_release);
+	*out = (uint32_t)have;
+	return 0;
+}
+
+/* First run of n free blocks from `from` on, or 0. */
+static uint32_t free_run(const struct store *st, uint32_t from, uint32_t to, uint32_t n)
+{
+	uint32_t run = 0;
+	for (uint32_t b = from; b < to; b++) {
+		run = is_free(st, b) ? run + 1 : 0;
+		if (run == n)
+			return b + 1 - n;
+	}
+	return 0;
+}
+
+int space_alloc(struct store *st, uint32_t n, enum block_use use, uint32_t *out)
+{
+	uint32_t blocks = (uint32_t)atomic_load_explicit(&st->root->blocks, memory_order_relaxed);
+	uint32_t b = free_run(st, st->cursor, blocks, n);
+	if (!b) {
+		/* the cursor makes the search cheap; go round once it has run out */
+		b = free_run(st, 1, blocks, n);
+		if (!b && grow(st, n, &b) != 0)
+			return -1;
+	}
+	st->cursor = b + n;
+	space_use(st, b, n, info_make(0, 0, use));
+	*out = b;
+	return 0;
+}
+
+void space_free(struct store *st, uint32_t block)
+{
+	space_use(st, block, 1, info_make(0, 0, USE_FREE));
+	if (block < st->cursor)
+		st->cursor = block;
+}
+
+int space_retire(struct retire_list *l, uint32_t block, uint64_t epoch)
+{
+	if (l->n == l->room) {
+		size_t room = l->room ? l->room * 2 : 64;
+		struct retired *at = realloc(l->at, room * sizeof *at);
+		if (!at)
+			return -1;
+		l->at = at;
+		l->room = room;
+	}
+	l->at[l->n++] = (struct retired){ block, epoch };
+	return 0;
+}
+
+/* The oldest epoch a reader may still be in. */
+static uint64_t readers_epoch(const struct store *st)
+{
+	uint64_t low = UINT64_MAX;
+	if (!st->map.beats)
+		return low;
+	for (unsigned i = 0; i < STORE_WORKERS; i++) {
+		uint64_t e = atomic_load_explicit(&st->map.beats->worker[i].epoch, memory_order_seq_cst);
+		if (e && e < low)
+			low = e;
+	}
+	return low;
+}
+
+void space_collect(struct store *st)
+{
+	uint64_t low = readers_epoch(st);
+	size_t kept = 0;
+	for (size_t i = 0; i < st->epoch_wait.n; i++) {
+		struct retired r = st->epoch_wait.at[i];
+		if (r.epoch < low)
+			space_free(st, r.block);
+		else
+			st->epoch_wait.at[kept++] = r;
+	}
+	st->epoch_wait.n = kept;
+}
+
+void space_checkpointed(struct store *st)
+{
+	uint64_t epoch = atomic_fetch_add(&st->root->epoch, 1);
+	for (size_t i = 0; i < st->ckpt_prev.n; i++)
+		space_retire(&st->epoch_wait, st->ckpt_prev.at[i].block, epoch);
+	struct retire_list empty = st->ckpt_prev;
+	empty.n = 0;
+	st->ckpt_prev = st->ckpt_now;
+	st->ckpt_now = empty;
+	space_collect(st);
+}
+
+int space_root(struct store *st, uint64_t nblocks, char *err, size_t n)
+{
+	size_t size = root_bytes(nblocks);
+	int fd = memfd_create("encdns-root", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+	if (fd < 0 || ftruncate(fd, (off_t)size) != 0) {
+		snprintf(err, n, "no shared memory: %s", strerror(errno));
+		return -1;
+	}
+	void *p = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, fd, 0);
+	if (p == MAP_FAILED) {
+		snprintf(err, n, "no shared memory: %s", strerror(errno));
+		close(fd);
+		return -1;
+	}
+#ifdef F_SEAL_FUTURE_WRITE
+	/* nobody maps it for writing from here on */
+	fcntl(fd, F_ADD_SEALS, F_SEAL_FUTURE_WRITE | F_SEAL_GROW | F_SEAL_SHRINK);
+#endif
+	st->root = p;
+	st->root_fd = fd;
+	st->root->nblocks = nblocks;
+	atomic_store(&st->root->epoch, 1);
+	st->map.root = st->root;
+	st->map.root_size = size;
+	return 0;
+}

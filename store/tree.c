@@ -1,0 +1,492 @@
+/* tree.c - ordered trees: B+trees whose nodes are fragments of the log.
+ *
+ * A tree is (instance, chain): the catalog (0, CHAIN_CATALOG), a zone's NSEC
+ * chain, an NSEC3 chain for each set of parameters, the hub's list of names.
+ * Its root is node 0 and stays it; other numbers are given once and never
+ * again.  A node's body:
+ *   level 8 (0 = leaf) | count 16 | next free number 40 (root) | entry*
+ *   entry: child number 40 (inner nodes) | length 16 | key
+ * An inner entry's key is not above any key below its child; the first entry's
+ * stands for "everything smaller".  Only an empty tree has an empty leaf.
+ *
+ * The writer changes nodes in a cache and writes each once a flush; readers see
+ * a tree at their view like any other fragment.
+ * Threat: bodies are authenticated; still every length is checked (a damaged
+ * node is STORE_DAMAGED). */
+#include "store/internal.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#define NODE_HEAD  8
+#define NODE_SPLIT 1536 /* octets at which a node is split in two */
+#define LEVELS     32
+#define ROOT_NODE  0
+
+struct entry { uint64_t child; const uint8_t *key; size_t n; };
+struct node_rd { struct rd r; unsigned level, count; };
+
+static bool node_read(const uint8_t *body, size_t len, struct node_rd *out)
+{
+	out->r = rd_init(body, len);
+	out->level = rd_u8(&out->r);
+	out->count = rd_u16(&out->r);
+	rd_u40(&out->r);
+	return !out->r.bad && out->level < LEVELS;
+}
+
+static bool entry_next(struct node_rd *n, struct entry *e)
+{
+	if (rd_left(&n->r) == 0)
+		return false;
+	e->child = n->level ? rd_u40(&n->r) : 0;
+	e->n = rd_u16(&n->r);
+	e->key = rd_take(&n->r, e->n);
+	return e->key && e->n <= TREE_KEY_MAX;
+}
+
+static int key_cmp(const uint8_t *a, size_t an, const uint8_t *b, size_t bn)
+{
+	int d = memcmp(a, b, an < bn ? an : bn);
+	return d ? d : (an > bn) - (an < bn);
+}
+
+/* A search, level by level; `dir` says where to go on when a subtree has
+ * nothing: -1 for the greatest key <= key, 1 for the smallest > key. */
+struct search {
+	const struct store_map *m;
+	uint32_t inst, chain;
+	uint64_t seq;
+	const uint8_t *key; /* NULL: -1 the last, 1 the first */
+	size_t n;
+	struct scratch *s;
+	uint8_t *out;
+	size_t *outn;
+};
+
+static bool at_most(const struct search *q, const struct entry *e)
+{
+	return !q->key || key_cmp(e->key, e->n, q->key, q->n) <= 0;
+}
+
+static enum store_found found_key(const struct search *q, const struct entry *e)
+{
+	memcpy(q->out, e->key, e->n);
+	*q->outn = e->n;
+	return STORE_FOUND;
+}
+
+/* Greatest key <= q->key below a node. */
+static enum store_found search_down(const struct search *q, uint64_t number, unsigned above)
+{
+	struct frag f;
+	struct node_rd n;
+	struct entry e, best[2];
+	unsigned have = 0;
+	enum store_found r = tree_node(q->m, q->inst, q->chain, number, q->seq, q->s, &f);
+	if (r != STORE_FOUND)
+		return number == ROOT_NODE ? r : STORE_DAMAGED;
+	if (!node_read(f.body, f.len, &n) || n.level >= above)
+		return STORE_DAMAGED;
+	while (entry_next(&n, &e)) {
+		if (!at_most(q, &e) && !(n.level && have == 0))
+			break;
+		best[1] = best[0];
+		best[0] = e;
+		have += have < 2;
+	}
+	if (n.r.bad)
+		return STORE_DAMAGED;
+	if (have == 0)
+		return STORE_ABSENT;
+	if (n.level == 0)
+		return found_key(q, &best[0]);
+	/* the subtree's keys may all be above ours; then its left neighbour's are not */
+	r = search_down(q, best[0].child, n.level);
+	return r == STORE_ABSENT && have == 2 ? search_down(q, best[1].child, n.level) : r;
+}
+
+/* Smallest key > q->key below a node. */
+static enum store_found search_up(const struct search *q, uint64_t number, unsigned above)
+{
+	struct frag f;
+	struct node_rd n;
+	struct entry e, last = { 0 };
+	bool have = false;
+	enum store_found r = tree_node(q->m, q->inst, q->chain, number, q->seq, q->s, &f);
+	if (r != STORE_FOUND)
+		return number == ROOT_NODE ? r : STORE_DAMAGED;
+	if (!node_read(f.body, f.len, &n) || n.level >= above)
+		return STORE_DAMAGED;
+	while (entry_next(&n, &e)) {
+		bool smaller = q->key && at_most(q, &e);
+		if (n.level == 0 && !smaller)
+			return found_key(q, &e);
+		if (n.level && have && !smaller) {
+			r = search_up(q, last.child, n.level);
+			if (r != STORE_ABSENT)
+				return r;
+		}
+		last = e;
+		have = true;
+	}
+	if (n.r.bad)
+		return STORE_DAMAGED;
+	return n.level && have ? search_up(q, last.child, n.level) : STORE_ABSENT;
+}
+
+enum store_found tree_find(const struct store_map *m, uint32_t inst, uint32_t chain, uint64_t seq,
+                           const uint8_t *key, size_t n, struct scratch *s,
+                           uint8_t out[static TREE_KEY_MAX], size_t *outn, bool *exact)
+{
+	struct search q = { m, inst, chain, seq, key, n, s, out, outn };
+	size_t mark = s->used;
+	enum store_found r = search_down(&q, ROOT_NODE, LEVELS);
+	if (r == STORE_ABSENT && key) { /* before the first: the chain is a ring */
+		s->used = mark;
+		q.key = NULL;
+		r = search_down(&q, ROOT_NODE, LEVELS);
+	}
+	s->used = mark;
+	*exact = r == STORE_FOUND && key && key_cmp(out, *outn, key, n) == 0;
+	return r;
+}
+
+enum store_found tree_after(const struct store_map *m, uint32_t inst, uint32_t chain, uint64_t seq,
+                            const uint8_t *key, size_t n, struct scratch *s,
+                            uint8_t out[static TREE_KEY_MAX], size_t *outn)
+{
+	struct search q = { m, inst, chain, seq, key, n, s, out, outn };
+	size_t mark = s->used;
+	enum store_found r = search_up(&q, ROOT_NODE, LEVELS);
+	s->used = mark;
+	return r;
+}
+
+uint32_t tree_nsec3_chain(const struct store_map *m, const struct nsec3_params *p)
+{
+	uint8_t in[4 + 255];
+	uint64_t h[2];
+	in[0] = p->alg;
+	put_u16(in + 1, p->iterations);
+	in[3] = p->saltlen;
+	memcpy(in + 4, p->salt, p->saltlen);
+	sip128(&m->sip, in, 4u + p->saltlen, h);
+	return (uint32_t)h[0] | 0x80000000u; /* apart from the fixed chains */
+}
+
+/* ---- the writer's side ---- */
+
+/* A node in memory, in its encoded form, with room to grow. */
+struct node {
+	struct node *next; /* in its hash chain */
+	uint32_t inst, chain;
+	uint64_t number;
+	uint32_t len;
+	bool dirty;
+	uint8_t body[NODE_HEAD + NODE_SPLIT + 2 * (TREE_KEY_MAX + 7)];
+};
+#define CACHE_LINES 1024u
+#define CACHE_MAX   8192u
+struct tree_cache {
+	struct store *st;
+	size_t count;
+	struct node *line[CACHE_LINES];
+	struct scratch scratch;
+};
+
+struct tree_cache *tree_cache_new(struct store *st)
+{
+	struct tree_cache *c = calloc(1, sizeof *c);
+	if (!c)
+		return NULL;
+	c->st = st;
+	c->scratch.size = 2u << 20;
+	c->scratch.mem = malloc(c->scratch.size);
+	if (!c->scratch.mem) {
+		free(c);
+		return NULL;
+	}
+	return c;
+}
+
+static void drop_nodes(struct tree_cache *c)
+{
+	for (unsigned i = 0; i < CACHE_LINES; i++)
+		for (struct node *n = c->line[i], *next; n; n = next) {
+			next = n->next;
+			crypto_wipe(n->body, n->len);
+			free(n);
+		}
+	memset(c->line, 0, sizeof c->line);
+	c->count = 0;
+}
+
+void tree_cache_free(struct tree_cache *c)
+{
+	if (!c)
+		return;
+	drop_nodes(c);
+	free(c->scratch.mem);
+	free(c);
+}
+
+static struct node **node_line(struct tree_cache *c, uint32_t inst, uint32_t chain, uint64_t number)
+{
+	uint64_t h = (inst * 0x9e3779b97f4a7c15ull) ^ (chain * 0xbf58476d1ce4e5b9ull) ^
+	             (number * 0x94d049bb133111ebull);
+	return &c->line[(h >> 32 ^ h) % CACHE_LINES];
+}
+
+static struct node *node_add(struct tree_cache *c, uint32_t inst, uint32_t chain, uint64_t number)
+{
+	struct node *n = malloc(sizeof *n);
+	if (!n)
+		return NULL;
+	struct node **at = node_line(c, inst, chain, number);
+	*n = (struct node){ .next = *at, .inst = inst, .chain = chain, .number = number, .len = NODE_HEAD };
+	memset(n->body, 0, NODE_HEAD);
+	*at = n;
+	c->count++;
+	return n;
+}
+
+/* The node for changing; create: an absent root is an empty leaf. */
+static struct node *node_get(struct tree_cache *c, uint32_t inst, uint32_t chain, uint64_t number,
+                             bool create)
+{
+	for (struct node *n = *node_line(c, inst, chain, number); n; n = n->next)
+		if (n->inst == inst && n->chain == chain && n->number == number)
+			return n;
+	uint8_t key[9];
+	struct frag f;
+	c->scratch.used = 0;
+	enum store_found r = store_get_newest(c->st, FRAG_TREE, inst, key,
+	                                      tree_node_key(key, chain, number), &c->scratch, &f);
+	if (r == STORE_ABSENT && create && number == ROOT_NODE) {
+		struct node *n = node_add(c, inst, chain, number);
+		if (n)
+			put_u40(n->body + 3, ROOT_NODE + 1);
+		return n;
+	}
+	struct node_rd check;
+	if (r != STORE_FOUND || f.len > sizeof((struct node *)0)->body || !node_read(f.body, f.len, &check)) {
+		errno = EIO;
+		return NULL;
+	}
+	struct node *n = node_add(c, inst, chain, number);
+	if (n) {
+		memcpy(n->body, f.body, f.len);
+		n->len = f.len;
+	}
+	return n;
+}
+
+/* Where in a node a key belongs. */
+struct spot {
+	size_t at;          /* offset of the first entry above the key */
+	bool here;          /* the entry before is the key itself */
+	size_t prev;        /* offset of the entry before; 0: none */
+	uint64_t child;     /* inner: where to go down */
+	size_t child_at;    /* and its entry */
+};
+
+static void node_spot(const struct node *n, const uint8_t *key, size_t kn, struct spot *out)
+{
+	struct node_rd r;
+	struct entry e;
+	memset(out, 0, sizeof *out);
+	out->at = NODE_HEAD;
+	if (!node_read(n->body, n->len, &r))
+		return;
+	for (;;) {
+		size_t at = (size_t)(r.r.p - n->body);
+		if (!entry_next(&r, &e))
+			break;
+		int d = key_cmp(e.key, e.n, key, kn);
+		if (d > 0 && !(r.level && out->prev == 0))
+			break;
+		out->here = d == 0;
+		out->prev = out->child_at = at;
+		out->child = e.child;
+		out->at = (size_t)(r.r.p - n->body);
+	}
+}
+
+static void entry_put(struct node *n, size_t at, uint64_t child, const uint8_t *key, size_t kn)
+{
+	bool inner = n->body[0] != 0;
+	size_t need = (inner ? 5u : 0u) + 2 + kn;
+	memmove(n->body + at + need, n->body + at, n->len - at);
+	uint8_t *p = n->body + at;
+	if (inner) {
+		put_u40(p, child);
+		p += 5;
+	}
+	put_u16(p, (uint32_t)kn);
+	memcpy(p + 2, key, kn);
+	n->len += (uint32_t)need;
+	put_u16(n->body + 1, get_u16(n->body + 1) + 1u);
+	n->dirty = true;
+}
+
+static void entry_cut(struct node *n, size_t at)
+{
+	size_t kat = at + (n->body[0] ? 5 : 0);
+	size_t end = kat + 2 + get_u16(n->body + kat);
+	memmove(n->body + at, n->body + end, n->len - end);
+	n->len -= (uint32_t)(end - at);
+	put_u16(n->body + 1, get_u16(n->body + 1) - 1u);
+	n->dirty = true;
+}
+
+/* Offset of the entry from which on a full node's entries move to a new one:
+ * the middle, or the end when keys arrive in order (then nodes stay full). */
+static size_t split_point(const struct node *n, bool appended)
+{
+	struct node_rd r;
+	struct entry e;
+	size_t at = NODE_HEAD, last = NODE_HEAD;
+	node_read(n->body, n->len, &r);
+	for (;;) {
+		size_t here = (size_t)(r.r.p - n->body);
+		if (!entry_next(&r, &e))
+			break;
+		last = here;
+		if (here <= n->len / 2)
+			at = here;
+	}
+	return appended || at == NODE_HEAD ? last : at;
+}
+
+static void move_tail(struct node *from, size_t at, struct node *to)
+{
+	struct node_rd r;
+	struct entry e;
+	unsigned moved = 0;
+	to->body[0] = from->body[0];
+	memcpy(to->body + NODE_HEAD, from->body + at, from->len - at);
+	to->len = (uint32_t)(NODE_HEAD + from->len - at);
+	from->len = (uint32_t)at;
+	node_read(to->body, to->len, &r);
+	while (entry_next(&r, &e))
+		moved++;
+	put_u16(to->body + 1, moved);
+	put_u16(from->body + 1, get_u16(from->body + 1) - moved);
+	from->dirty = to->dirty = true;
+}
+
+static struct node *new_node(struct tree_cache *c, struct node *root)
+{
+	uint64_t number = get_u40(root->body + 3);
+	put_u40(root->body + 3, number + 1);
+	root->dirty = true;
+	return node_add(c, root->inst, root->chain, number);
+}
+
+/* The root's entries go to a new node, the root becomes its parent. */
+static struct node *grow_root(struct tree_cache *c, struct node *root)
+{
+	struct node *child = new_node(c, root);
+	if (!child)
+		return NULL;
+	move_tail(root, NODE_HEAD, child);
+	root->body[0] = (uint8_t)(child->body[0] + 1);
+	entry_put(root, NODE_HEAD, child->number, (const uint8_t *)"", 0);
+	return child;
+}
+
+/* Splits path[depth], and upward as long as the parents are full. */
+static int split(struct tree_cache *c, struct node **path, unsigned depth, bool appended)
+{
+	struct node *n = path[depth], *root = path[0];
+	if (n == root) {
+		n = grow_root(c, root);
+		if (!n)
+			return -1;
+		depth = 1;
+	}
+	struct node *parent = path[depth - 1], *half = new_node(c, root);
+	if (!half)
+		return -1;
+	move_tail(n, split_point(n, appended), half);
+	size_t kat = NODE_HEAD + (half->body[0] ? 5 : 0);
+	const uint8_t *key = half->body + kat + 2;
+	size_t kn = get_u16(half->body + kat);
+	struct spot s;
+	node_spot(parent, key, kn, &s);
+	entry_put(parent, s.at, half->number, key, kn);
+	return parent->len > NODE_HEAD + NODE_SPLIT ? split(c, path, depth - 1, appended) : 0;
+}
+
+/* Goes down to the leaf of a key; path[0] is the root. Returns the depth or -1. */
+static int descend(struct tree_cache *c, uint32_t inst, uint32_t chain, const uint8_t *key, size_t n,
+                   bool create, struct node **path, struct spot *spots)
+{
+	uint64_t number = ROOT_NODE;
+	for (unsigned depth = 0; depth < LEVELS; depth++) {
+		path[depth] = node_get(c, inst, chain, number, create);
+		if (!path[depth])
+			return -1;
+		node_spot(path[depth], key, n, &spots[depth]);
+		if (path[depth]->body[0] == 0)
+			return (int)depth;
+		number = spots[depth].child;
+	}
+	errno = EIO;
+	return -1;
+}
+
+int tree_insert(struct tree_cache *c, uint32_t inst, uint32_t chain, const uint8_t *key, size_t n)
+{
+	struct node *path[LEVELS];
+	struct spot spots[LEVELS];
+	int depth = descend(c, inst, chain, key, n, true, path, spots);
+	if (depth < 0)
+		return -1;
+	struct node *leaf = path[depth];
+	if (spots[depth].here)
+		return 0;
+	bool appended = spots[depth].at == leaf->len;
+	entry_put(leaf, spots[depth].at, 0, key, n);
+	return leaf->len > NODE_HEAD + NODE_SPLIT ? split(c, path, (unsigned)depth, appended) : 0;
+}
+
+int tree_remove(struct tree_cache *c, uint32_t inst, uint32_t chain, const uint8_t *key, size_t n)
+{
+	struct node *path[LEVELS];
+	struct spot spots[LEVELS];
+	int depth = descend(c, inst, chain, key, n, true, path, spots);
+	if (depth < 0)
+		return -1;
+	if (!spots[depth].here)
+		return 0;
+	entry_cut(path[depth], spots[depth].prev);
+	/* an emptied node leaves its parent; the root becomes an empty leaf */
+	while (depth > 0 && get_u16(path[depth]->body + 1) == 0) {
+		depth--;
+		entry_cut(path[depth], spots[depth].child_at);
+	}
+	if (get_u16(path[0]->body + 1) == 0)
+		path[0]->body[0] = 0;
+	return 0;
+}
+
+int tree_flush(struct tree_cache *c, uint64_t seq)
+{
+	for (unsigned i = 0; i < CACHE_LINES; i++)
+		for (struct node *n = c->line[i]; n; n = n->next) {
+			uint8_t key[9];
+			if (!n->dirty)
+				continue;
+			if (store_append_tree(c->st, seq, n->inst, key, tree_node_key(key, n->chain, n->number),
+			                      n->body, n->len) != 0)
+				return -1;
+			n->dirty = false;
+		}
+	if (c->count > CACHE_MAX)
+		drop_nodes(c);
+	return 0;
+}
+
+int tree_trim(struct tree_cache *c, uint64_t seq) { return c->count > CACHE_MAX ? tree_flush(c, seq) : 0; }
