@@ -55,6 +55,12 @@ void key_free(struct key *k); /* NULL is fine */
 struct part { const void *p; size_t n; };
 void key_mac(const struct key *k, const struct part *parts, size_t nparts, uint8_t out[static 32]);
 
+/* Secret octets of any kind (a credentials file), kept to be handed on. */
+struct blob;
+struct blob *blob_read(int fd, size_t max);        /* to the end of file; NULL: errno */
+int blob_send(const struct blob *b, int fd);        /* writes all, for a pipe of our own */
+void blob_free(struct blob *b);
+
 /* ---- AES-256-GCM (NIST SP 800-38D) ---- */
 struct aead; /* round keys and H, precomputed: one per key, shared by threads once made */
 struct aead *aead_new(const struct key *k);

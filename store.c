@@ -306,8 +306,8 @@ void store_old_root_done(struct store *st)
 
 int store_keys_send(struct store *st, int fd)
 {
-	uint8_t head[2 + 2 * 1024];
-	if (st->nsalts > 1024) {
+	uint8_t head[2 + 2 * KEYS_MAX];
+	if (st->nsalts > KEYS_MAX) {
 		errno = EOVERFLOW;
 		return -1;
 	}
@@ -403,6 +403,12 @@ enum store_found store_get_newest(struct store *st, enum frag_kind kind, uint32_
 	if (r == STORE_FOUND)
 		*out = f.raw.f;
 	return r;
+}
+
+enum store_found store_newest(struct store *st, enum frag_kind kind, uint32_t inst,
+                              const uint8_t *owner, struct scratch *s, struct frag *out)
+{
+	return store_get_newest(st, kind, inst, owner, name_len(owner), s, out);
 }
 
 /* Does someone need the version of sequence `from` although `to` replaces it? */
@@ -616,6 +622,7 @@ int store_pin(struct store *st, uint64_t seq)
 }
 
 void store_unpin(struct store *st, int pin) { st->pins[pin] = 0; }
+uint64_t store_pin_seq(const struct store *st, int pin) { return st->pins[pin] - 1; }
 
 int store_tick(struct store *st)
 {

@@ -114,10 +114,10 @@ void store_idle(struct store_map *m, unsigned worker);
 /* The reader process's side: descriptors come from the supervisor and from the
  * writer.  file is read-only, beats read-write. */
 struct store_map *store_map_new(int file, int beats, char *err, size_t n);
-/* Takes a new root (read-only descriptor, closed by the caller) or drops to a
- * newer one; workers pick it up at their next announcement. */
+/* Takes a new root (a descriptor, closed by the caller) and returns when every
+ * worker has announced it or is idle; not to be called by a worker. */
 int store_map_root(struct store_map *m, int root, char *err, size_t n);
-/* Keys for reading, received on a socketpair from store_keys_send. */
+/* Keys for reading, from store_keys_send over a socketpair of SOCK_SEQPACKET. */
 int store_keys_recv(struct store_map *m, int fd);
 void store_map_free(struct store_map *m);
 bool store_map_ready(const struct store_map *m); /* has a root and keys */
@@ -154,6 +154,9 @@ int store_put(struct store *st, uint64_t seq, enum frag_kind kind, const struct 
               bool fresh /* the owner is known to be new in this instance */);
 int store_delete(struct store *st, uint64_t seq, enum frag_kind kind, const struct store_zone *z,
                  const uint8_t *owner);
+/* A fragment as the writer sees it now, uncommitted changes included. */
+enum store_found store_newest(struct store *st, enum frag_kind kind, uint32_t inst,
+                              const uint8_t *owner, struct scratch *s, struct frag *out);
 /* A new instance of a zone, invisible until store_zone_put names it. */
 uint32_t store_new_instance(struct store *st);
 /* Adds or changes a zone in the catalog (name, inst, serial, expire, state, hold). */
@@ -169,6 +172,7 @@ int store_commit(struct store *st, uint64_t seq, const uint8_t meta[static STORE
 /* A pin keeps versions readable at a sequence that is committed. */
 int store_pin(struct store *st, uint64_t seq);  /* returns its number, or -1 */
 void store_unpin(struct store *st, int pin);
+uint64_t store_pin_seq(const struct store *st, int pin);
 /* Housekeeping from the owner's loop, outside a group: checkpoint when due,
  * frees space. */
 int store_tick(struct store *st);

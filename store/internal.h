@@ -5,6 +5,7 @@
 #include "store/format.h"
 
 #define SALTS 65536u
+#define KEYS_MAX 1024u /* salts a reader can be given */
 
 struct salt_keys { struct aead *frag, *seg; };
 
@@ -14,9 +15,7 @@ struct store_map {
 	const uint8_t *base;         /* the file, mapped over the reserved range */
 	uint64_t reserve;
 	const struct store_root *_Atomic root;
-	const struct store_root *old_root; /* replaced, until no worker uses it */
-	size_t root_size, old_root_size;
-	uint64_t old_epoch;
+	size_t root_size;
 	struct store_beats *beats;   /* NULL: nobody to tell (writer) */
 	struct sip sip;
 	struct salt_keys *salt;      /* SALTS of them, by id; sparse */

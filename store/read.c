@@ -365,26 +365,30 @@ int store_map_root(struct store_map *m, int fd, char *err, size_t n)
 			munmap((void *)(uintptr_t)r, (size_t)st.st_size);
 		return -1;
 	}
-	/* a worker may still be inside the one before the last only if it has
-	 * slept through a whole life of a writer: it stays mapped, bounded by
-	 * the restarts of the writer */
-	m->old_root = m->root;
-	m->old_root_size = m->root_size;
 	madvise(m->verified, m->reserve / BLOCK / 8 + 1, MADV_DONTNEED); /* all zero again */
-	atomic_store_explicit(&m->root, r, memory_order_release);
+	const struct store_root *old = m->root;
+	size_t old_size = m->root_size;
+	uint64_t since = atomic_load(&r->epoch);
+	atomic_store(&m->root, r);
 	m->root_size = (size_t)st.st_size;
+	atomic_thread_fence(memory_order_seq_cst);
+	for (unsigned i = 0; old && i < STORE_WORKERS; i++)
+		for (uint64_t e; (e = atomic_load(&m->beats->worker[i].epoch)) != 0 && e < since;)
+			usleep(100);
+	if (old)
+		munmap((void *)(uintptr_t)old, old_size);
 	return 0;
 }
 
-/* Keys travel as: count 16, count x salt id 16, then the index key and two
- * keys a salt, each by key_send. */
+/* Keys travel as messages: {count 16, count x salt id 16}, then the index key
+ * and two keys a salt, each by key_send. */
 int store_keys_recv(struct store_map *m, int fd)
 {
-	uint8_t head[2], ids[2 * 1024];
-	if (recv(fd, head, 2, MSG_WAITALL) != 2)
-		return -1;
-	size_t count = get_u16(head);
-	if (count > sizeof ids / 2 || recv(fd, ids, count * 2, MSG_WAITALL) != (ssize_t)(count * 2))
+	uint8_t head[2 + 2 * KEYS_MAX];
+	ssize_t got = recv(fd, head, sizeof head, 0);
+	size_t count = got >= 2 ? get_u16(head) : 0;
+	const uint8_t *ids = head + 2;
+	if (got < 2 || (size_t)got != 2 + count * 2)
 		return -1;
 	struct key *k = key_recv(fd);
 	if (!k)
@@ -427,8 +431,6 @@ void store_map_free(struct store_map *m)
 	munmap((void *)(uintptr_t)m->base, m->reserve);
 	if (m->root)
 		munmap((void *)(uintptr_t)m->root, m->root_size);
-	if (m->old_root)
-		munmap((void *)(uintptr_t)m->old_root, m->old_root_size);
 	if (m->beats)
 		munmap(m->beats, sizeof *m->beats);
 	crypto_wipe(&m->sip, sizeof m->sip);

@@ -1,0 +1,211 @@
+# encdns - make        builds ./encdns and ./encdns-hub
+#          make run    a whole system on 127.0.0.1, port 5300; ^C ends it
+#          make test   all tests
+# Also: deps test-deps install install-node asan fuzz lint bench clean.
+#
+# Cross builds and other compilers: make CC=aarch64-linux-musl-gcc
+# (BEARSSL=path/to/libbearssl.a when the compiler can't find it.)
+
+ifeq ($(origin CC),default)
+CC = musl-gcc
+endif
+PREFIX = /usr/local
+PORT = 5300
+SECONDS = 60
+B = build
+BIN = .
+
+# make V=1 shows the commands.
+Q = $(if $(V),,@)
+say = $(if $(V),,@echo '  $@')
+
+# ---- sources ----------------------------------------------------------------
+# All modules go to one archive, from which an executable takes what it needs.
+# Nothing of hub/ is in it: the node must not contain what sends zones.
+
+MODULES = $(sort $(wildcard dns.c store.c journal.c crypto.c bgp.c cluster.c \
+	base/*.c dns/*.c store/*.c journal/*.c crypto/*.c bgp/*.c cluster/*.c))
+HUB = $(sort $(wildcard hub/*.c))
+UNITS = $(sort $(wildcard tests/test_*.c))
+FUZZERS = $(sort $(wildcard tests/fuzz/fuzz_*.c))
+MOCKED := $(shell grep -l mockstore.h tests/test_*.c tests/fuzz/fuzz_*.c 2>/dev/null)
+
+obj = $(patsubst %.c,$B/%.o,$(1))
+NODE_OBJ = $(call obj,main.c $(sort $(wildcard main/*.c)))
+HUB_OBJ = $(call obj,$(HUB))
+HUB_ROOMS = $(filter-out $B/hub/main.o,$(HUB_OBJ))
+LIB = $B/libencdns.a
+UNIT_BIN = $(UNITS:%.c=$B/%)
+REPLAY_BIN = $(FUZZERS:tests/fuzz/fuzz_%.c=$B/tests/replay_%)
+
+# ---- flags ------------------------------------------------------------------
+
+can = $(shell $(CC) -Werror $(1) -x c -c /dev/null -o /dev/null 2>/dev/null && echo $(1))
+
+WARN = -Wall -Wextra -Wshadow -Wvla -Wformat=2 -Wundef -Wcast-qual -Wstrict-prototypes \
+	-Wmissing-prototypes $(if $(WERROR),-Werror)
+HARDEN := -fstack-protector-strong $(call can,-fstack-clash-protection) \
+	$(call can,-ftrivial-auto-var-init=zero)
+
+# The C library's own headers first; BearSSL's and the kernel's after them.
+TRIPLET := $(shell t=$$($(CC) -print-multiarch 2>/dev/null); [ "$$t" ] || \
+	t=$$($(CC) -dumpmachine 2>/dev/null | sed 's/-musl/-gnu/; s/-pc-/-/'); echo "$$t")
+CPPFLAGS = -D_GNU_SOURCE -I.
+SYSTEM = -idirafter /usr/include -idirafter /usr/include/$(TRIPLET)
+CFLAGS = -O2 -g
+ALL_CFLAGS = -std=c11 $(CFLAGS) $(CPPFLAGS) $(WARN) $(HARDEN) $(MODE_CFLAGS) $(SYSTEM)
+
+BEARSSL := $(shell $(CC) -print-file-name=libbearssl.a 2>/dev/null)
+ifeq ($(findstring /,$(BEARSSL)),)
+BEARSSL := /usr/lib/$(TRIPLET)/libbearssl.a
+endif
+
+ifdef SANITIZE
+# For finding faults: dynamic, the system's own C library.
+MODE_CFLAGS = -fno-omit-frame-pointer -fsanitize=$(SANITIZE) -fno-sanitize-recover=all
+link = $(CC) $(ALL_CFLAGS) $(LDFLAGS) -o $@ $(1) $(LIBS)
+else
+# A static PIE with full RELRO and no interpreter. "-static-pie" is not trusted
+# with it: musl-gcc's makes a dynamic one. Start files are those of the C library
+# that the compiler links with.
+MODE_CFLAGS = -fPIE -ffunction-sections -fdata-sections
+H := \#
+CRT := $(dir $(shell $(CC) '-$H$H$H' -x c /dev/null -o /dev/null 2>&1 | tr ' "' '\n\n' | grep 'crt1\.o$$'))
+part = $(shell $(CC) -print-file-name=$(1))
+LINK = -static -nostartfiles -Wl,-pie,--no-dynamic-linker,-z,text,-z,relro,-z,now,-z,noexecstack \
+	-Wl,-z,separate-code,--gc-sections,-Map=$B/$(notdir $@).map
+link = $(CC) $(CFLAGS) $(LINK) $(LDFLAGS) -o $@ $(CRT)rcrt1.o $(CRT)crti.o $(call part,crtbeginS.o) \
+	$(1) $(LIBS) $(call part,crtendS.o) $(CRT)crtn.o
+endif
+LIBS = -Wl,--start-group $(LIB) $(BEARSSL) -Wl,--end-group -lpthread
+
+AR := $(shell $(CC) -print-prog-name=ar 2>/dev/null)
+STRIP := $(shell $(CC) -print-prog-name=strip 2>/dev/null)
+
+# ---- the two executables ----------------------------------------------------
+
+all: $(BIN)/encdns $(BIN)/encdns-hub
+
+$(BIN)/encdns: $(NODE_OBJ) $(LIB) $(BEARSSL)
+	$(say)
+	$(Q)$(call link,$(NODE_OBJ))
+
+$(BIN)/encdns-hub: $(HUB_OBJ) $(LIB) $(BEARSSL)
+	$(say)
+	$(Q)$(call link,$(HUB_OBJ))
+
+$(LIB): $(call obj,$(MODULES))
+	$(say)
+	$(Q)rm -f $@
+	$(Q)$(AR) rcs $@ $^
+
+$B/%.o: %.c $B/flags
+	@mkdir -p $(@D)
+	$(say)
+	$(Q)$(CC) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
+
+# Changes when compiler or flags do, so that all is compiled again.
+$B/flags: FORCE
+	@mkdir -p $B
+	@echo '$(CC) $(ALL_CFLAGS)' | cmp -s - $@ || echo '$(CC) $(ALL_CFLAGS)' >$@
+
+$(BEARSSL):
+	@echo 'BearSSL is missing: make deps' >&2; exit 1
+
+# ---- tests ------------------------------------------------------------------
+# Each starts a second make, as the first may have begun without a compiler.
+
+test:
+	@tests/deps build test
+	@$(MAKE) --no-print-directory all check-programs
+	@exec tests/run
+
+run:
+	@tests/deps build
+	@$(MAKE) --no-print-directory all
+	@ENCDNS_BUILD='$(BIN)' PORT='$(PORT)' ZONE='$(ZONE)' exec tests/run-demo
+
+asan:
+	@$(MAKE) --no-print-directory CC=gcc SANITIZE=address,undefined B=build/asan BIN=build/asan \
+		all check-programs
+
+asan-test: asan
+	@ENCDNS_BUILD=build/asan exec tests/run
+
+bench:
+	@tests/deps build bench
+	@$(MAKE) --no-print-directory all
+	@exec tests/bench/run
+
+check-programs: $(UNIT_BIN) $(REPLAY_BIN)
+
+# A test that includes mockstore.h gets its look-ups, not the store's.
+mock = $(if $(filter $(1),$(MOCKED)),$B/tests/mockstore.o)
+
+.SECONDEXPANSION:
+$B/tests/test_%: $B/tests/test_%.o $(HUB_ROOMS) $(LIB) $$(call mock,tests/test_$$*.c)
+	@mkdir -p $(@D)
+	$(say)
+	$(Q)$(call link,$(filter-out $(LIB),$^))
+
+# The corpus of each fuzzer, without a fuzzer.
+$B/tests/replay_%: $B/tests/fuzz/fuzz_%.o $B/tests/fuzz/replay.o $(HUB_ROOMS) $(LIB) \
+		$$(call mock,tests/fuzz/fuzz_$$*.c)
+	@mkdir -p $(@D)
+	$(say)
+	$(Q)$(call link,$(filter-out $(LIB),$^))
+
+# A fuzzer may have a main() of its own for use without libFuzzer.
+$B/tests/fuzz/%.o: CPPFLAGS += -DFUZZER
+
+fuzz:
+	@tests/deps build fuzz
+	@$(MAKE) --no-print-directory CC=clang SANITIZE=address,undefined,fuzzer-no-link B=build/fuzz fuzzers
+	@for f in $(FUZZERS:tests/fuzz/fuzz_%.c=%); do echo "== $$f"; \
+		mkdir -p build/fuzz/found/$$f tests/fuzz/corpus/$$f; \
+		build/fuzz/fuzz_$$f -max_total_time=$(SECONDS) -timeout=10 -rss_limit_mb=2048 -print_final_stats=1 \
+			-artifact_prefix=build/fuzz/$$f- build/fuzz/found/$$f tests/fuzz/corpus/$$f \
+			2>build/fuzz/$$f.log || { tail -n 40 build/fuzz/$$f.log; exit 1; }; \
+		tail -n 8 build/fuzz/$$f.log; done
+
+fuzzers: $(FUZZERS:tests/fuzz/%.c=$B/%)
+
+$B/fuzz_%: $B/tests/fuzz/fuzz_%.o $(HUB_ROOMS) $(LIB) $$(call mock,tests/fuzz/fuzz_$$*.c)
+	$(say)
+	$(Q)$(call link,-fsanitize=fuzzer $(filter-out $(LIB),$^))
+
+ALL_C = $(wildcard main.c) $(MODULES) $(HUB)
+lint:
+	@tests/deps build lint
+	cppcheck -q --std=c11 --enable=warning,portability --inline-suppr --error-exitcode=1 \
+		--suppress=missingIncludeSystem -D_GNU_SOURCE -D__x86_64__ -I. $(ALL_C)
+	clang-tidy --quiet --checks='-*,bugprone-*,clang-analyzer-*,-bugprone-easily-swappable-parameters,-bugprone-narrowing-conversions,-bugprone-assignment-in-if-condition,-bugprone-reserved-identifier,-bugprone-branch-clone,-clang-analyzer-security.insecureAPI.*' \
+		$(ALL_C) -- -std=c11 $(CPPFLAGS) 2>/dev/null
+	@for f in $(ALL_C); do gcc -std=c11 -O1 $(CPPFLAGS) -fanalyzer -c -o /dev/null $$f || exit 1; done
+
+# ---- the rest ---------------------------------------------------------------
+
+deps:
+	@tests/deps build
+
+test-deps:
+	@tests/deps build test
+
+install-node: $(BIN)/encdns
+	install -d $(DESTDIR)$(PREFIX)/sbin
+	install -m 755 $(BIN)/encdns $(DESTDIR)$(PREFIX)/sbin/encdns
+	$(STRIP) $(DESTDIR)$(PREFIX)/sbin/encdns
+
+install: install-node $(BIN)/encdns-hub
+	install -m 755 $(BIN)/encdns-hub $(DESTDIR)$(PREFIX)/sbin/encdns-hub
+	$(STRIP) $(DESTDIR)$(PREFIX)/sbin/encdns-hub
+
+clean:
+	rm -rf build encdns encdns-hub
+
+FORCE:
+.PHONY: all test run asan asan-test bench check-programs fuzz fuzzers lint deps test-deps \
+	install install-node clean FORCE
+.DELETE_ON_ERROR:
+.SECONDARY:
+-include $(shell find $B -name '*.d' 2>/dev/null)

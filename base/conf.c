@@ -1,0 +1,251 @@
+/* conf.c - configuration lines by table.  Contract in conf.h.
+ * Nothing takes effect before all is read: the caller counts the mistakes. */
+#include "base/conf.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define FILE_MAX (1u << 20)
+#define KEYS_MAX 64
+
+static int parse_number(const char *v, uint64_t *out, const char **end)
+{
+	uint64_t x = 0;
+	const char *p = v;
+	for (; *p >= '0' && *p <= '9'; p++) {
+		if (x > (UINT64_MAX - 9) / 10)
+			return -1;
+		x = x * 10 + (uint64_t)(*p - '0');
+	}
+	*out = x;
+	*end = p;
+	return p == v ? -1 : 0;
+}
+
+static int in_range(const struct conf_key *k, uint64_t x, char *err, size_t n)
+{
+	if (x >= k->min && x <= k->max)
+		return 0;
+	snprintf(err, n, "%s must be from %llu to %llu", k->key, (unsigned long long)k->min, (unsigned long long)k->max);
+	return -1;
+}
+
+int conf_number(const struct conf_key *k, void *at, const char *v, char *err, size_t n)
+{
+	uint64_t x;
+	const char *end;
+	if (parse_number(v, &x, &end) != 0 || *end) {
+		snprintf(err, n, "%s wants a number, not \"%s\"", k->key, v);
+		return -1;
+	}
+	if (in_range(k, x, err, n) != 0)
+		return -1;
+	memcpy(at, &x, sizeof x);
+	return 0;
+}
+
+int conf_size(const struct conf_key *k, void *at, const char *v, char *err, size_t n)
+{
+	static const char units[] = "KMGT";
+	uint64_t x;
+	const char *end, *u;
+	if (parse_number(v, &x, &end) != 0 || (*end && (!(u = strchr(units, *end & ~32)) || end[1]))) {
+		snprintf(err, n, "%s wants a size such as 512M or 2G, not \"%s\"", k->key, v);
+		return -1;
+	}
+	unsigned shift = *end ? 10 * (unsigned)(u - units + 1) : 0;
+	if (x > UINT64_MAX >> shift)
+		x = UINT64_MAX >> shift;
+	x <<= shift;
+	if (in_range(k, x, err, n) != 0)
+		return -1;
+	memcpy(at, &x, sizeof x);
+	return 0;
+}
+
+int conf_yes(const struct conf_key *k, void *at, const char *v, char *err, size_t n)
+{
+	bool on = strcmp(v, "on") == 0 || strcmp(v, "yes") == 0;
+	if (!on && strcmp(v, "off") != 0 && strcmp(v, "no") != 0) {
+		snprintf(err, n, "%s wants on or off, not \"%s\"", k->key, v);
+		return -1;
+	}
+	memcpy(at, &on, sizeof on);
+	return 0;
+}
+
+int conf_text(const struct conf_key *k, void *at, const char *v, char *err, size_t n)
+{
+	if (strlen(v) >= k->max) {
+		snprintf(err, n, "%s is longer than %llu characters", k->key, (unsigned long long)k->max - 1);
+		return -1;
+	}
+	memcpy(at, v, strlen(v) + 1);
+	return 0;
+}
+
+int conf_addr(const struct conf_key *k, void *at, const char *v, char *err, size_t n)
+{
+	struct conf_addrs *l = at;
+	struct conf_addr a = { .port = 0 };
+	uint8_t raw[16];
+	uint64_t port;
+	const char *sep = strchr(v, '@'), *end;
+	if (*v == 0) { /* the default: an empty list */
+		l->n = 0;
+		return 0;
+	}
+	size_t len = sep ? (size_t)(sep - v) : sizeof a.host;
+	if (len < sizeof a.host) {
+		memcpy(a.host, v, len);
+		a.host[len] = 0;
+	}
+	if (len >= sizeof a.host || (inet_pton(AF_INET, a.host, raw) != 1 && inet_pton(AF_INET6, a.host, raw) != 1) ||
+	    parse_number(sep + 1, &port, &end) != 0 || *end || port < 1 || port > 65535) {
+		snprintf(err, n, "%s wants ADDRESS@PORT with an IPv4 or IPv6 address, not \"%s\"", k->key, v);
+		return -1;
+	}
+	a.port = (uint16_t)port;
+	if (l->n == k->max) {
+		snprintf(err, n, "%s: no more than %llu of them", k->key, (unsigned long long)k->max);
+		return -1;
+	}
+	l->at[l->n++] = a;
+	return 0;
+}
+
+int conf_fd(const struct conf_key *k, void *at, const char *v, char *err, size_t n)
+{
+	uint64_t x = 0;
+	const char *end = "";
+	int fd = -1;
+	if (*v && (strncmp(v, "fd:", 3) != 0 || parse_number(v + 3, &x, &end) != 0 || *end || x > 65535)) {
+		snprintf(err, n, "%s comes by a descriptor, fd:N (never from a file), not \"%s\"", k->key, v);
+		return -1;
+	}
+	if (*v)
+		fd = (int)x;
+	memcpy(at, &fd, sizeof fd);
+	return 0;
+}
+
+/* ---- the file ---- */
+
+static const struct conf_key *find(const struct conf_key *t, size_t n, const char *key)
+{
+	for (size_t i = 0; i < n; i++)
+		if (strcmp(t[i].key, key) == 0)
+			return t + i;
+	return NULL;
+}
+
+static char *trim(char *s)
+{
+	while (*s == ' ' || *s == '\t')
+		s++;
+	char *end = s + strlen(s);
+	while (end > s && (end[-1] == ' ' || end[-1] == '\t' || end[-1] == '\r'))
+		*--end = 0;
+	return s;
+}
+
+/* One line; 1 when it was wrong. */
+static int take_line(char *line, const struct conf_key *t, size_t n, void *out, unsigned *seen, char *err, size_t errn)
+{
+	char *key = trim(line);
+	if (*key == 0 || *key == '#')
+		return 0;
+	char *value = key + strcspn(key, " \t");
+	if (*value)
+		*value++ = 0;
+	value = trim(value);
+	const struct conf_key *k = find(t, n, key);
+	if (!k) {
+		snprintf(err, errn, "unknown key \"%s\" (see: --help keys)", key);
+		return 1;
+	}
+	if (*value == 0) {
+		snprintf(err, errn, "%s has no value", key);
+		return 1;
+	}
+	if (seen[k - t]++ && !k->many) {
+		snprintf(err, errn, "%s comes a second time", key);
+		return 1;
+	}
+	/* the first of a list replaces the default */
+	if (k->many && seen[k - t] == 1 && k->dflt)
+		k->parse(k, (char *)out + k->off, "", err, errn);
+	return k->parse(k, (char *)out + k->off, value, err, errn) != 0;
+}
+
+int conf_read_text(const char *text, size_t len, const char *path, const struct conf_key *table, size_t n,
+                   void *out, const struct conf_say *say)
+{
+	unsigned seen[KEYS_MAX] = { 0 }, line = 0;
+	char err[256], buf[1024];
+	int wrong = 0;
+	for (size_t i = 0; i < n; i++)
+		if (table[i].dflt && table[i].parse(table + i, (char *)out + table[i].off, table[i].dflt, err, sizeof err) != 0) {
+			say->line(say->ctx, "default", 0, err);
+			wrong++;
+		}
+	for (const char *p = text, *end = text + len; p < end;) {
+		const char *nl = memchr(p, '\n', (size_t)(end - p));
+		size_t m = (size_t)((nl ? nl : end) - p);
+		line++;
+		snprintf(err, sizeof err, "the line is too long");
+		bool bad = m >= sizeof buf;
+		if (!bad) {
+			memcpy(buf, p, m);
+			buf[m] = 0;
+			bad = take_line(buf, table, n, out, seen, err, sizeof err);
+		}
+		if (bad) {
+			say->line(say->ctx, path, line, err);
+			wrong++;
+		}
+		p += m + 1;
+	}
+	return wrong;
+}
+
+int conf_read(const char *path, const struct conf_key *table, size_t n, void *out, const struct conf_say *say)
+{
+	if (!path)
+		return conf_read_text("", 0, "", table, n, out, say);
+	char *text = malloc(FILE_MAX);
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	ssize_t len = -1;
+	if (fd >= 0 && text) {
+		size_t have = 0;
+		while ((len = read(fd, text + have, FILE_MAX - have)) > 0)
+			have += (size_t)len;
+		len = len == 0 ? (ssize_t)have : -1;
+	}
+	int wrong = 1;
+	if (len >= 0)
+		wrong = conf_read_text(text, (size_t)len, path, table, n, out, say);
+	else
+		say->line(say->ctx, path, 0, strerror(errno));
+	if (fd >= 0)
+		close(fd);
+	free(text);
+	return wrong;
+}
+
+void conf_help(const struct conf_key *table, size_t n)
+{
+	for (size_t i = 0; i < n; i++) {
+		const struct conf_key *k = table + i;
+		printf("%s %s\n    %s\n", k->key, k->unit, k->help);
+		if (k->many)
+			printf("    May come more than once.\n");
+		if (k->dflt && *k->dflt)
+			printf("    Default: %s\n", k->dflt);
+	}
+}

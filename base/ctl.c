@@ -1,0 +1,324 @@
+/* ctl.c - the control socket.  Contract in ctl.h.
+ * Threat: a local user who may open the socket is trusted with its commands;
+ * still a request is bounded and a client that goes away harms nothing. */
+#include "base/ctl.h"
+
+#include "base/wire.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#define REQUEST_MAX (64u << 20)
+#define CONNS       16
+
+struct ctl_conn {
+	struct src src;
+	struct ctl *ctl;
+	char *in, **argv;
+	size_t in_len, in_room;
+	uint8_t *out;
+	size_t out_at, out_len, out_room;
+	bool asked, gone, done; /* gone: nobody listens; done: close when all is sent */
+};
+
+struct ctl {
+	struct src src;
+	struct loop *loop;
+	ctl_handler *handler;
+	void *owner;
+	unsigned conns;
+	int dir;
+};
+
+/* A socket's address below a folder, however long the folder's name is. */
+static int address(int dir, const char *path, struct sockaddr_un *out)
+{
+	memset(out, 0, sizeof *out);
+	out->sun_family = AF_UNIX;
+	if (access("/proc/self/fd", X_OK) == 0)
+		snprintf(out->sun_path, sizeof out->sun_path, "/proc/self/fd/%d/control", dir);
+	else if (snprintf(out->sun_path, sizeof out->sun_path, "%s/control", path) >= (int)sizeof out->sun_path)
+		return -1;
+	return 0;
+}
+
+static void conn_free(struct ctl_conn *c)
+{
+	loop_del(c->ctl->loop, &c->src);
+	close(c->src.fd);
+	c->ctl->conns--;
+	free(c->in);
+	free(c->argv);
+	free(c->out);
+	free(c);
+}
+
+static void out(struct ctl_conn *c, int stream, const char *p, uint32_t n)
+{
+	uint8_t head[5] = { (uint8_t)stream };
+	uint32_t len = stream ? n : 0;
+	put_u32(head + 1, n);
+	if (c->gone)
+		return;
+	if (c->out_room - c->out_len < 5 + len) {
+		size_t room = (c->out_room + 5 + len) * 2;
+		uint8_t *q = realloc(c->out, room);
+		if (!q) {
+			c->gone = true;
+			return;
+		}
+		c->out = q;
+		c->out_room = room;
+	}
+	memcpy(c->out + c->out_len, head, 5);
+	if (len)
+		memcpy(c->out + c->out_len + 5, p, len);
+	c->out_len += 5 + len;
+}
+
+static void flush_out(struct ctl_conn *c)
+{
+	while (c->out_at < c->out_len && !c->gone) {
+		ssize_t n = send(c->src.fd, c->out + c->out_at, c->out_len - c->out_at, MSG_NOSIGNAL | MSG_DONTWAIT);
+		if (n < 0 && errno == EAGAIN)
+			break;
+		if (n < 0 && errno != EINTR)
+			c->gone = true;
+		if (n > 0)
+			c->out_at += (size_t)n;
+	}
+	if (c->out_at == c->out_len)
+		c->out_at = c->out_len = 0;
+	loop_want(c->ctl->loop, &c->src, c->out_len && !c->gone ? (uint32_t)EPOLLOUT : 0);
+}
+
+void ctl_print(struct ctl_conn *c, int stream, const char *fmt, ...)
+{
+	char text[4096];
+	va_list ap;
+	va_start(ap, fmt);
+	int n = vsnprintf(text, sizeof text, fmt, ap);
+	va_end(ap);
+	if (n >= (int)sizeof text)
+		n = (int)sizeof text - 1;
+	out(c, stream, text, (uint32_t)n);
+	flush_out(c);
+}
+
+void ctl_done(struct ctl_conn *c, int code)
+{
+	out(c, 0, NULL, (uint32_t)code);
+	c->done = true;
+	flush_out(c);
+	if (c->gone || c->out_len == 0)
+		conn_free(c);
+}
+
+static void ask(struct ctl_conn *c)
+{
+	int argc = 0;
+	for (size_t i = 0; i < c->in_len; i++)
+		argc += c->in[i] == 0;
+	c->argv = calloc((size_t)argc + 1, sizeof *c->argv);
+	c->asked = true;
+	if (!c->argv || argc == 0 || c->in[c->in_len - 1] != 0) {
+		ctl_done(c, 2);
+		return;
+	}
+	char *p = c->in;
+	for (int i = 0; i < argc; i++, p += strlen(p) + 1)
+		c->argv[i] = p;
+	loop_want(c->ctl->loop, &c->src, 0);
+	c->ctl->handler(c->ctl->owner, c, argc, c->argv);
+}
+
+static void read_request(struct ctl_conn *c)
+{
+	for (;;) {
+		if (c->in_room - c->in_len < 4096) {
+			char *p = c->in_room < REQUEST_MAX ? realloc(c->in, c->in_room * 2 + 8192) : NULL;
+			if (!p) {
+				conn_free(c);
+				return;
+			}
+			c->in = p;
+			c->in_room = c->in_room * 2 + 8192;
+		}
+		ssize_t n = read(c->src.fd, c->in + c->in_len, c->in_room - c->in_len);
+		if (n < 0 && (errno == EAGAIN || errno == EINTR))
+			return;
+		if (n < 0) {
+			conn_free(c);
+			return;
+		}
+		if (n == 0) {
+			ask(c);
+			return;
+		}
+		c->in_len += (size_t)n;
+	}
+}
+
+static void conn_wake(struct src *s, uint32_t got, uint64_t now)
+{
+	struct ctl_conn *c = (struct ctl_conn *)(void *)s;
+	(void)now;
+	if (!c->asked) {
+		read_request(c);
+		return;
+	}
+	if (got & (EPOLLERR | EPOLLHUP))
+		c->gone = true;
+	flush_out(c);
+	if (c->done && (c->gone || c->out_len == 0)) {
+		conn_free(c);
+	} else if (c->gone) { /* the handler is still at work: nothing more to hear */
+		loop_del(c->ctl->loop, &c->src);
+		close(c->src.fd);
+		c->src.fd = -1;
+		c->src.due_ns = LOOP_NEVER;
+		loop_add(c->ctl->loop, &c->src);
+	}
+}
+
+static void accept_wake(struct src *s, uint32_t got, uint64_t now)
+{
+	struct ctl *ctl = (struct ctl *)(void *)s;
+	(void)got;
+	(void)now;
+	int fd = accept4(s->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+	if (fd < 0)
+		return;
+	struct ctl_conn *c = ctl->conns < CONNS ? calloc(1, sizeof *c) : NULL;
+	if (!c) {
+		close(fd);
+		return;
+	}
+	c->ctl = ctl;
+	c->src = (struct src){ .fd = fd, .want = EPOLLIN, .due_ns = LOOP_NEVER, .wake = conn_wake };
+	ctl->conns++;
+	if (loop_add(ctl->loop, &c->src) != 0)
+		conn_free(c);
+}
+
+struct ctl *ctl_listen(struct loop *loop, const char *dir, ctl_handler *h, void *owner, char *err, size_t n)
+{
+	struct sockaddr_un a;
+	struct ctl *c = calloc(1, sizeof *c);
+	if (!c)
+		return NULL;
+	c->loop = loop;
+	c->handler = h;
+	c->owner = owner;
+	c->dir = open(dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (c->dir >= 0)
+		unlinkat(c->dir, "control", 0);
+	mode_t old = umask(0177);
+	bool good = c->dir >= 0 && fd >= 0 && address(c->dir, dir, &a) == 0 &&
+	            bind(fd, (struct sockaddr *)&a, sizeof a) == 0 && listen(fd, 16) == 0;
+	int e = errno;
+	umask(old);
+	c->src = (struct src){ .fd = fd, .want = EPOLLIN, .due_ns = LOOP_NEVER, .wake = accept_wake };
+	if (good && loop_add(loop, &c->src) == 0)
+		return c;
+	snprintf(err, n, "%s/control: %s", dir, strerror(e));
+	if (fd >= 0)
+		close(fd);
+	if (c->dir >= 0)
+		close(c->dir);
+	free(c);
+	return NULL;
+}
+
+void ctl_close(struct ctl *c)
+{
+	if (!c)
+		return;
+	loop_del(c->loop, &c->src);
+	close(c->src.fd);
+	unlinkat(c->dir, "control", 0);
+	close(c->dir);
+	free(c);
+}
+
+/* ---- the client ---- */
+
+static bool send_all(int fd, const char *p, size_t n)
+{
+	while (n) {
+		ssize_t w = send(fd, p, n, MSG_NOSIGNAL);
+		if (w < 0 && errno == EINTR)
+			continue;
+		if (w <= 0)
+			return false;
+		p += w;
+		n -= (size_t)w;
+	}
+	return true;
+}
+
+static bool read_all(int fd, void *p, size_t n)
+{
+	uint8_t *b = p;
+	while (n) {
+		ssize_t r = read(fd, b, n);
+		if (r < 0 && errno == EINTR)
+			continue;
+		if (r <= 0)
+			return false;
+		b += r;
+		n -= (size_t)r;
+	}
+	return true;
+}
+
+/* Prints the answer; the exit code. */
+static int print_answer(int fd)
+{
+	uint8_t head[5];
+	char *text = NULL;
+	while (read_all(fd, head, sizeof head)) {
+		uint32_t n = get_u32(head + 1);
+		if (head[0] == 0) {
+			free(text);
+			return (int)n;
+		}
+		char *p = n <= REQUEST_MAX ? realloc(text, n + 1) : NULL;
+		if (!p || !read_all(fd, p, n))
+			break;
+		text = p;
+		fwrite(text, 1, n, head[0] == CTL_ERR ? stderr : stdout);
+		fflush(head[0] == CTL_ERR ? stderr : stdout);
+	}
+	free(text);
+	fprintf(stderr, "the connection broke before the answer was complete\n");
+	return 1;
+}
+
+int ctl_call(const char *dir, int argc, char **argv)
+{
+	struct sockaddr_un a;
+	int d = open(dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	if (d < 0 || fd < 0 || address(d, dir, &a) != 0 || connect(fd, (struct sockaddr *)&a, sizeof a) != 0) {
+		fprintf(stderr, "%s/control: %s (is it running?)\n", dir, strerror(errno));
+		return 1;
+	}
+	for (int i = 0; i < argc; i++)
+		if (!send_all(fd, argv[i], strlen(argv[i]) + 1)) {
+			fprintf(stderr, "%s/control: %s\n", dir, strerror(errno));
+			return 1;
+		}
+	shutdown(fd, SHUT_WR);
+	int code = print_answer(fd);
+	close(fd);
+	close(d);
+	return code;
+}

@@ -1,0 +1,52 @@
+/* dns.h - the service: queries in, answers out, over UDP and TCP. */
+#ifndef DNS_H
+#define DNS_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "store.h"
+
+#define DNS_UDP_MAX 4096 /* the largest udp_size */
+
+struct dns_conf {
+	unsigned workers;     /* threads that call dns_run() */
+	uint16_t udp_size;    /* EDNS size: 512 to DNS_UDP_MAX; default 1232 */
+	unsigned tcp_max;     /* connections of one worker; default 256 */
+	unsigned tcp_idle_ms; /* without a whole query; default 10000 */
+};
+#define DNS_CONF_DEFAULT { 1, 1232, 256, 10000 }
+
+/* A service socket of one worker: bound to a specific address (so that answers
+ * leave from it) with SO_REUSEPORT, non-blocking; TCP: listening. */
+struct dns_socket {
+	int fd;
+	bool tcp;
+};
+
+/* What a worker counts.  One writer each; readers see whole numbers. */
+struct dns_stats {
+	_Alignas(64) _Atomic uint64_t beats; /* turns of the worker: it is alive */
+	_Atomic uint64_t queries[2][2];      /* [tcp][v6] */
+	_Atomic uint64_t rcode[17];          /* answers by code; 16: BADVERS */
+	_Atomic uint64_t truncated;          /* answers with TC */
+	_Atomic uint64_t dropped;            /* not answered: no query, or not sent */
+	_Atomic uint64_t damaged;            /* SERVFAIL because of the store */
+	_Atomic uint64_t tcp_open;           /* connections now */
+	_Atomic uint64_t tcp_accepted;
+	_Atomic uint64_t tcp_closed;         /* by us: idle, to make room, malformed */
+};
+
+/* Memory that a worker works in: octets for conf, and one place to take them
+ * from (anonymous, touched as needed).  NULL: errno. */
+size_t dns_memory(const struct dns_conf *c);
+void *dns_memory_map(const struct dns_conf *c);
+
+/* One worker's loop, until *stop.  mem comes from dns_memory_map(); nothing
+ * else is allocated.  0, or -1 with errno when it cannot start or epoll fails. */
+int dns_run(struct store_map *m, const struct dns_conf *c, unsigned worker, const struct dns_socket *s,
+            size_t n, void *mem, struct dns_stats *stats, const _Atomic bool *stop);
+
+#endif

@@ -1,0 +1,590 @@
+/* answer.c - from a parsed query to a response (RFC 1034 section 4.3.2 as
+ * changed by RFC 2308, 4035, 4592, 5155, 6672, 8482 and 9471).
+ *
+ *   name -> its node, or the closest encloser
+ *        -> at or below a cut:   referral
+ *        -> below a DNAME:       DNAME, made-up CNAME, follow
+ *        -> a node, or "*":      the set | CNAME, follow | NODATA
+ *        -> neither:             NXDOMAIN
+ *
+ * CNAMEs are followed inside the zone the question fell into; what other zones
+ * we serve say is for the resolver to ask (their data would not be believed
+ * from here, RFC 5452 section 6).  A wildcard's NS and DNAME mean nothing for
+ * the names it stands for (RFC 4592 sections 4.2 and 4.4).
+ *
+ * Threat: the question is a stranger's and the bodies are authenticated but not
+ * believed.  Work is bounded: CHAIN_MAX names, a dozen look-ups for each, then
+ * what denial.c bounds; as many glue look-ups as NS records fit the message,
+ * EXTRA_TARGETS otherwise. */
+#include "dns/answer.h"
+
+/* How a step ended. */
+enum step {
+	STEP_DONE,
+	STEP_FOLLOW, /* names[nnames - 1] comes next */
+	STEP_FULL,   /* the message: TC */
+	STEP_BAD,    /* the store or a body is damaged: SERVFAIL */
+};
+
+/* A name's node, or that of its closest encloser. */
+struct place {
+	struct frag node;
+	unsigned labels;
+};
+
+static enum step step_of(enum composed r)
+{
+	return r == COMPOSED ? STEP_DONE : r == COMPOSE_FULL ? STEP_FULL : STEP_BAD;
+}
+
+static enum store_found get(struct answer *a, const uint8_t *owner, struct frag *out)
+{
+	return store_get(a->map, FRAG_NAME, a->zone->inst, owner, a->zone->seq, &a->scratch, out);
+}
+
+const struct frag *answer_apex(struct answer *a)
+{
+	const uint8_t *name = a->names[0];
+	if (!a->have_apex) {
+		unsigned above = name_labels(name) - a->zone->labels;
+		if (get(a, name_skip(name, above), &a->apex) != STORE_FOUND)
+			return NULL; /* every zone has one */
+		a->have_apex = true;
+	}
+	return &a->apex;
+}
+
+static bool set_find(const struct frag *f, uint16_t type, struct rrset *s)
+{
+	return rrset_find(f->body, f->len, type, s) && s->nrr > 0;
+}
+
+/* Finds the place of a name that is not there itself.  Existence is monotone
+ * along a name: binary search between the zone's apex and the name. */
+static bool locate_encloser(struct answer *a, const uint8_t *name, unsigned n, struct place *out)
+{
+	unsigned lo = a->zone->labels, hi = n - 1;
+	struct frag f;
+	bool have = false;
+	while (lo < hi) {
+		unsigned mid = (lo + hi + 1) / 2;
+		switch (get(a, name_skip(name, n - mid), &f)) {
+		case STORE_FOUND:
+			lo = mid;
+			out->node = f;
+			have = true;
+			break;
+		case STORE_ABSENT:
+			hi = mid - 1;
+			break;
+		default:
+			return false;
+		}
+	}
+	if (!have) {
+		const struct frag *apex = answer_apex(a);
+		if (!apex)
+			return false;
+		out->node = *apex;
+	}
+	out->labels = lo;
+	return true;
+}
+
+/* probe: begun and fetched for this name, or NULL.  False: damaged. */
+static bool locate(struct answer *a, const uint8_t *name, unsigned n, const struct probe *probe,
+                   struct place *out)
+{
+	enum store_found r = probe ? store_take(a->map, probe, &a->scratch, &out->node)
+	                           : get(a, name, &out->node);
+	out->labels = n;
+	if (r == STORE_ABSENT && n > a->zone->labels)
+		return locate_encloser(a, name, n, out);
+	return r == STORE_FOUND;
+}
+
+/* ---- what follows an answer ---- */
+
+/* Octets in front of the name whose addresses go along; -1: none do. */
+static int extra_offset(uint16_t type)
+{
+	switch (type) {
+	case T_NS:
+		return 0;
+	case T_MX:
+	case T_SVCB:
+	case T_HTTPS:
+		return 2;
+	case T_SRV:
+		return 6;
+	default:
+		return -1;
+	}
+}
+
+static void want_extra(struct answer *a, const struct rrset *s, const uint8_t *cut)
+{
+	a->extra = *s;
+	a->cut = cut;
+	a->have_extra = extra_offset(s->type) >= 0;
+}
+
+/* A service binding brings its target's bindings along, and the proof for what
+ * the target has not (RFC 9460 section 4.1). */
+static bool is_binding(uint16_t type) { return type == T_SVCB || type == T_HTTPS; }
+
+/* Adds a node's addresses.  Those below a cut have no signatures.  exact: the
+ * node is the owner's own, no wildcard's. */
+static enum step put_addresses(struct answer *a, const uint8_t *owner, const struct frag *f, bool exact)
+{
+	uint16_t types[] = { T_A, T_AAAA, a->extra.type };
+	bool binding = is_binding(a->extra.type), missing = false;
+	unsigned n = binding && !name_equal(owner, a->names[a->nnames - 1]) ? 3 : 2;
+	for (unsigned i = 0; i < n; i++) {
+		struct rrset s;
+		if (!set_find(f, types[i], &s)) {
+			missing = true;
+			continue;
+		}
+		enum composed r = compose_set(&a->c, SEC_ADDITIONAL, owner, &s, s.ttl, a->q->dnssec_ok);
+		if (r != COMPOSED)
+			return step_of(r);
+	}
+	if (!binding || !missing || !exact || f->cut)
+		return STEP_DONE;
+	unsigned from = a->nlinks;
+	if (!denial_nodata(a, owner, name_labels(owner), f))
+		return STEP_BAD;
+	enum step step = step_of(denial_write(a, SEC_ADDITIONAL, from));
+	a->nlinks = from; /* what they point to is the group's */
+	return step;
+}
+
+/* Addresses of a target that is not there: maybe a wildcard's. */
+static enum step put_wild_addresses(struct answer *a, const uint8_t *name)
+{
+	uint8_t wild[NAME_MAX_LEN + 2] = { 1, '*' };
+	struct place p;
+	struct frag f;
+	unsigned n = name_labels(name);
+	if (n <= a->zone->labels || !locate_encloser(a, name, n, &p))
+		return STEP_DONE;
+	if (p.node.cut || !(p.node.flags & NODE_WILD))
+		return STEP_DONE;
+	const uint8_t *ce = name_skip(name, n - p.labels);
+	memcpy(wild + 2, ce, name_len(ce));
+	if (get(a, wild, &f) != STORE_FOUND || (f.flags & NODE_CUT))
+		return STEP_DONE;
+	return put_addresses(a, name, &f, false);
+}
+
+/* A group of targets, begun together so that their cache misses overlap. */
+static enum step put_group(struct answer *a, unsigned n, bool glue)
+{
+	size_t mark = a->scratch.used;
+	enum step step = STEP_DONE;
+	for (unsigned i = 0; i < n; i++)
+		store_begin(a->map, &a->probe[i], FRAG_NAME, a->zone->inst, a->target[i], a->zone->seq);
+	for (unsigned i = 0; i < n; i++)
+		store_fetch(a->map, &a->probe[i]);
+	for (unsigned i = 0; i < n && step == STEP_DONE; i++) {
+		struct frag f;
+		a->scratch.used = mark;
+		switch (store_take(a->map, &a->probe[i], &a->scratch, &f)) {
+		case STORE_FOUND:
+			step = put_addresses(a, a->target[i], &f, true);
+			break;
+		case STORE_ABSENT:
+			if (!glue)
+				step = put_wild_addresses(a, a->target[i]);
+			break;
+		default:
+			step = STEP_BAD;
+		}
+	}
+	a->scratch.used = mark;
+	return step;
+}
+
+/* Copies a record's target to out; 0: there is none to look up ("." is none:
+ * RFC 7505, RFC 2782, RFC 9460 section 2.5). */
+static size_t extra_target(const struct answer *a, const uint8_t *rr, uint8_t out[static NAME_MAX_LEN])
+{
+	size_t len = get_u16(rr), at = (size_t)extra_offset(a->extra.type);
+	if (len <= at || !compose_name_len(rr + 2 + at, len - at) || rr[2 + at] == 0)
+		return 0;
+	return name_lower(out, rr + 2 + at);
+}
+
+/* The same target in an earlier record (MX, SRV: other preference)? */
+static bool seen_before(const struct answer *a, unsigned k, const uint8_t *target)
+{
+	const uint8_t *rr = a->extra.rrs;
+	uint8_t other[NAME_MAX_LEN];
+	for (unsigned i = 0; i < k; i++, rr = rr_next(rr))
+		if (extra_target(a, rr, other) && name_equal(other, target))
+			return true;
+	return false;
+}
+
+enum extra_pass {
+	PASS_GLUE,    /* at or below the cut: has to be there (RFC 9471) */
+	PASS_SIBLING, /* elsewhere in the zone */
+	PASS_ALL,
+};
+
+static bool wanted(const struct answer *a, enum extra_pass pass, const uint8_t *target)
+{
+	if (!name_below(target, a->zone->name))
+		return false;
+	return pass == PASS_ALL || name_below(target, a->cut) == (pass == PASS_GLUE);
+}
+
+static enum step put_extra(struct answer *a, enum extra_pass pass)
+{
+	const uint8_t *rr = a->extra.rrs;
+	bool glue = pass == PASS_GLUE;
+	/* an NS set that fits the message bounds the glue */
+	unsigned n = 0, max = glue || a->extra.nrr < EXTRA_TARGETS ? a->extra.nrr : EXTRA_TARGETS;
+	enum step step = STEP_DONE;
+	for (unsigned k = 0; k < max && step == STEP_DONE; k++, rr = rr_next(rr)) {
+		uint8_t *t = a->target[n];
+		if (!extra_target(a, rr, t) || !wanted(a, pass, t) || (!glue && seen_before(a, k, t)))
+			continue;
+		if (++n == GLUE_GROUP) {
+			step = put_group(a, n, glue);
+			n = 0;
+		}
+	}
+	return n > 0 && step == STEP_DONE ? put_group(a, n, glue) : step;
+}
+
+/* Only glue is worth a TC; the rest goes when it does not fit. */
+static enum step put_additional(struct answer *a)
+{
+	enum step step = STEP_DONE;
+	if (!a->have_extra)
+		return STEP_DONE;
+	if (a->cut) {
+		step = put_extra(a, PASS_GLUE);
+		if (step != STEP_DONE)
+			return step;
+	}
+	step = put_extra(a, a->cut ? PASS_SIBLING : PASS_ALL);
+	return step == STEP_FULL ? STEP_DONE : step;
+}
+
+/* ---- the cases ---- */
+
+/* The SOA of a negative answer (RFC 2308 section 3). */
+static enum step put_soa(struct answer *a)
+{
+	const struct frag *apex = answer_apex(a);
+	struct rrset s;
+	if (!apex || !set_find(apex, T_SOA, &s) || get_u16(s.rrs) < 22)
+		return STEP_BAD;
+	uint32_t minimum = get_u32(s.rrs + 2 + get_u16(s.rrs) - 4);
+	uint32_t ttl = s.ttl < minimum ? s.ttl : minimum;
+	return step_of(compose_set(&a->c, SEC_AUTHORITY, apex->owner, &s, ttl, a->q->dnssec_ok));
+}
+
+/* Takes up the name a CNAME leads to; its end when it leads nowhere we go. */
+static enum step follow(struct answer *a, const uint8_t *target, size_t len)
+{
+	if (a->nnames > CHAIN_MAX || compose_name_len(target, len) != len)
+		return a->nnames > CHAIN_MAX ? STEP_DONE : STEP_BAD;
+	uint8_t *name = a->names[a->nnames];
+	name_lower(name, target);
+	for (unsigned i = 0; i < a->nnames; i++)
+		if (name_equal(a->names[i], name))
+			return STEP_DONE; /* a loop */
+	if (!name_below(name, a->zone->name))
+		return STEP_DONE;
+	a->nnames++;
+	return STEP_FOLLOW;
+}
+
+static enum step refer(struct answer *a, const uint8_t *cut, unsigned n, const struct frag *node)
+{
+	struct rrset ns, ds;
+	if (!set_find(node, T_NS, &ns))
+		return STEP_BAD;
+	if (a->nnames == 1)
+		a->flags &= ~(unsigned)FLAG_AA;
+	enum composed r = compose_set(&a->c, SEC_AUTHORITY, cut, &ns, ns.ttl, false);
+	if (r != COMPOSED)
+		return step_of(r);
+	want_extra(a, &ns, cut);
+	if (!a->q->dnssec_ok)
+		return STEP_DONE;
+	if (set_find(node, T_DS, &ds)) /* unsigned it would mean nothing */
+		return ds.nsig == 0 ? STEP_DONE
+		                    : step_of(compose_set(&a->c, SEC_AUTHORITY, cut, &ds, ds.ttl, true));
+	return denial_referral(a, cut, n, node) ? STEP_DONE : STEP_BAD;
+}
+
+/* RFC 6672 section 3.  owner is a proper suffix of name. */
+static enum step substitute(struct answer *a, const uint8_t *name, const uint8_t *owner,
+                            const struct frag *node)
+{
+	struct rrset s;
+	uint8_t target[2 * NAME_MAX_LEN];
+	if (!set_find(node, T_DNAME, &s) || compose_name_len(s.rrs + 2, get_u16(s.rrs)) != get_u16(s.rrs))
+		return STEP_BAD;
+	bool shown = false;
+	for (unsigned i = 0; i < a->ndnames; i++)
+		shown |= name_equal(a->dname[i], owner);
+	if (!shown) {
+		enum composed r = compose_set(&a->c, SEC_ANSWER, owner, &s, s.ttl, a->q->dnssec_ok);
+		if (r != COMPOSED)
+			return step_of(r);
+		a->dname[a->ndnames++] = owner; /* one a name followed at most */
+	}
+	size_t front = (size_t)(owner - name);
+	memcpy(target, name, front);
+	size_t len = front + name_lower(target + front, s.rrs + 2);
+	if (len > NAME_MAX_LEN) {
+		a->rcode = RCODE_YXDOMAIN;
+		return STEP_DONE;
+	}
+	enum composed r = compose_cname(&a->c, name, s.ttl, target);
+	if (r != COMPOSED)
+		return step_of(r);
+	/* a target below its owner would only grow */
+	if (a->q->qtype == T_CNAME || name_below(target + front, owner))
+		return STEP_DONE;
+	return follow(a, target, len);
+}
+
+/* RFC 8482 section 4.1: any one set, the NSEC only where there is nothing
+ * else; for RRSIG, one set's signatures. */
+static bool pick(const struct frag *node, bool signature, struct rrset *out)
+{
+	struct rd r = rd_init(node->body, node->len);
+	struct rrset s;
+	bool have = false;
+	while (rrset_next(&r, &s)) {
+		if (signature ? s.nsig == 0 : s.nrr == 0)
+			continue;
+		*out = s;
+		have = true;
+		if (signature || s.type != T_NSEC)
+			break;
+	}
+	return have;
+}
+
+/* The set asked for, or the CNAME that stands for it. */
+static bool choose(const struct frag *node, uint16_t qtype, struct rrset *out)
+{
+	switch (qtype) {
+	case T_ANY:
+		return pick(node, false, out);
+	case T_RRSIG:
+		return pick(node, true, out);
+	case T_NSEC: /* may stand beside a CNAME (RFC 4035 section 2.5): not the target's */
+		return set_find(node, qtype, out);
+	default:
+		return set_find(node, qtype, out) || set_find(node, T_CNAME, out);
+	}
+}
+
+static enum step no_data(struct answer *a, const uint8_t *name, unsigned n, const struct frag *node,
+                         int wild_ce)
+{
+	enum step step = put_soa(a);
+	if (step != STEP_DONE)
+		return step;
+	bool ok = wild_ce < 0 ? denial_nodata(a, name, n, node)
+	                      : denial_wildcard_nodata(a, name, n, (unsigned)wild_ce, node);
+	return ok ? STEP_DONE : STEP_BAD;
+}
+
+/* Answers from a node; wild_ce >= 0: the node is "*" below the closest
+ * encloser of so many labels, and stands for name. */
+static enum step from_node(struct answer *a, const uint8_t *name, unsigned n, const struct frag *node,
+                           int wild_ce)
+{
+	uint16_t qtype = a->q->qtype;
+	struct rrset s;
+	enum composed r;
+	if (!choose(node, qtype, &s))
+		return no_data(a, name, n, node, wild_ce);
+	if (qtype == T_RRSIG)
+		r = compose_sigs(&a->c, SEC_ANSWER, name, &s);
+	else
+		r = compose_set(&a->c, SEC_ANSWER, name, &s, s.ttl, a->q->dnssec_ok);
+	if (r != COMPOSED)
+		return step_of(r);
+	if (wild_ce >= 0 && !denial_wildcard(a, name, n, (unsigned)wild_ce))
+		return STEP_BAD;
+	if (s.type == T_CNAME && qtype != T_CNAME && qtype != T_ANY && qtype != T_RRSIG)
+		return follow(a, s.rrs + 2, get_u16(s.rrs));
+	if (qtype == s.type || (qtype == T_ANY && !is_binding(s.type)))
+		want_extra(a, &s, NULL);
+	return STEP_DONE;
+}
+
+static enum step from_wildcard(struct answer *a, const uint8_t *name, unsigned n, unsigned ce)
+{
+	uint8_t wild[NAME_MAX_LEN + 2] = { 1, '*' };
+	const uint8_t *at = name_skip(name, n - ce);
+	struct frag f;
+	memcpy(wild + 2, at, name_len(at));
+	if (get(a, wild, &f) != STORE_FOUND)
+		return STEP_BAD; /* its encloser says there is one */
+	return from_node(a, name, n, &f, (int)ce);
+}
+
+static enum step no_name(struct answer *a, const uint8_t *name, unsigned n, unsigned ce)
+{
+	a->rcode = RCODE_NXDOMAIN;
+	enum step step = put_soa(a);
+	if (step != STEP_DONE)
+		return step;
+	return denial_nxdomain(a, name, n, ce) ? STEP_DONE : STEP_BAD;
+}
+
+/* The topmost cut or DNAME at or above a place; the place itself if there is
+ * none. */
+static bool topmost(struct answer *a, const uint8_t *name, unsigned n, const struct place *p,
+                    struct place *top)
+{
+	*top = *p;
+	if (p->node.cut == 0 || p->node.cut == p->labels)
+		return true;
+	if (p->node.cut > p->labels || p->node.cut < a->zone->labels)
+		return false;
+	top->labels = p->node.cut;
+	return get(a, name_skip(name, n - top->labels), &top->node) == STORE_FOUND &&
+	       (top->node.flags & (NODE_CUT | NODE_DNAME));
+}
+
+static enum step answer_name(struct answer *a, const uint8_t *name, const struct probe *probe)
+{
+	struct place p, top;
+	unsigned n = name_labels(name);
+	if (!locate(a, name, n, probe, &p) || !topmost(a, name, n, &p, &top))
+		return STEP_BAD;
+	const uint8_t *owner = name_skip(name, n - top.labels);
+	bool below = top.labels < n;
+	/* DS is the parent's (RFC 4035 section 3.1.4.1) */
+	if ((top.node.flags & NODE_CUT) && (below || a->q->qtype != T_DS))
+		return refer(a, owner, top.labels, &top.node);
+	if ((top.node.flags & NODE_DNAME) && below)
+		return substitute(a, name, owner, &top.node);
+	if (p.labels == n)
+		return from_node(a, name, n, &p.node, -1);
+	if (p.node.flags & NODE_WILD)
+		return from_wildcard(a, name, n, p.labels);
+	return no_name(a, name, n, p.labels);
+}
+
+/* ---- the stages ---- */
+
+void answer_init(struct answer *a, const struct store_map *m, void *mem, size_t size, unsigned udp_size)
+{
+	memset(a, 0, sizeof *a);
+	a->map = m;
+	a->scratch = (struct scratch){ mem, size, 0 };
+	a->udp_size = udp_size;
+	compose_init(&a->c);
+}
+
+void answer_view(struct answer *a)
+{
+	store_view_take(a->map, &a->view);
+}
+
+size_t answer_limit(const struct answer *a, const struct query *q, bool tcp)
+{
+	if (tcp)
+		return 65535;
+	return q->udp_size < a->udp_size ? q->udp_size : a->udp_size;
+}
+
+static enum store_found zone_find(struct answer *a, const struct query *q, bool above,
+                                  struct store_zone *out)
+{
+	a->scratch.used = 0;
+	return store_zone_find(a->map, &a->view, q->qname, q->labels, above, &a->scratch, out);
+}
+
+void answer_begin(struct answer *a, struct answer_job *job)
+{
+	const struct query *q = &job->q;
+	if (job->kind != QUERY_OK)
+		return;
+	job->zone_found = zone_find(a, q, false, &job->zone);
+	if (job->zone_found == STORE_FOUND && q->qtype == T_DS && job->zone.labels == q->labels) {
+		struct store_zone parent;
+		enum store_found r = zone_find(a, q, true, &parent);
+		if (r == STORE_FOUND)
+			job->zone = parent;
+		else if (r == STORE_DAMAGED)
+			job->zone_found = r;
+	}
+	if (job->zone_found == STORE_FOUND && job->zone.labels > q->labels)
+		job->zone_found = STORE_DAMAGED;
+	if (job->zone_found == STORE_FOUND && job->zone.state == ZONE_SERVING)
+		store_begin(a->map, &job->probe, FRAG_NAME, job->zone.inst, q->qname, job->zone.seq);
+}
+
+void answer_fetch(struct answer *a, struct answer_job *job)
+{
+	if (job->kind == QUERY_OK && job->zone_found == STORE_FOUND && job->zone.state == ZONE_SERVING)
+		store_fetch(a->map, &job->probe);
+}
+
+static void reset(struct answer *a, const struct answer_job *job)
+{
+	a->q = &job->q;
+	a->zone = &job->zone;
+	a->scratch.used = 0;
+	a->flags = 0;
+	a->rcode = RCODE_NOERROR;
+	a->damaged = a->have_apex = a->have_extra = false;
+	a->nnames = a->ndnames = a->nlinks = 0;
+	a->mode = DENIAL_UNKNOWN;
+}
+
+static void work(struct answer *a, const struct answer_job *job)
+{
+	enum step step;
+	const struct probe *probe = &job->probe;
+	a->flags = job->q.qclass == CLASS_ANY ? 0 : FLAG_AA; /* RFC 1035 section 6.2 */
+	memcpy(a->names[a->nnames++], job->q.qname, job->q.qname_len);
+	do {
+		step = answer_name(a, a->names[a->nnames - 1], probe);
+		probe = NULL;
+	} while (step == STEP_FOLLOW); /* nnames <= CHAIN_MAX + 1 */
+	if (step == STEP_DONE)
+		step = step_of(denial_write(a, SEC_AUTHORITY, 0));
+	if (step == STEP_DONE)
+		step = put_additional(a);
+	if (step == STEP_FULL)
+		a->flags |= FLAG_TC;
+	if (step != STEP_BAD)
+		return;
+	compose_clear(&a->c, a->q);
+	a->flags = 0;
+	a->rcode = RCODE_SERVFAIL;
+	a->damaged = true;
+}
+
+size_t answer_finish(struct answer *a, struct answer_job *job, uint8_t *out, size_t max)
+{
+	reset(a, job);
+	compose_begin(&a->c, out, max, &job->q);
+	if (job->kind != QUERY_OK)
+		a->rcode = job->q.rcode;
+	else if (job->zone_found == STORE_ABSENT)
+		a->rcode = RCODE_REFUSED;
+	else if (job->zone_found == STORE_DAMAGED)
+		a->rcode = RCODE_SERVFAIL, a->damaged = true;
+	else if (job->zone.state != ZONE_SERVING)
+		a->rcode = RCODE_SERVFAIL;
+	else
+		work(a, job);
+	return compose_end(&a->c, &job->q, a->flags, a->rcode, a->udp_size);
+}

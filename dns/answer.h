@@ -1,0 +1,98 @@
+/* answer.h - from a parsed query and the store to a response. */
+#ifndef DNS_ANSWER_H
+#define DNS_ANSWER_H
+
+#include "dns/compose.h"
+#include "store.h"
+
+#define CHAIN_MAX  16  /* CNAMEs followed for one query */
+#define LINKS_MAX  (CHAIN_MAX + 8) /* NSEC or NSEC3 records of one answer */
+#define GLUE_GROUP 16  /* addresses looked up at a time */
+#define EXTRA_TARGETS 64 /* names of one set whose addresses are added */
+#define NSEC3_ITERATIONS_MAX 2500 /* beyond: no proofs (RFC 5155 section 10.3) */
+#define ANSWER_SCRATCH (8u << 20)
+
+/* A query on its way through a batch. */
+struct answer_job {
+	enum query_kind kind;
+	enum store_found zone_found;
+	struct probe probe;      /* for the whole name asked for */
+	struct store_zone zone;
+	struct query q;
+};
+
+/* An NSEC or NSEC3 set that has to go to the authority section. */
+struct link {
+	const uint8_t *owner;
+	struct rrset set;
+};
+
+enum denial_mode { DENIAL_UNKNOWN, DENIAL_NONE, DENIAL_NSEC, DENIAL_NSEC3 };
+
+/* A worker's answering state; about 20 KiB, no part of it outlives a query but
+ * the first group. */
+struct answer {
+	const struct store_map *map;
+	struct store_view view;
+	struct scratch scratch;
+	struct compose c;
+	unsigned udp_size;
+
+	const struct query *q;
+	const struct store_zone *zone;
+	unsigned flags;          /* AA, TC */
+	unsigned rcode;
+	bool damaged;            /* SERVFAIL, because of the store */
+	bool have_apex;
+	struct frag apex;
+
+	unsigned nnames;         /* names[0] is the name asked for, then CNAME targets */
+	uint8_t names[CHAIN_MAX + 1][NAME_MAX_LEN];
+	unsigned ndnames;        /* DNAME owners in the answer */
+	const uint8_t *dname[CHAIN_MAX + 1];
+
+	enum denial_mode mode;
+	struct nsec3_params n3;
+	unsigned nlinks;
+	struct link link[LINKS_MAX];
+
+	struct rrset extra;      /* the set whose targets' addresses are added */
+	const uint8_t *cut;      /* its owner when it is a referral, else NULL */
+	bool have_extra;
+	struct probe probe[GLUE_GROUP];
+	uint8_t target[GLUE_GROUP][NAME_MAX_LEN];
+};
+
+/* mem: scratch of the worker; udp_size: ours, 512 to 65535. */
+void answer_init(struct answer *a, const struct store_map *m, void *mem, size_t size, unsigned udp_size);
+/* What of the store the queries from now on see. */
+void answer_view(struct answer *a);
+/* The three stages: a batch goes through each as a whole, so that its cache
+ * misses overlap.  job->q and job->kind are query_parse()'s, kind is not
+ * QUERY_DROP; the job stays where it is until it is finished. */
+void answer_begin(struct answer *a, struct answer_job *job);
+void answer_fetch(struct answer *a, struct answer_job *job);
+/* Writes the response and returns its length; max is at least 512.
+ * a->rcode, a->flags and a->damaged tell what it was. */
+size_t answer_finish(struct answer *a, struct answer_job *job, uint8_t *out, size_t max);
+/* How long a response may be: over UDP what client and we agree on. */
+size_t answer_limit(const struct answer *a, const struct query *q, bool tcp);
+
+/* ---- between answer.c and denial.c ---- */
+
+/* The fragment of the zone's own name; NULL: damaged. */
+const struct frag *answer_apex(struct answer *a);
+
+/* Each collects what proves its case, if the zone is signed and the query asks
+ * for it.  n = name_labels(name); ce: labels of the closest encloser.  False:
+ * the store is damaged. */
+bool denial_nxdomain(struct answer *a, const uint8_t *name, unsigned n, unsigned ce);
+bool denial_nodata(struct answer *a, const uint8_t *name, unsigned n, const struct frag *node);
+bool denial_wildcard(struct answer *a, const uint8_t *name, unsigned n, unsigned ce);
+bool denial_wildcard_nodata(struct answer *a, const uint8_t *name, unsigned n, unsigned ce,
+                            const struct frag *wild);
+bool denial_referral(struct answer *a, const uint8_t *cut, unsigned n, const struct frag *node);
+/* Writes what was collected, the first `from` left out. */
+enum composed denial_write(struct answer *a, enum section sec, unsigned from);
+
+#endif

@@ -1,0 +1,342 @@
+/* compose.c - writing a DNS message.  Contract in compose.h.
+ *
+ * Compression (RFC 1035 section 4.1.4): a small open-addressed table holds the
+ * offsets of name suffixes already in the message, hashed with case folded.
+ * Slots are given back in the reverse order they were taken, so probe
+ * sequences stay whole.  A hit is compared in the message itself, label by
+ * label; offsets only ever lead to names we wrote.
+ *
+ * Threat: bodies are authenticated but not believed: rdata names are measured
+ * before they are followed, sets were checked by rrset_next(). */
+#include "dns/compose.h"
+
+#define OPT_LEN 11
+#define POINTER_MAX 0x4000 /* offsets beyond don't fit a pointer */
+
+void compose_init(struct compose *c)
+{
+	memset(c->slot, 0, sizeof c->slot);
+	c->nused = 0;
+}
+
+/* Gives slots back until n are in use. */
+static void forget(struct compose *c, unsigned n)
+{
+	while (c->nused > n)
+		c->slot[c->used[--c->nused]] = 0;
+}
+
+size_t compose_name_len(const uint8_t *p, size_t n)
+{
+	size_t at = 0;
+	while (at < n && at < NAME_MAX_LEN) {
+		if (p[at] == 0)
+			return at + 1;
+		if (p[at] > 63)
+			return 0;
+		at += p[at] + 1u;
+	}
+	return 0;
+}
+
+static uint32_t hash_label(uint32_t h, const uint8_t *label)
+{
+	for (unsigned i = 0; i <= *label; i++)
+		h = (h ^ name_fold(label[i])) * 16777619u;
+	return h;
+}
+#define HASH_START 2166136261u
+
+/* A slot: the upper half of the hash, then the offset. */
+static uint32_t tag_of(uint32_t hash) { return hash & 0xffff0000u; }
+
+/* Does the name at off begin with this label and go on with the name that the
+ * table has at `rest` (0: the root)?  Each name is in the table once and what
+ * follows its first label is too, so one comparison of offsets tells. */
+static bool same_name(const struct compose *c, size_t off, const uint8_t *label, unsigned rest)
+{
+	const uint8_t *msg = c->w.start;
+	unsigned n = *label;
+	if (msg[off] != n)
+		return false;
+	for (unsigned i = 1; i <= n; i++)
+		if (name_fold(msg[off + i]) != name_fold(label[i]))
+			return false;
+	size_t next = off + n + 1;
+	if (msg[next] >= 0xc0)
+		return (get_u16(msg + next) & 0x3fffu) == rest;
+	return msg[next] == 0 ? rest == 0 : next == rest;
+}
+
+static unsigned slot_of(uint32_t hash) { return (hash ^ hash >> 15) % COMPOSE_SLOTS; }
+
+/* The offset of a name in the message, or 0. */
+static unsigned find(const struct compose *c, uint32_t hash, const uint8_t *label, unsigned rest)
+{
+	/* half of the slots are always free: this ends */
+	for (unsigned i = slot_of(hash); c->slot[i]; i = (i + 1) % COMPOSE_SLOTS)
+		if (tag_of(c->slot[i]) == tag_of(hash) && same_name(c, c->slot[i] & 0xffff, label, rest))
+			return c->slot[i] & 0xffff;
+	return 0;
+}
+
+/* Offers a name the table does not have. */
+static void remember(struct compose *c, uint32_t hash, size_t off)
+{
+	unsigned i = slot_of(hash);
+	if (off >= POINTER_MAX || c->nused == COMPOSE_SLOTS / 2)
+		return;
+	while (c->slot[i])
+		i = (i + 1) % COMPOSE_SLOTS;
+	c->slot[i] = tag_of(hash) | (uint32_t)off;
+	c->used[c->nused++] = (uint8_t)i;
+}
+
+/* A name's labels, and the hash of the suffix that begins with each. */
+struct parts {
+	unsigned n;
+	const uint8_t *label[NAME_MAX_LABELS + 1]; /* label[n]: the root */
+	uint32_t hash[NAME_MAX_LABELS];
+};
+
+static void take_apart(struct parts *s, const uint8_t *name)
+{
+	s->n = 0;
+	for (; *name; name += *name + 1)
+		s->label[s->n++] = name;
+	s->label[s->n] = name;
+	uint32_t h = HASH_START;
+	for (unsigned i = s->n; i-- > 0;)
+		h = s->hash[i] = hash_label(h, s->label[i]);
+}
+
+/* Writes a name.  The longest suffix that the message has is found from the
+ * root down and pointed to; the labels before it are written, and each offers
+ * the name it begins, shorter ones first: a name is only in the table with all
+ * its suffixes.  The root itself is never pointed to. */
+static void put_name(struct compose *c, const uint8_t *name)
+{
+	struct parts s;
+	take_apart(&s, name);
+	unsigned first = s.n, to = 0, at;
+	while (first > 0 && (at = find(c, s.hash[first - 1], s.label[first - 1], to)) != 0) {
+		to = at;
+		first--;
+	}
+	size_t off = wr_len(&c->w);
+	wr_bytes(&c->w, name, (size_t)(s.label[first] - name));
+	if (to)
+		wr_u16(&c->w, 0xc000 | to);
+	else
+		wr_u8(&c->w, 0);
+	if (c->w.bad)
+		return;
+	for (unsigned i = first; i-- > 0;)
+		remember(c, s.hash[i], off + (size_t)(s.label[i] - name));
+}
+
+/* The rdata of one record; false when a name in it is none. */
+static bool put_rdata(struct compose *c, const char *names, const uint8_t *rdata, size_t len)
+{
+	size_t at = 0;
+	for (; names && *names; names++) {
+		size_t n;
+		if (*names == 'n') {
+			n = compose_name_len(rdata + at, len - at);
+			if (n == 0)
+				return false;
+			put_name(c, rdata + at);
+		} else {
+			n = (size_t)(*names - '0');
+			if (n > len - at)
+				return false;
+			wr_bytes(&c->w, rdata + at, n);
+		}
+		at += n;
+	}
+	wr_bytes(&c->w, rdata + at, len - at);
+	return true;
+}
+
+/* Formats that hold no compressible name are opaque here. */
+static const char *compressible(uint16_t type)
+{
+	if (type > T_MX) /* all of them are in RFC 1035 (RFC 3597 section 4) */
+		return NULL;
+	return type == T_A ? NULL : rr_type_names(type);
+}
+
+/* An owner's second and further appearances are a pointer. */
+struct owner {
+	const uint8_t *name;
+	uint16_t pointer; /* 0: to be written */
+};
+
+static void put_owner(struct compose *c, struct owner *o)
+{
+	if (o->pointer || *o->name == 0) {
+		if (o->pointer)
+			wr_u16(&c->w, o->pointer);
+		else
+			wr_u8(&c->w, 0);
+		return;
+	}
+	size_t off = wr_len(&c->w);
+	put_name(c, o->name);
+	if (c->w.bad)
+		return;
+	if (c->w.start[off] >= 0xc0)
+		o->pointer = get_u16(c->w.start + off);
+	else if (off < POINTER_MAX)
+		o->pointer = (uint16_t)(0xc000 | off);
+}
+
+/* n records of one type in a row; false when an rdata is damaged. */
+static bool put_rrs(struct compose *c, struct owner *o, uint16_t type, uint32_t ttl, const uint8_t *rr,
+                    unsigned n)
+{
+	const char *names = compressible(type);
+	for (; n > 0 && !c->w.bad; n--, rr = rr_next(rr)) {
+		put_owner(c, o);
+		wr_u16(&c->w, type);
+		wr_u16(&c->w, CLASS_IN);
+		wr_u32(&c->w, ttl);
+		uint8_t *len = wr_take(&c->w, 2);
+		if (!put_rdata(c, names, rr + 2, get_u16(rr)))
+			return false;
+		if (len && !c->w.bad)
+			put_u16(len, (uint32_t)(c->w.p - len - 2));
+	}
+	return true;
+}
+
+struct mark { uint8_t *p; unsigned nused; };
+
+static struct mark mark(const struct compose *c) { return (struct mark){ c->w.p, c->nused }; }
+
+/* Ends what began at m: counts it, or takes it back. */
+static enum composed settle(struct compose *c, struct mark m, enum section sec, unsigned n, bool sound)
+{
+	if (sound && !c->w.bad && n <= 0xffffu - c->count[sec]) {
+		c->count[sec] = (uint16_t)(c->count[sec] + n);
+		return COMPOSED;
+	}
+	c->w.p = m.p;
+	c->w.bad = false;
+	forget(c, m.nused);
+	return sound ? COMPOSE_FULL : COMPOSE_BAD;
+}
+
+enum composed compose_set(struct compose *c, enum section sec, const uint8_t *owner,
+                          const struct rrset *s, uint32_t ttl, bool sigs)
+{
+	struct mark m = mark(c);
+	struct owner o = { owner, 0 };
+	bool sound = put_rrs(c, &o, s->type, ttl, s->rrs, s->nrr);
+	if (sound && sigs)
+		put_rrs(c, &o, T_RRSIG, ttl, s->sigs, s->nsig);
+	return settle(c, m, sec, s->nrr + (sigs ? s->nsig : 0u), sound);
+}
+
+enum composed compose_sigs(struct compose *c, enum section sec, const uint8_t *owner,
+                           const struct rrset *s)
+{
+	struct mark m = mark(c);
+	struct owner o = { owner, 0 };
+	put_rrs(c, &o, T_RRSIG, s->ttl, s->sigs, s->nsig);
+	return settle(c, m, sec, s->nsig, true);
+}
+
+enum composed compose_cname(struct compose *c, const uint8_t *owner, uint32_t ttl, const uint8_t *target)
+{
+	uint8_t rr[2 + NAME_MAX_LEN];
+	size_t n = name_len(target);
+	put_u16(rr, (uint32_t)n);
+	memcpy(rr + 2, target, n);
+	struct mark m = mark(c);
+	struct owner o = { owner, 0 };
+	bool sound = put_rrs(c, &o, T_CNAME, ttl, rr, 1);
+	return settle(c, m, SEC_ANSWER, 1, sound);
+}
+
+/* The question's name offers itself and its suffixes for compression. */
+static void offer_question(struct compose *c, const struct query *q)
+{
+	struct parts s;
+	take_apart(&s, q->question);
+	for (unsigned i = s.n; i-- > 0;)
+		remember(c, s.hash[i], DNS_HEAD + (size_t)(s.label[i] - q->question));
+}
+
+static size_t tsig_len(const struct query *q)
+{
+	return q->tsig_name_len ? q->tsig_name_len + 10u + q->tsig_alg_len + 16u : 0;
+}
+
+void compose_begin(struct compose *c, uint8_t *buf, size_t max, const struct query *q)
+{
+	forget(c, 0);
+	memset(c->count, 0, sizeof c->count);
+	c->w = wr_init(buf, max - (q->edns ? OPT_LEN : 0) - tsig_len(q));
+	memset(wr_take(&c->w, DNS_HEAD), 0, DNS_HEAD);
+	if (q->question_len) {
+		wr_bytes(&c->w, q->question, q->question_len);
+		offer_question(c, q);
+	}
+}
+
+void compose_clear(struct compose *c, const struct query *q)
+{
+	c->w.p = c->w.start + DNS_HEAD + q->question_len;
+	c->w.bad = false;
+	memset(c->count, 0, sizeof c->count);
+	forget(c, 0);
+}
+
+static void put_opt(struct wr *w, const struct query *q, unsigned rcode, unsigned our_size)
+{
+	wr_u8(w, 0);
+	wr_u16(w, T_OPT);
+	wr_u16(w, our_size);
+	wr_u8(w, rcode >> 4);
+	wr_u8(w, 0); /* version */
+	wr_u16(w, q->dnssec_ok ? 0x8000 : 0);
+	wr_u16(w, 0);
+}
+
+/* RFC 8945 section 5.2.1: a key we don't know; the answer is not signed. */
+static void put_tsig(struct wr *w, const struct query *q)
+{
+	wr_bytes(w, q->tsig_name, q->tsig_name_len);
+	wr_u16(w, T_TSIG);
+	wr_u16(w, CLASS_ANY);
+	wr_u32(w, 0);
+	wr_u16(w, q->tsig_alg_len + 16u);
+	wr_bytes(w, q->tsig_alg, q->tsig_alg_len);
+	wr_bytes(w, q->tsig_time, 8);
+	wr_u16(w, 0);     /* MAC */
+	wr_u16(w, q->id);
+	wr_u16(w, 17);    /* BADKEY */
+	wr_u16(w, 0);     /* other data */
+}
+
+size_t compose_end(struct compose *c, const struct query *q, unsigned flags, unsigned rcode,
+                   unsigned our_size)
+{
+	/* compose_begin() kept the room */
+	c->w.end += (q->edns ? OPT_LEN : 0) + tsig_len(q);
+	if (q->edns)
+		put_opt(&c->w, q, rcode, our_size);
+	if (q->tsig_name_len)
+		put_tsig(&c->w, q);
+	uint8_t *h = c->w.start;
+	put_u16(h, q->id);
+	/* QR, opcode and RD as they came; AD, CD and RA clear (RFC 4035 section
+	 * 3.1.6: CD has no meaning in an authoritative answer) */
+	put_u16(h + 2, 0x8000u | (q->flags & 0x7900u) | flags | (rcode & 15));
+	put_u16(h + 4, q->question_len ? 1 : 0);
+	put_u16(h + 6, c->count[SEC_ANSWER]);
+	put_u16(h + 8, c->count[SEC_AUTHORITY]);
+	put_u16(h + 10, c->count[SEC_ADDITIONAL] + (q->edns ? 1u : 0u) + (q->tsig_name_len ? 1u : 0u));
+	return wr_len(&c->w);
+}

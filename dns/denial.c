@@ -1,0 +1,277 @@
+/* denial.c - proofs that something is not there: which NSEC (RFC 4035 section
+ * 3.1.3) or NSEC3 (RFC 5155 section 7.2) records an answer takes.
+ *
+ * Links are collected while the name is worked on and written when the answer
+ * section is complete; each appears once.  A link's set is moved to the front
+ * of what its look-up took of the scratch, so that whole nodes don't pile up.
+ *
+ * Threat: work.  A proof takes at most one look-up for each label between the
+ * name and its zone, each at most NSEC3_ITERATIONS_MAX + 1 hashes. */
+#include "dns/answer.h"
+
+/* The parameters in use: hash algorithm 1, no flags (RFC 5155 section 4.1.2). */
+static bool params_read(const struct rrset *s, struct nsec3_params *out)
+{
+	const uint8_t *rr = s->rrs;
+	for (unsigned i = 0; i < s->nrr; i++, rr = rr_next(rr)) {
+		struct rd r = rd_init(rr + 2, get_u16(rr));
+		struct nsec3_params p = { 0 };
+		p.alg = rd_u8(&r);
+		uint8_t flags = rd_u8(&r);
+		p.iterations = rd_u16(&r);
+		p.saltlen = rd_u8(&r);
+		rd_copy(&r, p.salt, p.saltlen);
+		if (r.bad || p.alg != 1 || flags != 0 || p.iterations > NSEC3_ITERATIONS_MAX)
+			continue;
+		*out = p;
+		return true;
+	}
+	return false;
+}
+
+/* How this zone denies; false: damaged. */
+static bool mode_find(struct answer *a)
+{
+	if (a->mode != DENIAL_UNKNOWN)
+		return true;
+	const struct frag *apex = answer_apex(a);
+	struct rrset s;
+	if (!apex)
+		return false;
+	a->mode = DENIAL_NONE;
+	if (rrset_find(apex->body, apex->len, T_NSEC3PARAM, &s) && params_read(&s, &a->n3))
+		a->mode = DENIAL_NSEC3;
+	else if (rrset_find(apex->body, apex->len, T_NSEC, &s) && s.nrr > 0)
+		a->mode = DENIAL_NSEC;
+	return true;
+}
+
+static void link_add(struct answer *a, const uint8_t *owner, const struct rrset *s)
+{
+	for (unsigned i = 0; i < a->nlinks; i++)
+		if (name_equal(a->link[i].owner, owner))
+			return;
+	if (a->nlinks < LINKS_MAX)
+		a->link[a->nlinks++] = (struct link){ owner, *s };
+}
+
+/* Takes over a link that a look-up left in the scratch from `mark` on. */
+static bool link_keep(struct answer *a, size_t mark, const struct frag *f, uint16_t type)
+{
+	struct rrset s;
+	if (!rrset_find(f->body, f->len, type, &s) || s.nrr == 0)
+		return false;
+	uint8_t owner[NAME_MAX_LEN];
+	size_t n = name_lower(owner, f->owner), len = (size_t)(s.end - s.start);
+	uint8_t *to = a->scratch.mem + mark;
+	if (len + n > a->scratch.size - mark)
+		return false;
+	memmove(to + n, s.start, len);
+	memcpy(to, owner, n);
+	a->scratch.used = mark + n + len;
+	struct rd r = rd_init(to + n, len);
+	if (!rrset_next(&r, &s))
+		return false;
+	link_add(a, to, &s);
+	return true;
+}
+
+/* The node's own NSEC; false: it has none. */
+static bool own_nsec(struct answer *a, const struct frag *node)
+{
+	struct rrset s;
+	if (!rrset_find(node->body, node->len, T_NSEC, &s) || s.nrr == 0)
+		return false;
+	link_add(a, node->owner, &s);
+	return true;
+}
+
+/* The NSEC that matches or covers a name. */
+static bool add_nsec(struct answer *a, const uint8_t *name)
+{
+	size_t mark = a->scratch.used;
+	struct frag f;
+	bool exact;
+	switch (store_nsec(a->map, a->zone, name, &a->scratch, &f, &exact)) {
+	case STORE_FOUND:
+		return link_keep(a, mark, &f, T_NSEC);
+	case STORE_ABSENT:
+		return true; /* a broken chain: serve what there is */
+	default:
+		return false;
+	}
+}
+
+/* RFC 5155 section 5; name is lower case. */
+static void nsec3_hash(const struct nsec3_params *p, const uint8_t *name, uint8_t out[static 20])
+{
+	struct sha s;
+	sha1_init(&s);
+	sha_update(&s, name, name_len(name));
+	sha_update(&s, p->salt, p->saltlen);
+	sha_out(&s, out);
+	for (unsigned i = 0; i < p->iterations; i++) {
+		sha1_init(&s);
+		sha_update(&s, out, 20);
+		sha_update(&s, p->salt, p->saltlen);
+		sha_out(&s, out);
+	}
+}
+
+enum n3_take {
+	N3_ANY,   /* the link, whether it matches or covers */
+	N3_MATCH, /* only if it matches */
+};
+
+/* Adds a name's link; *exact: it matches. */
+static bool add_nsec3(struct answer *a, const uint8_t *name, enum n3_take take, bool *exact)
+{
+	size_t mark = a->scratch.used;
+	uint8_t hash[20];
+	struct frag f;
+	*exact = false;
+	nsec3_hash(&a->n3, name, hash);
+	switch (store_nsec3(a->map, a->zone, &a->n3, hash, &a->scratch, &f, exact)) {
+	case STORE_FOUND:
+		if (take == N3_ANY || *exact)
+			return link_keep(a, mark, &f, T_NSEC3);
+		a->scratch.used = mark;
+		return true;
+	case STORE_ABSENT:
+		return true;
+	default:
+		return false;
+	}
+}
+
+/* Closest encloser proof (RFC 5155 section 7.2.1), from *ce labels up to the
+ * first that has a matching NSEC3: with opt-out it may be further up.  On
+ * return *ce is that one. */
+static bool prove_encloser(struct answer *a, const uint8_t *name, unsigned n, unsigned *ce)
+{
+	bool exact;
+	for (unsigned l = *ce;; l--) {
+		if (!add_nsec3(a, name_skip(name, n - l), N3_MATCH, &exact))
+			return false;
+		*ce = l;
+		if (exact || l <= a->zone->labels)
+			break;
+	}
+	return *ce >= n || add_nsec3(a, name_skip(name, n - *ce - 1), N3_ANY, &exact);
+}
+
+/* "*" below the closest encloser. */
+static void wildcard_of(const uint8_t *name, unsigned n, unsigned ce, uint8_t out[static NAME_MAX_LEN + 2])
+{
+	const uint8_t *at = name_skip(name, n - ce);
+	out[0] = 1;
+	out[1] = '*';
+	memcpy(out + 2, at, name_len(at));
+}
+
+bool denial_nxdomain(struct answer *a, const uint8_t *name, unsigned n, unsigned ce)
+{
+	uint8_t wild[NAME_MAX_LEN + 2];
+	bool exact;
+	if (!a->q->dnssec_ok)
+		return true;
+	if (!mode_find(a))
+		return false;
+	switch (a->mode) {
+	case DENIAL_NSEC:
+		wildcard_of(name, n, ce, wild);
+		return add_nsec(a, name) && add_nsec(a, wild);
+	case DENIAL_NSEC3:
+		if (!prove_encloser(a, name, n, &ce))
+			return false;
+		wildcard_of(name, n, ce, wild);
+		return add_nsec3(a, wild, N3_ANY, &exact);
+	default:
+		return true;
+	}
+}
+
+/* RFC 5155 sections 7.2.3 and 7.2.4: a match, or, for what lies in an opt-out
+ * span, the closest provable encloser. */
+static bool nodata3(struct answer *a, const uint8_t *name, unsigned n)
+{
+	bool exact;
+	if (!add_nsec3(a, name, N3_MATCH, &exact))
+		return false;
+	if (exact || n <= a->zone->labels)
+		return true;
+	unsigned ce = n - 1;
+	return prove_encloser(a, name, n, &ce);
+}
+
+bool denial_nodata(struct answer *a, const uint8_t *name, unsigned n, const struct frag *node)
+{
+	if (!a->q->dnssec_ok)
+		return true;
+	if (!mode_find(a))
+		return false;
+	switch (a->mode) {
+	case DENIAL_NSEC:
+		return own_nsec(a, node) || add_nsec(a, name);
+	case DENIAL_NSEC3:
+		return nodata3(a, name, n);
+	default:
+		return true;
+	}
+}
+
+bool denial_wildcard(struct answer *a, const uint8_t *name, unsigned n, unsigned ce)
+{
+	bool exact;
+	if (!a->q->dnssec_ok)
+		return true;
+	if (!mode_find(a))
+		return false;
+	switch (a->mode) {
+	case DENIAL_NSEC:
+		return add_nsec(a, name);
+	case DENIAL_NSEC3: /* the next closer name; section 7.2.6 */
+		return add_nsec3(a, name_skip(name, n - ce - 1), N3_ANY, &exact);
+	default:
+		return true;
+	}
+}
+
+bool denial_wildcard_nodata(struct answer *a, const uint8_t *name, unsigned n, unsigned ce,
+                            const struct frag *wild)
+{
+	if (!a->q->dnssec_ok)
+		return true;
+	if (!mode_find(a))
+		return false;
+	switch (a->mode) {
+	case DENIAL_NSEC:
+		return (own_nsec(a, wild) || add_nsec(a, wild->owner)) && add_nsec(a, name);
+	case DENIAL_NSEC3: { /* section 7.2.5 */
+		bool exact;
+		return prove_encloser(a, name, n, &ce) && add_nsec3(a, wild->owner, N3_ANY, &exact);
+	}
+	default:
+		return true;
+	}
+}
+
+bool denial_referral(struct answer *a, const uint8_t *cut, unsigned n, const struct frag *node)
+{
+	if (!a->q->dnssec_ok || own_nsec(a, node))
+		return true;
+	if (!mode_find(a))
+		return false;
+	return a->mode != DENIAL_NSEC3 || nodata3(a, cut, n);
+}
+
+enum composed denial_write(struct answer *a, enum section sec, unsigned from)
+{
+	for (unsigned i = from; i < a->nlinks; i++) {
+		const struct link *l = &a->link[i];
+		enum composed r = compose_set(&a->c, sec, l->owner, &l->set, l->set.ttl, true);
+		if (r != COMPOSED)
+			return r;
+	}
+	return COMPOSED;
+}

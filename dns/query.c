@@ -1,0 +1,165 @@
+/* query.c - a query packet, parsed.  Contract in query.h.
+ *
+ * Threat: every octet comes from a stranger.  The work is bounded by the
+ * question, EXTRA_MAX further records and the packet's length; nothing is
+ * allocated, logged or remembered.
+ *
+ * What is let through: one question; no answer records; authority records
+ * only below an IXFR (RFC 1995 section 3), which is refused anyway; additional
+ * records of any type, OPT at most once and owned by the root (RFC 6891
+ * section 6.1.1), TSIG only as the last (RFC 8945 section 5.1). */
+#include "dns/query.h"
+
+#define EXTRA_MAX 16 /* records behind the question */
+
+/* A key's and its algorithm's name together: the answer that refuses them still
+ * fits 512 octets behind the longest question, with an OPT. */
+#define TSIG_NAMES_MAX (512 - DNS_HEAD - (NAME_MAX_LEN + 4) - 26 - 11)
+
+#define FLAG_QR 0x8000
+#define OPCODE(flags) ((flags) >> 11 & 15)
+enum { OP_QUERY = 0, OP_NOTIFY = 4, OP_UPDATE = 5 };
+
+#define OPT_DO 0x8000
+
+static enum query_kind fail(struct query *q, uint16_t rcode)
+{
+	q->rcode = rcode;
+	return QUERY_ERROR;
+}
+
+/* Options are {code16, len16, value}*; what they say is ignored, that they
+ * end where the OPT ends is not. */
+static bool options_ok(struct rd r)
+{
+	while (rd_left(&r) > 0) {
+		rd_take(&r, 2);
+		rd_take(&r, rd_u16(&r));
+	}
+	return !r.bad;
+}
+
+/* OPT's fixed part lies in a record's class and TTL (RFC 6891 section 6.1.2). */
+static bool take_opt(struct query *q, const uint8_t *owner, uint16_t class, uint32_t ttl, struct rd rdata)
+{
+	if (q->edns || *owner != 0 || !options_ok(rdata))
+		return false;
+	q->edns = true;
+	q->udp_size = class < 512 ? 512 : class;
+	q->dnssec_ok = ttl & OPT_DO;
+	if ((ttl >> 16 & 0xff) != 0)
+		q->rcode = RCODE_BADVERS;
+	return true;
+}
+
+/* TSIG, RFC 8945 section 4.2.  There are no keys: what is kept is what a
+ * BADKEY answer repeats. */
+static bool take_tsig(struct query *q, const uint8_t *owner, uint16_t class, uint32_t ttl, struct rd r)
+{
+	uint8_t alg[NAME_MAX_LEN];
+	size_t alg_len = name_read(&r, alg);
+	const uint8_t *time = rd_take(&r, 8);
+	rd_take(&r, rd_u16(&r)); /* MAC */
+	rd_take(&r, 4);          /* original id, error */
+	rd_take(&r, rd_u16(&r)); /* other data */
+	if (r.bad || rd_left(&r) != 0 || class != CLASS_ANY || ttl != 0)
+		return false;
+	if (alg_len + name_len(owner) > TSIG_NAMES_MAX)
+		return false;
+	q->tsig_time = time;
+	q->tsig_alg_len = (uint16_t)alg_len;
+	name_lower(q->tsig_alg, alg);
+	q->tsig_name_len = (uint16_t)name_lower(q->tsig_name, owner);
+	return true;
+}
+
+/* One record behind the question, at *off; last: of the whole message. */
+static bool take_record(struct query *q, const uint8_t *pkt, size_t len, size_t *off, bool additional,
+                        bool last)
+{
+	uint8_t owner[NAME_MAX_LEN];
+	if (!name_unpack(pkt, len, off, owner))
+		return false;
+	struct rd r = rd_init(pkt + *off, len - *off);
+	uint16_t type = rd_u16(&r);
+	uint16_t class = rd_u16(&r);
+	uint32_t ttl = rd_u32(&r);
+	struct rd rdata = rd_sub(&r, rd_u16(&r));
+	if (r.bad)
+		return false;
+	*off = (size_t)(r.p - pkt);
+	if (type == T_OPT)
+		return additional && take_opt(q, owner, class, ttl, rdata);
+	if (type == T_TSIG)
+		return additional && last && take_tsig(q, owner, class, ttl, rdata);
+	return true;
+}
+
+static bool take_question(struct query *q, const uint8_t *pkt, size_t len)
+{
+	struct rd r = rd_init(pkt + DNS_HEAD, len - DNS_HEAD);
+	uint8_t name[NAME_MAX_LEN];
+	size_t n = name_read(&r, name);
+	uint16_t qtype = rd_u16(&r);
+	uint16_t qclass = rd_u16(&r);
+	if (r.bad)
+		return false;
+	q->qtype = qtype;
+	q->qclass = qclass;
+	q->qname_len = (uint8_t)n;
+	name_lower(q->qname, name);
+	q->labels = (uint8_t)name_labels(name);
+	q->question = pkt + DNS_HEAD;
+	q->question_len = (uint16_t)(n + 4);
+	return true;
+}
+
+/* The records behind the question; an OPT of a message that is refused as
+ * malformed does not count (RFC 6891 section 7). */
+static bool take_records(struct query *q, const uint8_t *pkt, size_t len)
+{
+	unsigned an = get_u16(pkt + 6), ns = get_u16(pkt + 8), ar = get_u16(pkt + 10);
+	if (an != 0 || (ns != 0 && q->qtype != T_IXFR) || ns + ar > EXTRA_MAX)
+		return false;
+	size_t off = DNS_HEAD + (size_t)q->question_len;
+	for (unsigned i = 0; i < ns + ar; i++)
+		if (!take_record(q, pkt, len, &off, i >= ns, i + 1 == ns + ar))
+			return false;
+	return off == len;
+}
+
+enum query_kind query_parse(const uint8_t *pkt, size_t len, struct query *q)
+{
+	if (len < DNS_HEAD || (get_u16(pkt + 2) & FLAG_QR))
+		return QUERY_DROP;
+	q->id = get_u16(pkt);
+	q->flags = get_u16(pkt + 2);
+	q->qtype = q->qclass = 0;
+	q->rcode = RCODE_NOERROR;
+	q->udp_size = 512;
+	q->edns = q->dnssec_ok = false;
+	q->labels = q->qname_len = 0;
+	q->question_len = q->tsig_name_len = q->tsig_alg_len = 0;
+	q->question = q->tsig_time = NULL;
+
+	unsigned op = OPCODE(q->flags);
+	if (op != OP_QUERY)
+		return fail(q, op == OP_NOTIFY || op == OP_UPDATE ? RCODE_REFUSED : RCODE_NOTIMP);
+	if (get_u16(pkt + 4) != 1 || !take_question(q, pkt, len))
+		return fail(q, RCODE_FORMERR);
+	if (!take_records(q, pkt, len)) {
+		q->edns = q->dnssec_ok = false;
+		q->tsig_name_len = 0;
+		return fail(q, RCODE_FORMERR);
+	}
+	if (q->rcode != RCODE_NOERROR)
+		return QUERY_ERROR;
+	if (q->tsig_name_len)
+		return fail(q, RCODE_NOTAUTH);
+	if (q->qclass != CLASS_IN && q->qclass != CLASS_ANY)
+		return fail(q, RCODE_REFUSED);
+	/* there is no code for transfers */
+	if (q->qtype == T_AXFR || q->qtype == T_IXFR)
+		return fail(q, RCODE_REFUSED);
+	return QUERY_OK;
+}

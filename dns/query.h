@@ -1,0 +1,48 @@
+/* query.h - a query packet, parsed: pure. */
+#ifndef DNS_QUERY_H
+#define DNS_QUERY_H
+
+#include "dns/rrset.h"
+
+#define DNS_HEAD 12 /* octets of a message's header */
+
+/* Response codes, the extended ones included (IANA; RFC 6895 section 2.3). */
+enum rcode {
+	RCODE_NOERROR = 0, RCODE_FORMERR = 1, RCODE_SERVFAIL = 2, RCODE_NXDOMAIN = 3,
+	RCODE_NOTIMP = 4, RCODE_REFUSED = 5, RCODE_YXDOMAIN = 6, RCODE_NOTAUTH = 9,
+	RCODE_BADVERS = 16,
+};
+
+enum { CLASS_IN = 1, CLASS_ANY = 255 };
+
+/* Everything an answer needs of its query.  Pointers lead into the packet. */
+struct query {
+	uint16_t id;
+	uint16_t flags;           /* second 16 bits of the header, as they came */
+	uint16_t qtype, qclass;
+	uint16_t rcode;           /* what to answer when it is not QUERY_OK */
+	uint16_t udp_size;        /* the client's, at least 512; 512 without EDNS */
+	bool edns;                /* there was an OPT: the answer gets one */
+	bool dnssec_ok;
+	uint8_t labels;           /* of the name asked for */
+	uint8_t qname_len;
+	uint16_t question_len;    /* octets behind the header to echo; 0: none */
+	uint16_t tsig_name_len;   /* TSIG: to be refused with BADKEY; 0: none */
+	uint16_t tsig_alg_len;
+	const uint8_t *question;
+	const uint8_t *tsig_time; /* time signed and fudge, 8 octets */
+	uint8_t qname[NAME_MAX_LEN];     /* lower case; the question keeps the case */
+	uint8_t tsig_name[NAME_MAX_LEN]; /* lower case (RFC 8945 section 4.2) */
+	uint8_t tsig_alg[NAME_MAX_LEN];
+};
+
+enum query_kind {
+	QUERY_OK,    /* to be looked up */
+	QUERY_ERROR, /* to be answered with q->rcode and nothing else */
+	QUERY_DROP,  /* not to be answered: too short for a header, or a response */
+};
+
+/* Parses pkt[0..len).  Fills *q as far as its kind says. */
+enum query_kind query_parse(const uint8_t *pkt, size_t len, struct query *q);
+
+#endif

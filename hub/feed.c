@@ -1,0 +1,458 @@
+/* feed.c - the nodes' sessions: who is where, and what it gets next.
+ *
+ * States of a session: handshake -> greeted (HELLO sent) -> snapshot ->
+ * streaming, or greeted -> streaming.  Each reads the journal at its own pace;
+ * what waits to be sent is bounded, so a slow node costs a buffer and no more.
+ * Threat: strangers on the tunnel's port: only so many unfinished handshakes,
+ * each dropped after 10 s; a node that lies about where it stands gets DIVERGED. */
+#include "hub/hub.h"
+
+#include "base/log.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#define UNFINISHED    64          /* handshakes at a time */
+#define QUEUE_MAX     (1u << 20)  /* octets waiting for one node */
+#define HEAD_BYTES    (4u << 20)  /* of transactions before a head, at the latest */
+#define HEAD_EVERY_NS 10000000000ull
+
+enum feed_state { FEED_HANDSHAKE, FEED_GREETED, FEED_SNAPSHOT, FEED_STREAMING };
+
+struct feed {
+	struct feed *next;
+	struct feeds *all;
+	struct link *link;
+	struct mark *mark;       /* who it is; NULL before */
+	enum feed_state state;
+	uint64_t acked, headed;  /* headed: the last sequence a head was sent for */
+	uint64_t since_head;     /* octets */
+	bool in_tx;
+	struct jreader reader;
+	struct snapshot *snap;
+	struct buf buf;
+};
+
+/* What is known of a node beyond its sessions. */
+struct mark { struct mark *next; char name[64]; uint64_t acked; unsigned sessions; };
+
+struct feeds {
+	struct hub *h;
+	const struct cred *cred;
+	struct src listener, timer;
+	struct feed *first;
+	struct mark *marks;
+	unsigned unfinished;
+	uint8_t head[HEAD_LEN];  /* the newest, signed once for all */
+	uint64_t head_seq, head_ns;
+};
+
+/* ---- heads ---- */
+
+static bool sign_head(struct feeds *f, uint64_t seq, const uint8_t chain[static CHAIN_LEN],
+                      uint8_t out[static HEAD_LEN])
+{
+	struct head h = { .term = 1, .seq = seq, .time = hub_now() };
+	memcpy(h.chain, chain, CHAIN_LEN);
+	return head_sign(f->h->signer, f->h->id, &h, out) == 0;
+}
+
+/* A head for where a session stands: the common one, or an older one. */
+static void send_head(struct feed *s, const uint8_t *chain, uint64_t seq)
+{
+	struct feeds *f = s->all;
+	uint8_t own[HEAD_LEN];
+	const uint8_t *head = f->head;
+	if (seq == f->h->seq) {
+		if (f->head_seq != seq || f->head_ns == 0) {
+			if (!sign_head(f, seq, f->h->chain, f->head))
+				return;
+			f->head_seq = seq;
+			f->head_ns = loop_now();
+		}
+	} else {
+		if (!sign_head(f, seq, chain, own))
+			return;
+		head = own;
+	}
+	link_send(s->link, FRAME_HEAD, &(struct part){ head, HEAD_LEN }, 1);
+	s->headed = seq;
+	s->since_head = 0;
+}
+
+/* ---- sending ---- */
+
+static void feed_end(struct feed *s)
+{
+	struct feed **at = &s->all->first;
+	while (*at != s)
+		at = &(*at)->next;
+	*at = s->next;
+	if (s->state == FEED_HANDSHAKE)
+		s->all->unfinished--;
+	if (s->mark)
+		s->mark->sessions--;
+	snapshot_end(s->snap);
+	jreader_free(&s->reader);
+	buf_free(&s->buf);
+	free(s);
+}
+
+static void give_up(struct feed *s, const char *why)
+{
+	link_fail(s->link, why);
+}
+
+/* The next piece of a snapshot; false: wait or gone. */
+static bool push_snapshot(struct feed *s)
+{
+	int r = snapshot_next(s->snap, &s->buf);
+	if (r < 0) {
+		give_up(s, "the snapshot can't be read");
+		return false;
+	}
+	link_send(s->link, r ? FRAME_CHUNK : FRAME_MANIFEST, &(struct part){ s->buf.p, s->buf.n }, 1);
+	if (r)
+		return true;
+	uint64_t seq = snapshot_seq(s->snap);
+	snapshot_end(s->snap);
+	s->snap = NULL;
+	buf_free(&s->buf);
+	s->state = FEED_STREAMING;
+	s->headed = seq;
+	return jfile_seek(s->all->h->jfile, seq + 1, &s->reader) == 0;
+}
+
+static bool push_tx(struct feed *s)
+{
+	struct hub *h = s->all->h;
+	struct tx_part t;
+	const uint8_t *p;
+	size_t n;
+	if (s->reader.seq > h->seq && !s->in_tx) { /* not committed yet, or nothing */
+		if (s->headed != s->reader.seq - 1)
+			send_head(s, h->chain, s->reader.seq - 1);
+		return false;
+	}
+	if (jfile_read(h->jfile, &s->reader, &t, &p, &n) != 1) {
+		give_up(s, "the journal can't be read");
+		return false;
+	}
+	link_send(s->link, FRAME_TX, &(struct part){ p, n }, 1);
+	s->since_head += n;
+	s->in_tx = !(t.flags & PART_LAST);
+	if (!s->in_tx && s->since_head > HEAD_BYTES)
+		send_head(s, t.chain, s->reader.seq - 1);
+	return true;
+}
+
+static void push(struct feed *s)
+{
+	while (link_queued(s->link) < QUEUE_MAX)
+		if (s->state == FEED_SNAPSHOT ? !push_snapshot(s) : s->state != FEED_STREAMING || !push_tx(s))
+			return;
+}
+
+void feeds_wake(struct feeds *f)
+{
+	for (struct feed *s = f->first, *next; s; s = next) {
+		next = s->next;
+		push(s);
+	}
+}
+
+/* ---- receiving ---- */
+
+static struct mark *mark_of(struct feeds *f, const char *name)
+{
+	for (struct mark *m = f->marks; m; m = m->next)
+		if (strcmp(m->name, name) == 0)
+			return m;
+	struct mark *m = calloc(1, sizeof *m);
+	if (m) {
+		snprintf(m->name, sizeof m->name, "%s", name);
+		m->next = f->marks;
+		f->marks = m;
+	}
+	return m;
+}
+
+static void on_ready(struct link *l)
+{
+	struct feed *s = link_owner(l);
+	struct hub *h = s->all->h;
+	uint8_t version = JOURNAL_VERSION;
+	s->all->unfinished--;
+	s->state = FEED_GREETED;
+	s->mark = mark_of(s->all, tls_peer_name(link_tls(l)));
+	if (!s->mark) {
+		give_up(s, "no memory");
+		return;
+	}
+	s->mark->sessions++;
+	struct part p[] = { { &version, 1 }, { h->id, JOURNAL_ID }, { h->pub, SIGN_PUB } };
+	link_send(l, FRAME_HELLO, p, 3);
+}
+
+static void begin_snapshot(struct feed *s)
+{
+	uint8_t head[8 + CHAIN_LEN + 8];
+	s->snap = snapshot_begin(s->all->h);
+	if (!s->snap) {
+		give_up(s, "no snapshot can be begun (too many at once, or no memory)");
+		return;
+	}
+	snapshot_header(s->snap, head);
+	link_send(s->link, FRAME_SNAPSHOT, &(struct part){ head, sizeof head }, 1);
+	s->state = FEED_SNAPSHOT;
+	log_say(LOG_NOTICE, "node %s: snapshot at sequence %llu", s->mark->name, (unsigned long long)snapshot_seq(s->snap));
+	push(s);
+}
+
+static void diverged(struct feed *s, uint64_t seq)
+{
+	log_say(LOG_ERROR, "ALARM: node %s stands at sequence %llu of a history that is not ours", s->mark->name,
+	        (unsigned long long)seq);
+	link_send(s->link, FRAME_DIVERGED, NULL, 0);
+}
+
+static void on_resume(struct feed *s, struct rd r)
+{
+	static const uint8_t none[JOURNAL_ID];
+	struct hub *h = s->all->h;
+	uint8_t id[JOURNAL_ID], chain[CHAIN_LEN], ours[CHAIN_LEN];
+	rd_copy(&r, id, sizeof id);
+	uint64_t seq = rd_u64(&r);
+	rd_copy(&r, chain, sizeof chain);
+	if (r.bad || rd_left(&r) || s->state != FEED_GREETED) {
+		give_up(s, "it sent a malformed RESUME");
+		return;
+	}
+	bool fresh = memcmp(id, none, sizeof id) == 0;
+	if (!fresh && seq < s->mark->acked)
+		log_say(LOG_ERROR, "ALARM: node %s returns at sequence %llu but had acknowledged %llu: an older disk, or a copy",
+		        s->mark->name, (unsigned long long)seq, (unsigned long long)s->mark->acked);
+	if (fresh || (memcmp(id, h->id, sizeof id) == 0 && seq + 1 < jfile_first(h->jfile))) {
+		begin_snapshot(s);
+		return;
+	}
+	if (memcmp(id, h->id, sizeof id) != 0 || seq > h->seq || !jfile_chain_at(h->jfile, seq, ours) ||
+	    memcmp(chain, ours, CHAIN_LEN) != 0) {
+		diverged(s, seq);
+		return;
+	}
+	link_send(s->link, FRAME_STREAM, NULL, 0);
+	s->state = FEED_STREAMING;
+	s->acked = seq;
+	s->headed = UINT64_MAX; /* a head at once: it tells that all is well */
+	log_say(LOG_NOTICE, "node %s: streaming from sequence %llu", s->mark->name, (unsigned long long)seq);
+	if (jfile_seek(h->jfile, seq + 1, &s->reader) != 0) {
+		give_up(s, "the journal can't be read");
+		return;
+	}
+	push(s);
+}
+
+static void on_frame(struct link *l, uint8_t type, const uint8_t *p, size_t n, uint64_t now)
+{
+	struct feed *s = link_owner(l);
+	struct rd r = rd_init(p, n);
+	(void)now;
+	if (type == FRAME_RESUME) {
+		on_resume(s, r);
+	} else if (type == FRAME_ACK) {
+		uint64_t seq = rd_u64(&r);
+		if (!r.bad && seq <= s->all->h->seq) {
+			s->acked = seq;
+			if (seq > s->mark->acked)
+				s->mark->acked = seq;
+		}
+	} else {
+		give_up(s, "it sent a frame of an unknown type");
+	}
+}
+
+static void on_room(struct link *l) { push(link_owner(l)); }
+
+static void on_closed(struct link *l, const char *why)
+{
+	struct feed *s = link_owner(l);
+	if (s->mark)
+		log_say(LOG_NOTICE, "node %s: %s", s->mark->name, why);
+	else
+		log_limited(LOG_NOTICE, "a connection to the tunnel's port failed: %s", why);
+	feed_end(s);
+}
+
+static const struct link_calls calls = { on_ready, on_frame, on_room, on_closed };
+
+static void accept_wake(struct src *src, uint32_t got, uint64_t now)
+{
+	struct feeds *f = (struct feeds *)(void *)((char *)src - offsetof(struct feeds, listener));
+	int one = 1, fd = accept4(src->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+	(void)got;
+	(void)now;
+	if (fd < 0)
+		return;
+	struct feed *s = f->unfinished < UNFINISHED ? calloc(1, sizeof *s) : NULL;
+	struct tls *tls = s ? tls_server(f->cred, ROLE_NODE) : NULL;
+	if (!tls) {
+		free(s);
+		close(fd);
+		return;
+	}
+	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
+	s->all = f;
+	s->reader.fd = -1;
+	s->link = link_new(&f->h->loop, fd, tls, true, &calls, s);
+	if (!s->link) {
+		free(s);
+		return;
+	}
+	f->unfinished++;
+	s->next = f->first;
+	f->first = s;
+}
+
+/* Every 10 s a fresh head for those who have everything. */
+static void head_wake(struct src *src, uint32_t got, uint64_t now)
+{
+	struct feeds *f = (struct feeds *)(void *)((char *)src - offsetof(struct feeds, timer));
+	(void)got;
+	f->head_ns = 0;
+	for (struct feed *s = f->first, *next; s; s = next) {
+		next = s->next;
+		if (s->state == FEED_STREAMING && s->headed == f->h->seq)
+			send_head(s, f->h->chain, f->h->seq);
+	}
+	loop_due(&f->h->loop, &f->timer, now + HEAD_EVERY_NS);
+}
+
+static int listen_at(const char *addr, uint16_t port)
+{
+	struct sockaddr_in v4 = { .sin_family = AF_INET, .sin_port = htons(port) };
+	struct sockaddr_in6 v6 = { .sin6_family = AF_INET6, .sin6_port = htons(port) };
+	bool is4 = inet_pton(AF_INET, addr, &v4.sin_addr) == 1;
+	if (!is4 && inet_pton(AF_INET6, addr, &v6.sin6_addr) != 1) {
+		errno = EINVAL;
+		return -1;
+	}
+	int one = 1, fd = socket(is4 ? AF_INET : AF_INET6, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (fd < 0)
+		return -1;
+	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
+	const struct sockaddr *a = is4 ? (const struct sockaddr *)&v4 : (const struct sockaddr *)&v6;
+	if (bind(fd, a, is4 ? sizeof v4 : sizeof v6) == 0 && listen(fd, 128) == 0)
+		return fd;
+	int e = errno;
+	close(fd);
+	errno = e;
+	return -1;
+}
+
+struct feeds *feeds_new(struct hub *h, const struct cred *cred, const char *addr, uint16_t port, char *err, size_t n)
+{
+	struct feeds *f = calloc(1, sizeof *f);
+	int fd = f ? listen_at(addr, port) : -1;
+	if (fd < 0) {
+		snprintf(err, n, "listen %s@%u: %s", addr, port, strerror(errno));
+		free(f);
+		return NULL;
+	}
+	f->h = h;
+	f->cred = cred;
+	f->listener = (struct src){ .fd = fd, .want = EPOLLIN, .due_ns = LOOP_NEVER, .wake = accept_wake };
+	f->timer = (struct src){ .fd = -1, .due_ns = loop_now() + HEAD_EVERY_NS, .wake = head_wake };
+	loop_add(&h->loop, &f->listener);
+	loop_add(&h->loop, &f->timer);
+	return f;
+}
+
+void feeds_free(struct feeds *f)
+{
+	if (!f)
+		return;
+	while (f->first) {
+		struct feed *s = f->first;
+		link_close(s->link);
+		feed_end(s);
+	}
+	loop_del(&f->h->loop, &f->timer);
+	loop_del(&f->h->loop, &f->listener);
+	close(f->listener.fd);
+	for (struct mark *m = f->marks, *next; m; m = next) {
+		next = m->next;
+		free(m);
+	}
+	free(f);
+}
+
+void feeds_print(struct feeds *f, struct ctl_conn *c, bool json)
+{
+	const char *sep = "";
+	for (struct mark *m = f ? f->marks : NULL; m; m = m->next) {
+		if (json)
+			ctl_print(c, CTL_OUT, "%s{\"name\":\"%s\",\"acknowledged\":%llu,\"connected\":%s}", sep, m->name,
+			          (unsigned long long)m->acked, m->sessions ? "true" : "false");
+		else
+			ctl_print(c, CTL_OUT, "node %-24s acknowledged %llu%s\n", m->name, (unsigned long long)m->acked,
+			          m->sessions ? "" : ", not connected");
+		sep = ",";
+	}
+}
+
+/* ---- ad hoc ---- */
+
+static int send_plain(int fd, uint8_t type, const void *p, size_t n)
+{
+	uint8_t head[4];
+	put_u24(head, (uint32_t)n);
+	head[3] = type;
+	for (unsigned part = 0; part < 2; part++) {
+		const uint8_t *b = part ? p : head;
+		size_t left = part ? n : sizeof head;
+		while (left) {
+			ssize_t w = write(fd, b, left);
+			if (w < 0 && errno == EINTR)
+				continue;
+			if (w <= 0)
+				return -1;
+			b += w;
+			left -= (size_t)w;
+		}
+	}
+	return 0;
+}
+
+int feed_plain(struct hub *h, int fd, char *err, size_t n)
+{
+	uint8_t hello[1 + JOURNAL_ID + SIGN_PUB] = { JOURNAL_VERSION }, head[8 + CHAIN_LEN + 8];
+	struct snapshot *s = snapshot_begin(h);
+	struct buf b = { 0 };
+	int r = s ? 1 : -1;
+	memcpy(hello + 1, h->id, JOURNAL_ID);
+	memcpy(hello + 1 + JOURNAL_ID, h->pub, SIGN_PUB);
+	if (s) {
+		snapshot_header(s, head);
+		if (send_plain(fd, FRAME_HELLO, hello, sizeof hello) != 0 ||
+		    send_plain(fd, FRAME_SNAPSHOT, head, sizeof head) != 0)
+			r = -1;
+	}
+	while (r == 1) {
+		r = snapshot_next(s, &b);
+		if (r >= 0 && send_plain(fd, r ? FRAME_CHUNK : FRAME_MANIFEST, b.p, b.n) != 0)
+			r = -1;
+	}
+	if (r != 0)
+		snprintf(err, n, "the stream could not be written: %s", strerror(errno));
+	snapshot_end(s);
+	buf_free(&b);
+	return r;
+}

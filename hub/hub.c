@@ -1,0 +1,161 @@
+/* hub.c - opening what the hub keeps, and committing to it.
+ *
+ * The journal leads and the store follows: what the store lacks after a crash
+ * is replayed from the journal. */
+#include "hub/hub.h"
+
+#include "base/log.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <sys/mman.h>
+#include <time.h>
+#include <unistd.h>
+
+uint64_t hub_now(void) { return (uint64_t)time(NULL); }
+
+static int store_meta_commit(struct hub *h, uint64_t seq, const uint8_t *chain, uint64_t time, char *err, size_t n)
+{
+	struct journal_meta m = { .time = time };
+	uint8_t meta[STORE_META];
+	memcpy(m.id, h->id, JOURNAL_ID);
+	memcpy(m.pub, h->pub, SIGN_PUB);
+	memcpy(m.chain, chain, CHAIN_LEN);
+	meta_write(&m, meta);
+	if (store_commit(h->store, seq, meta) != 0) {
+		snprintf(err, n, "the hub's store: %s", strerror(errno));
+		return -1;
+	}
+	h->seq = seq;
+	h->time = time;
+	memcpy(h->chain, chain, CHAIN_LEN);
+	return 0;
+}
+
+/* Transactions that the store has not seen yet. */
+static int replay(struct hub *h, char *err, size_t n)
+{
+	struct jreader r = { .fd = -1 };
+	struct tx_part t;
+	const uint8_t *p;
+	size_t len;
+	int got = jfile_seek(h->jfile, store_seq(h->store) + 1, &r);
+	uint64_t count = 0;
+	while (got == 0 && (got = jfile_read(h->jfile, &r, &t, &p, &len)) == 1) {
+		if (t.flags & PART_FIRST)
+			applier_begin(&h->applier, t.seq);
+		if (applier_ops(&h->applier, t.ops, t.len, err, n) != 0) {
+			jreader_free(&r);
+			return -1;
+		}
+		count += (t.flags & PART_LAST) != 0;
+		got = 0;
+	}
+	jreader_free(&r);
+	if (got < 0) {
+		snprintf(err, n, "journal: a transaction behind %llu can't be read: %s",
+		         (unsigned long long)store_seq(h->store), strerror(errno));
+		return -1;
+	}
+	if (count)
+		log_say(LOG_NOTICE, "%llu transactions of the journal brought into the store", (unsigned long long)count);
+	return 0;
+}
+
+/* Does the store belong to this journal? */
+static int check_store(struct hub *h, char *err, size_t n)
+{
+	struct journal_meta m;
+	uint8_t chain[CHAIN_LEN];
+	uint64_t seq = store_seq(h->store);
+	meta_read(store_meta(h->store), &m);
+	if (seq == 0)
+		return 0;
+	if (memcmp(m.id, h->id, JOURNAL_ID) == 0 && jfile_chain_at(h->jfile, seq, chain) &&
+	    memcmp(chain, m.chain, CHAIN_LEN) == 0)
+		return 0;
+	snprintf(err, n, "store and journal do not belong together (sequence %llu): one of them was restored or exchanged",
+	         (unsigned long long)seq);
+	return -1;
+}
+
+static int open_all(struct hub *h, const char *dir, const struct key *k, char *err, size_t n)
+{
+	char path[4096];
+	struct store_conf c = { .fd = -1, .ordered = true, .old_root = -1, .beats = -1 };
+	snprintf(path, sizeof path, "%s/store", dir ? dir : "");
+	c.path = dir ? path : NULL;
+	int mem = dir ? -1 : memfd_create("encdns-hub", MFD_CLOEXEC);
+	c.fd = mem;
+	struct key *sk = key_derive(k, "hub store", NULL, 0);
+	struct key *seed = key_derive(k, "journal signer", NULL, 0);
+	h->signer = seed ? signer_from(seed) : NULL;
+	key_free(seed);
+	h->store_key = sk;
+	if (!h->signer || !sk) {
+		snprintf(err, n, "no room for keys");
+		return -1;
+	}
+	signer_pub(h->signer, h->pub);
+	if (dir) {
+		h->jfile = jfile_open(dir, k, err, n);
+		if (!h->jfile)
+			return -1;
+		memcpy(h->id, jfile_id(h->jfile), JOURNAL_ID);
+	} else {
+		crypto_random(h->id, JOURNAL_ID);
+	}
+	h->store = store_open(&c, sk, err, n);
+	if (mem >= 0)
+		close(mem);
+	return h->store && applier_init(&h->applier, h->store) == 0 ? 0 : -1;
+}
+
+int hub_open(struct hub *h, const char *dir, const struct key *k, char *err, size_t n)
+{
+	h->dir = dir;
+	if (open_all(h, dir, k, err, n) != 0) {
+		hub_close(h);
+		return -1;
+	}
+	if (!h->jfile)
+		return 0;
+	if (check_store(h, err, n) != 0 || replay(h, err, n) != 0 ||
+	    store_meta_commit(h, jfile_last(h->jfile), jfile_chain(h->jfile), jfile_time(h->jfile), err, n) != 0) {
+		hub_close(h);
+		return -1;
+	}
+	return 0;
+}
+
+void hub_close(struct hub *h)
+{
+	applier_free(&h->applier);
+	if (h->store && store_close(h->store) != 0)
+		log_say(LOG_WARNING, "the store could not be closed cleanly: %s", strerror(errno));
+	jfile_close(h->jfile);
+	signer_free(h->signer);
+	key_free(h->store_key);
+	h->store = NULL;
+	h->jfile = NULL;
+	h->signer = NULL;
+	h->store_key = NULL;
+}
+
+int hub_commit(struct hub *h, char *err, size_t n)
+{
+	if (!h->jfile)
+		return store_meta_commit(h, h->seq, h->chain, hub_now(), err, n);
+	if (jfile_last(h->jfile) == h->seq)
+		return 0;
+	if (jfile_sync(h->jfile) != 0) {
+		snprintf(err, n, "journal: %s", strerror(errno));
+	} else if (store_meta_commit(h, jfile_last(h->jfile), jfile_chain(h->jfile), jfile_time(h->jfile), err, n) == 0) {
+		if (h->feeds)
+			feeds_wake(h->feeds);
+		return 0;
+	}
+	h->failed = true;
+	snprintf(h->why, sizeof h->why, "%s", err);
+	return -1;
+}

@@ -1,0 +1,63 @@
+/* hub.h - the hub: zones in, journal out. */
+#ifndef HUB_HUB_H
+#define HUB_HUB_H
+
+#include "base/ctl.h"
+#include "hub/jfile.h"
+#include "hub/zone.h"
+#include "journal.h"
+
+/* What a hub keeps: the journal, and its own copy of the zones.  The journal
+ * leads: a transaction is in it, synced, before anything else knows of it. */
+struct hub {
+	struct loop loop;
+	struct jfile *jfile;      /* NULL: ad hoc, there is no journal */
+	struct store *store;
+	struct applier applier;
+	struct signer *signer;
+	struct key *store_key;
+	uint8_t id[JOURNAL_ID], pub[SIGN_PUB];
+	uint64_t seq;             /* committed: in journal and store, synced */
+	uint8_t chain[CHAIN_LEN];
+	uint64_t time;            /* of that transaction */
+	const char *dir;
+	struct feeds *feeds;
+	bool failed;              /* the disk refused: start anew from what is durable */
+	char why[400];
+};
+
+/* hub.c: opening and what all share */
+int hub_open(struct hub *h, const char *dir, const struct key *k, char *err, size_t n);
+void hub_close(struct hub *h);
+uint64_t hub_now(void); /* seconds since 1970 */
+
+/* import.c */
+struct import_result { bool changed; uint32_t serial; uint64_t seq, puts, deletes; };
+/* Compares a zone with what was last committed of it and writes the difference
+ * as one transaction, which hub_commit makes durable: a zone comes at most once
+ * between two commits.  force: a serial that does not
+ * go forward is taken all the same.  -1: err; nothing has changed (or h->failed). */
+int hub_import(struct hub *h, const struct zone *z, bool force, struct import_result *out, char *err, size_t n);
+int hub_drop(struct hub *h, const uint8_t *origin, struct import_result *out, char *err, size_t n);
+/* Everything imported so far becomes durable, then known. */
+int hub_commit(struct hub *h, char *err, size_t n);
+
+/* snapshot.c: all zones as they are now, chunk by chunk */
+struct snapshot;
+struct snapshot *snapshot_begin(struct hub *h);
+/* 1: out holds the next chunk's operations; 0: out holds the signed manifest,
+ * the snapshot is complete; -1. */
+int snapshot_next(struct snapshot *s, struct buf *out);
+uint64_t snapshot_seq(const struct snapshot *s);
+void snapshot_header(const struct snapshot *s, uint8_t out[static 8 + CHAIN_LEN + 8]);
+void snapshot_end(struct snapshot *s); /* NULL is fine */
+
+/* feed.c: the nodes' sessions */
+struct feeds *feeds_new(struct hub *h, const struct cred *cred, const char *addr, uint16_t port, char *err, size_t n);
+void feeds_free(struct feeds *f);
+void feeds_wake(struct feeds *f); /* there is something new */
+void feeds_print(struct feeds *f, struct ctl_conn *c, bool json);
+/* One snapshot into a plain descriptor (ad hoc), until it is written. */
+int feed_plain(struct hub *h, int fd, char *err, size_t n);
+
+#endif

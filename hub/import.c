@@ -1,0 +1,287 @@
+/* import.c - a zone against what the hub holds: the difference becomes one
+ * transaction.
+ *
+ * Both sides are read in canonical order, so the whole is one merge in constant
+ * memory.  Operations go to the journal and to the hub's own store as they are
+ * found; a failure in between undoes the first and closes the second. */
+#include "hub/hub.h"
+#include "hub/walk.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#define SCRATCH (3u << 20)
+
+/* ---- where operations go ---- */
+
+struct writer {
+	struct hub *h;
+	struct buf ops;     /* of one name */
+	struct import_result *res;
+	bool begun;
+	const uint8_t *origin;
+	bool add;           /* the zone is new here */
+	char *err;
+	size_t errn;
+};
+
+static int fail(struct writer *w, const char *what)
+{
+	snprintf(w->err, w->errn, "%s: %s", what, errno == ENOSPC ? "the disk is full; nothing was changed" : strerror(errno));
+	return -1;
+}
+
+static int write_ops(struct writer *w)
+{
+	if (w->ops.bad) {
+		errno = ENOMEM;
+		return fail(w, "import");
+	}
+	if (w->h->jfile && jfile_ops(w->h->jfile, w->ops.p, w->ops.n) != 0)
+		return fail(w, "journal");
+	if (applier_ops(&w->h->applier, w->ops.p, w->ops.n, w->err, w->errn) != 0)
+		return -1;
+	w->ops.n = 0;
+	return 0;
+}
+
+/* The first operation opens the transaction. */
+static int begin(struct writer *w)
+{
+	struct hub *h = w->h;
+	if (w->begun)
+		return 0;
+	w->begun = true;
+	uint64_t now = hub_now();
+	if (h->jfile && jfile_begin(h->jfile, now) != 0)
+		return fail(w, "journal");
+	applier_begin(&h->applier, (h->jfile ? jfile_last(h->jfile) : h->seq) + 1);
+	struct buf ops = { 0 };
+	op_zone(&ops, w->origin);
+	if (w->add)
+		op_plain(&ops, OP_ADD);
+	buf_put(&ops, w->ops.p, w->ops.n);
+	buf_free(&w->ops);
+	w->ops = ops;
+	return 0;
+}
+
+static int flush(struct writer *w) { return begin(w) != 0 ? -1 : write_ops(w); }
+
+static int end(struct writer *w)
+{
+	struct hub *h = w->h;
+	if (h->jfile && jfile_end(h->jfile) != 0)
+		return fail(w, "journal");
+	w->res->changed = true;
+	w->res->seq = h->applier.seq;
+	if (!h->jfile) /* ad hoc: no chain to keep */
+		h->seq = h->applier.seq;
+	return 0;
+}
+
+/* Undoes an unfinished transaction.  The store can't forget a part of a group,
+ * so the hub begins anew from what is durable. */
+static void undo(struct writer *w)
+{
+	struct hub *h = w->h;
+	if (!w->begun)
+		return;
+	if (h->jfile)
+		jfile_abort(h->jfile);
+	h->failed = true;
+	snprintf(h->why, sizeof h->why, "%s", w->err);
+}
+
+/* ---- one name ---- */
+
+static int put_all(struct writer *w, const struct zone_node *n)
+{
+	struct rd r = rd_init(n->body, n->len);
+	struct rrset s;
+	size_t at = op_edit_begin(&w->ops, n->flags & NODE_NSEC3 ? FRAG_NSEC3 : FRAG_NAME, n->flags, n->cut, n->owner);
+	while (rrset_next(&r, &s))
+		op_edit_put(&w->ops, s.start, (size_t)(s.end - s.start));
+	op_edit_end(&w->ops, at);
+	w->res->puts++;
+	return flush(w);
+}
+
+static int delete(struct writer *w, enum frag_kind kind, const uint8_t *owner)
+{
+	op_delete(&w->ops, (uint8_t)kind, owner);
+	w->res->deletes++;
+	return flush(w);
+}
+
+static bool same_set(const struct rrset *a, const struct rrset *b)
+{
+	return a->end - a->start == b->end - b->start && memcmp(a->start, b->start, (size_t)(a->end - a->start)) == 0;
+}
+
+/* Only the sets that differ travel. */
+static int put_changes(struct writer *w, const struct zone_node *n, const struct walk_name *old)
+{
+	struct rd a = rd_init(old->frag.body, old->frag.len), b = rd_init(n->body, n->len);
+	struct rrset have, want;
+	bool left = rrset_next(&a, &have), right = rrset_next(&b, &want);
+	size_t at = op_edit_begin(&w->ops, (uint8_t)old->kind, n->flags, n->cut, n->owner);
+	while (left || right) {
+		if (!right || (left && have.type < want.type)) {
+			op_edit_remove(&w->ops, have.type);
+			left = rrset_next(&a, &have);
+			continue;
+		}
+		bool both = left && have.type == want.type;
+		if (!both || !same_set(&have, &want))
+			op_edit_put(&w->ops, want.start, (size_t)(want.end - want.start));
+		if (both)
+			left = rrset_next(&a, &have);
+		right = rrset_next(&b, &want);
+	}
+	op_edit_end(&w->ops, at);
+	w->res->puts++;
+	return flush(w);
+}
+
+static bool unchanged(const struct zone_node *n, const struct walk_name *old)
+{
+	return n->flags == old->frag.flags && n->cut == old->frag.cut && n->len == old->frag.len &&
+	       (n->len == 0 || memcmp(n->body, old->frag.body, n->len) == 0);
+}
+
+/* ---- a zone ---- */
+
+static uint32_t soa_field(const struct zone_node *apex, unsigned which)
+{
+	struct rrset s;
+	if (!rrset_find(apex->body, apex->len, T_SOA, &s) || s.nrr == 0 || get_u16(s.rrs) < 20)
+		return 0;
+	return get_u32(s.rrs + 2 + get_u16(s.rrs) - 20 + which * 4);
+}
+
+/* Merges the two; only_ask: stops at the first difference and says so by 1. */
+static int merge(struct writer *w, const struct zone *z, struct walk *old, struct scratch *s, bool only_ask)
+{
+	struct zone_cursor c;
+	struct zone_node n;
+	struct walk_name o;
+	uint8_t nk[NAME_KEY_MAX + 2], ok[NAME_KEY_MAX + 2];
+	if (zone_open(&c, z) != 0) {
+		errno = ENOMEM;
+		return fail(w, "import");
+	}
+	struct store_zone at = { .labels = (uint8_t)name_labels(zone_origin(z)) };
+	enum store_found left = old ? walk_next(old, s, &o) : STORE_ABSENT;
+	bool right = zone_next(&c, &n);
+	int r = 0;
+	while (r == 0 && (left == STORE_FOUND || right)) {
+		int order = left != STORE_FOUND ? 1 : -1;
+		if (left == STORE_FOUND && right) {
+			size_t nn = walk_key(&at, n.flags & NODE_NSEC3 ? FRAG_NSEC3 : FRAG_NAME, n.owner, nk);
+			size_t on = walk_key(&at, o.kind, o.owner, ok);
+			order = memcmp(ok, nk, on < nn ? on : nn);
+			order = order ? order : (on > nn) - (on < nn);
+		}
+		if (only_ask && (order || !unchanged(&n, &o)))
+			r = 1;
+		else if (order < 0)
+			r = delete(w, o.kind, o.owner);
+		else if (order > 0)
+			r = put_all(w, &n);
+		else if (!unchanged(&n, &o))
+			r = put_changes(w, &n, &o);
+		if (order <= 0)
+			left = walk_next(old, s, &o);
+		if (order >= 0)
+			right = zone_next(&c, &n);
+	}
+	zone_close(&c);
+	if (left == STORE_DAMAGED) {
+		snprintf(w->err, w->errn, "the hub's store is damaged");
+		return -1;
+	}
+	return r;
+}
+
+static int take_all(struct writer *w, const struct zone *z, struct walk *old, struct scratch *s, uint32_t expire)
+{
+	if (merge(w, z, old, s, false) != 0)
+		return -1;
+	op_serial(&w->ops, w->res->serial, expire);
+	return flush(w) != 0 ? -1 : end(w);
+}
+
+/* What the old serial allows: 0 go on, 1 nothing to do, -1 refused. */
+static int check_serial(struct writer *w, const struct zone *z, const struct store_zone *have,
+                        struct walk *old, struct scratch *s, bool force)
+{
+	uint32_t forward = w->res->serial - have->serial; /* RFC 1982 */
+	if (force || (forward && forward < 0x80000000u))
+		return 0;
+	struct walk again = *old;
+	int differs = forward ? 1 : merge(w, z, &again, s, true);
+	if (differs <= 0)
+		return differs == 0 ? 1 : -1;
+	snprintf(w->err, w->errn,
+	         "the content has changed but the serial (%u) does not go forward from %u: raise it, or use --force",
+	         w->res->serial, have->serial);
+	return -1;
+}
+
+int hub_import(struct hub *h, const struct zone *z, bool force, struct import_result *out, char *err, size_t n)
+{
+	struct store_zone have;
+	struct walk old;
+	struct zone_cursor c;
+	struct zone_node apex;
+	struct scratch s = { malloc(SCRATCH), SCRATCH, 0 };
+	struct writer w = { .h = h, .res = out, .origin = zone_origin(z), .err = err, .errn = n };
+	memset(out, 0, sizeof *out);
+	out->serial = zone_serial(z);
+	out->seq = h->jfile ? jfile_last(h->jfile) : h->seq;
+	uint32_t expire = 0;
+	if (zone_open(&c, z) == 0) {
+		if (zone_next(&c, &apex))
+			expire = soa_field(&apex, 3);
+		zone_close(&c);
+	}
+	enum store_found r = store_zone_get(h->store, w.origin, &have);
+	int done = -1;
+	if (!s.mem || r == STORE_DAMAGED) {
+		snprintf(err, n, "%s", s.mem ? "the hub's store is damaged" : "no memory");
+	} else if (r == STORE_ABSENT) {
+		w.add = true;
+		done = take_all(&w, z, NULL, &s, expire);
+	} else {
+		walk_begin(&old, store_reader(h->store), &have, store_seq(h->store));
+		done = check_serial(&w, z, &have, &old, &s, force);
+		if (done == 0)
+			done = take_all(&w, z, &old, &s, expire);
+		else if (done > 0)
+			done = 0;
+	}
+	if (done != 0)
+		undo(&w);
+	free(s.mem);
+	buf_free(&w.ops);
+	return done;
+}
+
+int hub_drop(struct hub *h, const uint8_t *origin, struct import_result *out, char *err, size_t n)
+{
+	struct store_zone have;
+	struct writer w = { .h = h, .res = out, .origin = origin, .err = err, .errn = n };
+	memset(out, 0, sizeof *out);
+	if (store_zone_get(h->store, origin, &have) != STORE_FOUND) {
+		snprintf(err, n, "is not held here");
+		return -1;
+	}
+	op_plain(&w.ops, OP_DROP);
+	int r = flush(&w) != 0 ? -1 : end(&w);
+	if (r != 0)
+		undo(&w);
+	buf_free(&w.ops);
+	return r;
+}

@@ -1,0 +1,580 @@
+/* main.c - encdns-hub: the operator's command line, and the hub itself.
+ *
+ * The hub is one process with one loop.  What takes long (loading zones) is cut
+ * into turns, so nodes are fed and heads go out meanwhile.
+ * Threat: the tunnel's port (feed.c), zone files (master.c), its own disk
+ * (jfile.c, the store).  Its key comes by descriptor or is typed in. */
+#include "base/conf.h"
+#include "base/log.h"
+#include "hub/ca.h"
+#include "hub/hub.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/signalfd.h>
+#include <sys/stat.h>
+#include <termios.h>
+#include <unistd.h>
+
+#ifndef VERSION
+#define VERSION "0.1"
+#endif
+
+#define TURN_ZONES    64 /* loaded before the others have their turn, and before one sync */
+#define TICK_NS       1000000000ull
+#define PASS_ROUNDS   600000u
+#define PASS_SALT_LEN 16
+
+static const char usage[] =
+	"encdns-hub: zones in, journal out\n"
+	"\n"
+	"  encdns-hub ca init --dir CADIR           make the private CA (at the operator's station)\n"
+	"  encdns-hub ca issue hub|node|operator NAME --dir CADIR [--out FILE]\n"
+	"  encdns-hub run --dir DIR --conf FILE [--key fd:N]\n"
+	"                                           run the hub; without --key it asks for a passphrase\n"
+	"  encdns-hub load --dir DIR [--force] [--list FILE] [ORIGIN=ZONEFILE...]\n"
+	"                                           read zones; only what has changed is sent on\n"
+	"  encdns-hub drop --dir DIR ORIGIN...      serve these zones no longer\n"
+	"  encdns-hub status --dir DIR [--json]     where journal and nodes stand\n"
+	"  encdns-hub stop --dir DIR                clean stop\n"
+	"  encdns-hub stream ORIGIN=ZONEFILE...     zones to stdout, for: encdns run --ad-hoc\n"
+	"  encdns-hub --help keys                   what a configuration file may say\n"
+	"  encdns-hub --version\n";
+
+struct conf { struct conf_addrs listen; int credentials; };
+
+static const struct conf_key keys[] = {
+	{ "listen", conf_addr, offsetof(struct conf, listen), "", "ADDRESS@PORT",
+	  "Where nodes connect (TLS over TCP; port 840 by custom).", 0, 1, false },
+	{ "credentials", conf_fd, offsetof(struct conf, credentials), "", "fd:N",
+	  "Descriptor to read the hub's certificate, chain and private key (PEM) from.", 0, 0, false },
+};
+#define NKEYS (sizeof keys / sizeof *keys)
+
+static int complain(const char *what)
+{
+	fprintf(stderr, "encdns-hub: %s\n", what);
+	return 1;
+}
+
+static int wrong_usage(const char *what)
+{
+	fprintf(stderr, "encdns-hub: %s\nTry: encdns-hub --help\n", what);
+	return 2;
+}
+
+/* ---- loading zones, in turns ---- */
+
+struct load {
+	struct daemon *d;
+	struct ctl_conn *c;
+	char **argv;
+	int argc, at, code;
+	bool force, drop;
+	struct buf said;    /* what is said once the turn's transactions are durable */
+	struct src src;
+	struct load *next;
+};
+
+struct daemon {
+	struct hub hub;
+	struct ctl *ctl;
+	struct src signals, tick;
+	struct load *loads;
+	_Atomic bool stop;
+};
+
+static void report_line(void *ctx, bool error, const char *file, unsigned line, const char *text)
+{
+	struct load *l = ctx;
+	const char *kind = error ? "" : "warning: ";
+	if (line)
+		ctl_print(l->c, CTL_ERR, "%s:%u: %s%s\n", file, line, kind, text);
+	else
+		ctl_print(l->c, CTL_ERR, "%s: %s%s\n", file, kind, text);
+	if (error)
+		l->code = 1;
+}
+
+/* ORIGIN=FILE; false: said why not. */
+static bool split_arg(struct load *l, char *arg, uint8_t origin[static NAME_MAX_LEN], const char **file)
+{
+	char *eq = strchr(arg, '=');
+	size_t n = eq ? (size_t)(eq - arg) : strlen(arg);
+	if ((!eq && !l->drop) || name_parse(arg, n, NULL, origin) == 0) {
+		ctl_print(l->c, CTL_ERR, "%s: is no %s\n", arg, l->drop ? "origin" : "ORIGIN=ZONEFILE");
+		l->code = 1;
+		return false;
+	}
+	name_lower(origin, origin);
+	*file = eq ? eq + 1 : NULL;
+	return true;
+}
+
+static void say_later(struct load *l, const uint8_t *origin, const struct import_result *r)
+{
+	char text[NAME_TEXT_MAX], line[NAME_TEXT_MAX + 80];
+	name_text(origin, text);
+	int n = l->drop ? snprintf(line, sizeof line, "%s dropped sequence %llu\n", text, (unsigned long long)r->seq)
+	                : snprintf(line, sizeof line, "%s serial %u sequence %llu\n", text, r->serial,
+	                           (unsigned long long)r->seq);
+	buf_put(&l->said, line, (size_t)n);
+}
+
+static void load_one(struct load *l, char *arg)
+{
+	uint8_t origin[NAME_MAX_LEN];
+	const char *file;
+	char err[1400], text[NAME_TEXT_MAX];
+	struct import_result r;
+	struct zone_report report = { report_line, l };
+	if (!split_arg(l, arg, origin, &file))
+		return;
+	struct hub *h = &l->d->hub;
+	struct zone *z = l->drop ? NULL : zone_load(origin, file, &report);
+	if (!z && !l->drop) {
+		l->code = 1;
+		return;
+	}
+	int done = l->drop ? hub_drop(h, origin, &r, err, sizeof err) : hub_import(h, z, l->force, &r, err, sizeof err);
+	zone_free(z);
+	if (done == 0) {
+		say_later(l, origin, &r);
+		return;
+	}
+	ctl_print(l->c, CTL_ERR, "%s: %s\n", file ? file : name_text(origin, text), err);
+	l->code = 1;
+}
+
+/* Has this turn seen the origin before?  Then it must be committed first. */
+static bool seen(char **argv, int from, int to)
+{
+	const char *arg = argv[to];
+	for (int i = from; i < to; i++) {
+		const char *a = argv[i], *b = arg;
+		while (*a && *a != '=' && name_fold((uint8_t)*a) == name_fold((uint8_t)*b))
+			a++, b++;
+		if ((*a == 0 || *a == '=' || *a == '.') && (*b == 0 || *b == '=' || *b == '.'))
+			return true;
+	}
+	return false;
+}
+
+static void load_end(struct load *l, int code)
+{
+	struct load **at = &l->d->loads;
+	while (*at != l)
+		at = &(*at)->next;
+	*at = l->next;
+	loop_del(&l->d->hub.loop, &l->src);
+	ctl_done(l->c, code);
+	buf_free(&l->said);
+	free(l);
+}
+
+static void load_turn(struct src *s, uint32_t got, uint64_t now)
+{
+	struct load *l = (struct load *)(void *)((char *)s - offsetof(struct load, src));
+	struct hub *h = &l->d->hub;
+	char err[400];
+	(void)got;
+	(void)now;
+	for (int from = l->at; l->at < l->argc && l->at - from < TURN_ZONES && !h->failed; l->at++) {
+		if (seen(l->argv, from, l->at))
+			break;
+		load_one(l, l->argv[l->at]);
+	}
+	if (!h->failed && hub_commit(h, err, sizeof err) == 0) {
+		for (size_t at = 0; at < l->said.n;) { /* line by line: ctl_print is bounded */
+			size_t n = (size_t)((uint8_t *)memchr(l->said.p + at, '\n', l->said.n - at) - l->said.p) + 1 - at;
+			ctl_print(l->c, CTL_OUT, "%.*s", (int)n, (const char *)l->said.p + at);
+			at += n;
+		}
+		l->said.n = 0;
+		if (l->at < l->argc)
+			loop_due(&h->loop, &l->src, loop_now());
+		else
+			load_end(l, l->code);
+		return;
+	}
+	ctl_print(l->c, CTL_ERR, "encdns-hub: %s\n", h->why);
+	load_end(l, 1);
+}
+
+static void begin_load(struct daemon *d, struct ctl_conn *c, int argc, char **argv, bool force, bool drop)
+{
+	struct load *l = calloc(1, sizeof *l);
+	if (!l) {
+		ctl_done(c, 1);
+		return;
+	}
+	*l = (struct load){ .d = d, .c = c, .argv = argv, .argc = argc, .force = force, .drop = drop, .next = d->loads };
+	l->src = (struct src){ .fd = -1, .due_ns = loop_now(), .wake = load_turn };
+	d->loads = l;
+	loop_add(&d->hub.loop, &l->src);
+}
+
+/* ---- the hub ---- */
+
+static void hex(const uint8_t *p, size_t n, char *out)
+{
+	for (size_t i = 0; i < n; i++)
+		snprintf(out + i * 2, 3, "%02x", p[i]);
+}
+
+static void status(struct daemon *d, struct ctl_conn *c, bool json)
+{
+	struct hub *h = &d->hub;
+	struct store_stats s;
+	char chain[CHAIN_LEN * 2 + 1], id[JOURNAL_ID * 2 + 1], pub[SIGN_PUB * 2 + 1];
+	unsigned long long zones = 0;
+	struct store_zone z;
+	for (enum store_found r = store_zone_next(h->store, NULL, &z); r == STORE_FOUND; zones++)
+		r = store_zone_next(h->store, z.name, &z);
+	store_stats_get(h->store, &s);
+	hex(h->chain, CHAIN_LEN, chain);
+	hex(h->id, JOURNAL_ID, id);
+	hex(h->pub, SIGN_PUB, pub);
+	if (json) {
+		ctl_print(c, CTL_OUT, "{\"sequence\":%llu,\"chain\":\"%s\",\"journal\":\"%s\",\"journal_key\":\"%s\",\"zones\":%llu,"
+		          "\"names\":%llu,\"store_bytes\":%llu,\"nodes\":[", (unsigned long long)h->seq, chain, id, pub, zones,
+		          (unsigned long long)s.names, (unsigned long long)s.file_bytes);
+		feeds_print(h->feeds, c, true);
+		ctl_print(c, CTL_OUT, "]}\n");
+	} else {
+		ctl_print(c, CTL_OUT, "journal %s, sequence %llu, chain %.16s...\njournal key %s\n%llu zones, %llu names, store %llu MiB\n", id,
+		          (unsigned long long)h->seq, chain, pub, zones, (unsigned long long)s.names,
+		          (unsigned long long)s.file_bytes >> 20);
+		feeds_print(h->feeds, c, false);
+	}
+	ctl_done(c, 0);
+}
+
+static void command(void *owner, struct ctl_conn *c, int argc, char **argv)
+{
+	struct daemon *d = owner;
+	bool flag = argc > 1 && strcmp(argv[1], "+") == 0; /* the one option of a command */
+	if (strcmp(argv[0], "status") == 0) {
+		status(d, c, flag);
+	} else if (argc > 1 && (strcmp(argv[0], "load") == 0 || strcmp(argv[0], "drop") == 0)) {
+		begin_load(d, c, argc - 2, argv + 2, flag, argv[0][0] == 'd');
+	} else if (strcmp(argv[0], "stop") == 0) {
+		d->stop = true;
+		ctl_done(c, 0);
+	} else {
+		ctl_print(c, CTL_ERR, "unknown command %s\n", argv[0]);
+		ctl_done(c, 2);
+	}
+}
+
+static void on_signal(struct src *s, uint32_t got, uint64_t now)
+{
+	struct daemon *d = (struct daemon *)(void *)((char *)s - offsetof(struct daemon, signals));
+	struct signalfd_siginfo si;
+	(void)got;
+	(void)now;
+	while (read(s->fd, &si, sizeof si) == sizeof si)
+		d->stop = true;
+}
+
+static void on_tick(struct src *s, uint32_t got, uint64_t now)
+{
+	struct daemon *d = (struct daemon *)(void *)((char *)s - offsetof(struct daemon, tick));
+	(void)got;
+	if (d->hub.failed || store_tick(d->hub.store) != 0)
+		d->stop = true;
+	loop_due(&d->hub.loop, s, now + TICK_NS);
+}
+
+static int watch_signals(struct daemon *d)
+{
+	sigset_t set;
+	sigemptyset(&set);
+	sigaddset(&set, SIGTERM);
+	sigaddset(&set, SIGINT);
+	sigprocmask(SIG_BLOCK, &set, NULL);
+	signal(SIGPIPE, SIG_IGN);
+	d->signals = (struct src){ .fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK), .want = EPOLLIN,
+		                   .due_ns = LOOP_NEVER, .wake = on_signal };
+	d->tick = (struct src){ .fd = -1, .due_ns = loop_now() + TICK_NS, .wake = on_tick };
+	return d->signals.fd < 0 || loop_add(&d->hub.loop, &d->signals) != 0 || loop_add(&d->hub.loop, &d->tick) != 0;
+}
+
+static void conf_line(void *ctx, const char *path, unsigned line, const char *text)
+{
+	(void)ctx;
+	if (line)
+		fprintf(stderr, "%s:%u: %s\n", path, line, text);
+	else
+		fprintf(stderr, "%s: %s\n", path, text);
+}
+
+/* The key typed in: a passphrase, hardened with a salt that is no secret. */
+static struct key *ask_key(const char *dir, char *err, size_t n)
+{
+	char path[PATH_MAX], pass[256];
+	uint8_t salt[PASS_SALT_LEN];
+	struct termios old, quiet;
+	snprintf(path, sizeof path, "%s/salt", dir);
+	int tty = open("/dev/tty", O_RDWR | O_CLOEXEC);
+	if (tty < 0 || tcgetattr(tty, &old) != 0) {
+		snprintf(err, n, "no key: give --key fd:N, or start from a terminal to type a passphrase");
+		return NULL;
+	}
+	int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+	if (fd < 0 || read(fd, salt, sizeof salt) != sizeof salt) {
+		crypto_random(salt, sizeof salt);
+		if (fd < 0 || pwrite(fd, salt, sizeof salt, 0) != sizeof salt || fsync(fd) != 0) {
+			snprintf(err, n, "%.200s/salt: %s", dir, strerror(errno));
+			return NULL;
+		}
+	}
+	close(fd);
+	quiet = old;
+	quiet.c_lflag &= ~(tcflag_t)ECHO;
+	tcsetattr(tty, TCSAFLUSH, &quiet);
+	dprintf(tty, "passphrase of the hub in %s: ", dir);
+	ssize_t got = read(tty, pass, sizeof pass);
+	tcsetattr(tty, TCSAFLUSH, &old);
+	dprintf(tty, "\n");
+	close(tty);
+	while (got > 0 && (pass[got - 1] == '\n' || pass[got - 1] == '\r'))
+		got--;
+	struct key *k = got > 0 ? key_from_passphrase(pass, (size_t)got, salt, sizeof salt, PASS_ROUNDS) : NULL;
+	crypto_wipe(pass, sizeof pass);
+	if (!k)
+		snprintf(err, n, "no passphrase was given");
+	return k;
+}
+
+static int serve(struct daemon *d, const char *dir, const struct conf *c, const struct key *k, const struct cred *cred)
+{
+	char err[1400];
+	struct hub *h = &d->hub;
+	if (loop_init(&h->loop) != 0 || watch_signals(d) != 0)
+		return complain(strerror(errno));
+	if (hub_open(h, dir, k, err, sizeof err) != 0)
+		return complain(err);
+	h->feeds = feeds_new(h, cred, c->listen.at[0].host, c->listen.at[0].port, err, sizeof err);
+	d->ctl = h->feeds ? ctl_listen(&h->loop, dir, command, d, err, sizeof err) : NULL;
+	int code = 0;
+	if (d->ctl) {
+		log_say(LOG_NOTICE, "ready at sequence %llu", (unsigned long long)h->seq);
+		if (loop_run(&h->loop, &d->stop) != 0)
+			code = complain(strerror(errno));
+	} else {
+		code = complain(err);
+	}
+	while (d->loads)
+		load_end(d->loads, 1);
+	if (h->failed || store_failed(h->store)) {
+		log_say(LOG_ERROR, "stopped: %s; what was acknowledged is safe: mend the disk and start again", h->why);
+		code = 1;
+	}
+	ctl_close(d->ctl);
+	feeds_free(h->feeds);
+	hub_close(h);
+	return code;
+}
+
+static int run(const char *dir, const char *conf, int key_fd)
+{
+	static struct daemon d;
+	struct conf c = { .credentials = -1 };
+	struct conf_say say = { conf_line, NULL };
+	char err[300];
+	if (conf_read(conf, keys, NKEYS, &c, &say) != 0)
+		return complain("nothing was started");
+	if (c.listen.n == 0 || c.credentials < 0)
+		return complain("the configuration must have: listen ADDRESS@PORT and credentials fd:N");
+	struct cred *cred = cred_read(c.credentials, err, sizeof err);
+	close(c.credentials);
+	if (!cred || cred_role(cred) != ROLE_HUB)
+		return complain(cred ? "credentials: the certificate is not a hub's" : err);
+	struct key *k = key_fd >= 0 ? key_read(key_fd) : ask_key(dir, err, sizeof err);
+	if (!k)
+		return complain(key_fd >= 0 ? "--key: 64 hex digits or 32 octets are wanted on that descriptor" : err);
+	if (key_fd >= 0)
+		close(key_fd);
+	if (mkdir(dir, 0700) != 0 && errno != EEXIST)
+		return complain(strerror(errno));
+	int code = serve(&d, dir, &c, k, cred);
+	key_free(k);
+	cred_free(cred);
+	return code;
+}
+
+/* ---- zones to stdout ---- */
+
+static void stderr_report(void *ctx, bool error, const char *file, unsigned line, const char *text)
+{
+	(void)ctx;
+	fprintf(stderr, "%s:%u: %s%s\n", file, line, error ? "" : "warning: ", text);
+}
+
+static int stream(int argc, char **argv)
+{
+	static struct hub h;
+	char err[1400];
+	uint8_t origin[NAME_MAX_LEN];
+	struct zone_report report = { stderr_report, NULL };
+	struct import_result r;
+	if (argc == 0)
+		return wrong_usage("stream wants ORIGIN=ZONEFILE");
+	if (isatty(1))
+		return wrong_usage("stream writes octets for a pipe: encdns-hub stream ORIGIN=FILE | encdns run --ad-hoc");
+	struct key *k = key_random();
+	int code = !k || hub_open(&h, NULL, k, err, sizeof err) != 0 ? complain(err) : 0;
+	for (int i = 0; i < argc && code == 0; i++) {
+		char *eq = strchr(argv[i], '=');
+		if (!eq || !name_parse(argv[i], (size_t)(eq - argv[i]), NULL, origin)) {
+			code = wrong_usage("stream wants ORIGIN=ZONEFILE");
+			break;
+		}
+		name_lower(origin, origin);
+		struct zone *z = zone_load(origin, eq + 1, &report);
+		if (!z)
+			code = 1;
+		else if (hub_import(&h, z, true, &r, err, sizeof err) != 0 || hub_commit(&h, err, sizeof err) != 0)
+			code = complain(err);
+		zone_free(z);
+	}
+	if (code == 0 && feed_plain(&h, 1, err, sizeof err) != 0)
+		code = complain(err);
+	hub_close(&h);
+	key_free(k);
+	return code;
+}
+
+/* ---- the command line ---- */
+
+struct args {
+	const char *dir, *conf, *list;
+	int key;
+	bool force, json;
+	int argc;
+	char **argv; /* what is no option */
+};
+
+static int parse_args(int argc, char **argv, struct args *out)
+{
+	char err[100];
+	struct conf_key fd = { .key = "--key" };
+	*out = (struct args){ .key = -1, .argv = argv };
+	for (int i = 0; i < argc; i++) {
+		const char *a = argv[i], **to = strcmp(a, "--dir") == 0 ? &out->dir : strcmp(a, "--conf") == 0 ? &out->conf
+		                              : strcmp(a, "--list") == 0 ? &out->list : NULL;
+		if (to || strcmp(a, "--key") == 0) {
+			if (++i == argc)
+				return wrong_usage("an option lacks its value");
+			if (to)
+				*to = argv[i];
+			else if (conf_fd(&fd, &out->key, argv[i], err, sizeof err) != 0)
+				return wrong_usage(err);
+		} else if (strcmp(a, "--force") == 0) {
+			out->force = true;
+		} else if (strcmp(a, "--json") == 0) {
+			out->json = true;
+		} else if (a[0] == '-' && a[1]) {
+			return wrong_usage("unknown option");
+		} else {
+			out->argv[out->argc++] = argv[i];
+		}
+	}
+	return 0;
+}
+
+/* The hub runs elsewhere: paths become absolute. */
+static char *absolute(const char *arg)
+{
+	const char *eq = strchr(arg, '=');
+	char cwd[PATH_MAX], *out = NULL;
+	if (!eq || eq[1] == '/' || !getcwd(cwd, sizeof cwd))
+		return strdup(arg);
+	size_t n = strlen(arg) + strlen(cwd) + 2;
+	out = malloc(n);
+	if (out)
+		snprintf(out, n, "%.*s%s/%s", (int)(eq + 1 - arg), arg, cwd, eq + 1);
+	return out;
+}
+
+static int call(const struct args *a, const char *verb, bool flag)
+{
+	int argc = 2, room = a->argc + 2;
+	char **argv = malloc((size_t)room * sizeof *argv);
+	char *line = NULL;
+	size_t n = 0;
+	if (!argv)
+		return complain("no memory");
+	argv[0] = (char *)(uintptr_t)verb;
+	argv[1] = (char *)(uintptr_t)(flag ? "+" : "-");
+	for (int i = 0; i < a->argc; i++)
+		argv[argc++] = absolute(a->argv[i]);
+	FILE *f = a->list ? fopen(a->list, "r") : NULL;
+	if (a->list && !f) {
+		fprintf(stderr, "%s: %s\n", a->list, strerror(errno));
+		return 1;
+	}
+	while (f && getline(&line, &n, f) > 0) {
+		line[strcspn(line, "\r\n")] = 0;
+		if (*line == 0 || *line == '#')
+			continue;
+		if (argc == room) {
+			char **more = realloc(argv, (size_t)(room *= 2) * sizeof *argv);
+			if (!more)
+				return complain("no memory");
+			argv = more;
+		}
+		argv[argc++] = absolute(line);
+	}
+	if (f)
+		fclose(f);
+	return ctl_call(a->dir, argc, argv);
+}
+
+static int local(const char *verb, const struct args *a)
+{
+	bool zones = strcmp(verb, "load") == 0 || strcmp(verb, "drop") == 0;
+	if (!a->dir)
+		return wrong_usage("--dir DIR is wanted");
+	if (zones && a->argc == 0 && !a->list)
+		return wrong_usage("no zone was named");
+	return call(a, verb, zones ? a->force : a->json);
+}
+
+int main(int argc, char **argv)
+{
+	struct args a;
+	const char *verb = argc > 1 ? argv[1] : "--help";
+	log_name("encdns-hub");
+	if (crypto_init() != 0)
+		return complain("no memory for keys");
+	if (strcmp(verb, "--version") == 0)
+		return printf("encdns-hub " VERSION "\n") < 0;
+	if (strcmp(verb, "--help") == 0) {
+		if (argc > 2 && strcmp(argv[2], "keys") == 0)
+			conf_help(keys, NKEYS);
+		else
+			fputs(usage, stdout);
+		return 0;
+	}
+	if (strcmp(verb, "ca") == 0)
+		return ca_main(argc - 1, argv + 1);
+	int r = parse_args(argc - 2, argv + 2, &a);
+	if (r != 0)
+		return r;
+	if (strcmp(verb, "run") == 0)
+		return a.dir && a.conf ? run(a.dir, a.conf, a.key) : wrong_usage("run wants --dir DIR and --conf FILE");
+	if (strcmp(verb, "stream") == 0)
+		return stream(a.argc, a.argv);
+	static const char *const verbs[] = { "load", "drop", "status", "stop" };
+	for (size_t i = 0; i < sizeof verbs / sizeof *verbs; i++)
+		if (strcmp(verb, verbs[i]) == 0)
+			return local(verb, &a);
+	return wrong_usage("unknown command");
+}

@@ -1,0 +1,146 @@
+/* snapshot.c - all zones at one sequence, as operations, with a signed
+ * manifest at the end.  A pin in the store keeps that sequence readable while
+ * the world moves on. */
+#include "hub/hub.h"
+#include "hub/walk.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#define SCRATCH (3u << 20)
+
+/* A zone as it was when the snapshot began. */
+struct entry { uint32_t inst, serial, expire; size_t name; };
+
+struct snapshot {
+	struct hub *h;
+	int pin;
+	struct head at;          /* what it is a snapshot of */
+	struct entry *zone;
+	size_t nzones, room, next;
+	struct buf names;        /* of the zones */
+	struct walk walk;
+	bool walking;
+	struct buf hashes;
+	struct scratch scratch;
+};
+
+static int list_zones(struct snapshot *s)
+{
+	struct store_zone z;
+	enum store_found r = store_zone_next(s->h->store, NULL, &z);
+	for (; r == STORE_FOUND; r = store_zone_next(s->h->store, z.name, &z)) {
+		if (s->nzones == s->room) {
+			size_t room = s->room ? s->room * 2 : 256;
+			struct entry *e = realloc(s->zone, room * sizeof *e);
+			if (!e)
+				return -1;
+			s->zone = e;
+			s->room = room;
+		}
+		s->zone[s->nzones++] = (struct entry){ z.inst, z.serial, z.expire, s->names.n };
+		buf_put(&s->names, z.name, name_len(z.name));
+	}
+	return r == STORE_ABSENT && !s->names.bad ? 0 : -1;
+}
+
+struct snapshot *snapshot_begin(struct hub *h)
+{
+	struct snapshot *s = calloc(1, sizeof *s);
+	if (!s)
+		return NULL;
+	s->h = h;
+	s->at = (struct head){ .seq = h->seq, .time = h->time };
+	memcpy(s->at.chain, h->chain, CHAIN_LEN);
+	s->scratch.size = SCRATCH;
+	s->scratch.mem = malloc(SCRATCH);
+	s->pin = store_pin(h->store, store_seq(h->store));
+	if (s->pin >= 0 && s->scratch.mem && list_zones(s) == 0)
+		return s;
+	snapshot_end(s);
+	return NULL;
+}
+
+void snapshot_end(struct snapshot *s)
+{
+	if (!s)
+		return;
+	if (s->pin >= 0)
+		store_unpin(s->h->store, s->pin);
+	free(s->scratch.mem);
+	free(s->zone);
+	buf_free(&s->names);
+	buf_free(&s->hashes);
+	free(s);
+}
+
+uint64_t snapshot_seq(const struct snapshot *s) { return s->at.seq; }
+
+void snapshot_header(const struct snapshot *s, uint8_t out[static 8 + CHAIN_LEN + 8])
+{
+	put_u64(out, s->at.seq);
+	memcpy(out + 8, s->at.chain, CHAIN_LEN);
+	put_u64(out + 8 + CHAIN_LEN, s->at.time);
+}
+
+static void put_name(struct buf *out, const struct walk_name *n)
+{
+	struct rd r = rd_init(n->frag.body, n->frag.len);
+	struct rrset set;
+	size_t at = op_edit_begin(out, (uint8_t)n->kind, n->frag.flags, n->frag.cut, n->owner);
+	while (rrset_next(&r, &set))
+		op_edit_put(out, set.start, (size_t)(set.end - set.start));
+	op_edit_end(out, at);
+}
+
+/* The next name or turn of a zone into out; 0 at the very end. */
+static int step(struct snapshot *s, struct buf *out)
+{
+	struct walk_name n;
+	if (s->next == s->nzones)
+		return 0;
+	const struct entry *e = s->zone + s->next;
+	if (!s->walking) {
+		struct store_zone z = { .inst = e->inst };
+		memcpy(z.name, s->names.p + e->name, name_len(s->names.p + e->name));
+		z.labels = (uint8_t)name_labels(z.name);
+		walk_begin(&s->walk, store_reader(s->h->store), &z, store_pin_seq(s->h->store, s->pin));
+		op_zone(out, z.name);
+		op_plain(out, OP_ADD);
+		s->walking = true;
+		return 1;
+	}
+	enum store_found r = walk_next(&s->walk, &s->scratch, &n);
+	if (r == STORE_DAMAGED) {
+		errno = EBADMSG;
+		return -1;
+	}
+	if (r == STORE_FOUND) {
+		put_name(out, &n);
+		return 1;
+	}
+	op_serial(out, e->serial, e->expire);
+	s->walking = false;
+	s->next++;
+	return 1;
+}
+
+int snapshot_next(struct snapshot *s, struct buf *out)
+{
+	uint8_t hash[32];
+	int r = 1;
+	out->n = 0;
+	while (out->n < PART_MAX && r == 1)
+		r = step(s, out);
+	if (r < 0 || out->bad)
+		return -1;
+	if (out->n) {
+		sha256(out->p, out->n, hash);
+		buf_put(&s->hashes, hash, sizeof hash);
+		return s->hashes.bad ? -1 : 1;
+	}
+	struct manifest m = { .seq = s->at.seq, .time = s->at.time, .zones = (uint32_t)s->nzones,
+		              .chunks = (uint32_t)(s->hashes.n / 32), .hashes = s->hashes.p };
+	memcpy(m.chain, s->at.chain, CHAIN_LEN);
+	return manifest_sign(s->h->signer, s->h->id, &m, out);
+}

@@ -1,0 +1,31 @@
+/* walk.h - listing what a store holds.  Only the hub can: the node has no such
+ * code, and its link map shows it. */
+#ifndef HUB_WALK_H
+#define HUB_WALK_H
+
+#include "store.h"
+
+/* All names of a zone at a sequence, in canonical order; of one name, its
+ * NSEC3 twin comes second.  The store was opened as `ordered`. */
+struct walk {
+	const struct store_map *m;
+	struct store_zone zone;
+	uint64_t seq;
+	uint8_t key[NAME_KEY_MAX + 2];
+	size_t keylen;
+	bool begun;
+};
+struct walk_name {
+	enum frag_kind kind;
+	uint8_t owner[NAME_MAX_LEN];
+	struct frag frag; /* in the scratch given to walk_next */
+};
+void walk_begin(struct walk *w, const struct store_map *m, const struct store_zone *z, uint64_t seq);
+/* STORE_ABSENT at the end.  The scratch is emptied first. */
+enum store_found walk_next(struct walk *w, struct scratch *s, struct walk_name *out);
+
+/* Where a name lies in that order: compares like memcmp. */
+size_t walk_key(const struct store_zone *z, enum frag_kind kind, const uint8_t *owner,
+                uint8_t out[static NAME_KEY_MAX + 2]);
+
+#endif

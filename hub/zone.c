@@ -1,0 +1,994 @@
+/* zone.c - one zone in memory.  Contract in zone.h.
+ *
+ * Records lie in an arena in the order they were read; `recs` holds their
+ * offsets and, once finished, is sorted by (owner, type, signatures last,
+ * canonical rdata), an RRSIG standing with the type it covers.  So an owner is
+ * a run of offsets, and a set a run within it; nothing else is kept a name.
+ * States: adding (zone_add), then finished and never changed again; cursors
+ * point into the arena, so it moves only while adding.
+ *
+ *   arena = record*     record = [owner] type16 ttl32 len16 back32 line32 file8 rdata
+ *
+ * `back` is the distance from the record's head to its owner's name (lower
+ * case); records that follow each other with one owner share it. */
+#include "hub/zone.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <time.h>
+
+#include "crypto.h"
+
+#define REC_HEAD 17
+#define FILES_MAX 255
+#define ARENA_MIN (64u << 10)
+
+struct zone {
+	uint8_t origin[NAME_MAX_LEN];
+	size_t origin_len;
+	unsigned origin_labels;
+	uint8_t *arena;          /* mapped; unmapped by zone_free */
+	size_t used, size;
+	uint64_t *recs;          /* mapped; offsets of records */
+	size_t n, cap;           /* records; room for so many */
+	size_t owner_off, owner_len; /* the last owner added */
+	char *files[FILES_MAX];  /* names of files; zone_free frees them */
+	unsigned nfiles;
+	size_t body_max;         /* the longest body a cursor will build */
+	uint64_t names;
+	uint32_t serial;
+};
+
+/* ---- records ---- */
+
+static const uint8_t *rec_at(const struct zone *z, size_t i) { return z->arena + z->recs[i]; }
+static uint16_t rec_type(const uint8_t *r) { return get_u16(r); }
+static uint32_t rec_ttl(const uint8_t *r) { return get_u32(r + 2); }
+static uint16_t rec_len(const uint8_t *r) { return get_u16(r + 6); }
+static const uint8_t *rec_owner(const uint8_t *r) { return r - get_u32(r + 8); }
+static unsigned rec_line(const uint8_t *r) { return get_u32(r + 12); }
+static const uint8_t *rec_rdata(const uint8_t *r) { return r + REC_HEAD; }
+static bool rec_is_sig(const uint8_t *r) { return rec_type(r) == T_RRSIG; }
+/* The type of the set a record belongs to. */
+static uint16_t rec_set(const uint8_t *r) { return rec_is_sig(r) ? get_u16(rec_rdata(r)) : rec_type(r); }
+static const char *rec_file(const struct zone *z, const uint8_t *r)
+{
+	return r[16] < z->nfiles ? z->files[r[16]] : NULL;
+}
+
+static const uint8_t *owner_at(const struct zone *z, size_t i) { return rec_owner(rec_at(z, i)); }
+
+/* ---- adding ---- */
+
+/* Room for `need` more octets in a mapping of *size, `used` of them taken. */
+static void *grow(void *map, size_t *size, size_t used, size_t need)
+{
+	size_t want = *size ? *size : ARENA_MIN;
+	while (want - used < need)
+		want *= 2;
+	if (want == *size)
+		return map;
+	void *to = *size ? mremap(map, *size, want, MREMAP_MAYMOVE)
+	                 : mmap(NULL, want, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (to == MAP_FAILED)
+		return NULL;
+	*size = want;
+	return to;
+}
+
+static bool reserve(struct zone *z, size_t need)
+{
+	void *p;
+	if (z->size - z->used < need) {
+		p = grow(z->arena, &z->size, z->used, need);
+		if (!p)
+			return false;
+		z->arena = p;
+	}
+	if (z->n == z->cap) {
+		size_t size = z->cap * sizeof *z->recs;
+		p = grow(z->recs, &size, size, sizeof *z->recs);
+		if (!p)
+			return false;
+		z->recs = p;
+		z->cap = size / sizeof *z->recs;
+	}
+	return true;
+}
+
+struct zone *zone_new(const uint8_t *origin)
+{
+	struct zone *z = calloc(1, sizeof *z);
+	if (!z)
+		return NULL;
+	z->origin_len = name_lower(z->origin, origin);
+	z->origin_labels = name_labels(origin);
+	return z;
+}
+
+void zone_free(struct zone *z)
+{
+	if (!z)
+		return;
+	if (z->size)
+		munmap(z->arena, z->size);
+	if (z->cap)
+		munmap(z->recs, z->cap * sizeof *z->recs);
+	for (unsigned i = 0; i < z->nfiles; i++)
+		free(z->files[i]);
+	free(z);
+}
+
+/* The number of a file's name; FILES_MAX when it has none, or there are too many. */
+static unsigned file_number(struct zone *z, const char *file)
+{
+	if (!file)
+		return FILES_MAX;
+	for (unsigned i = z->nfiles; i-- > 0;)
+		if (!strcmp(z->files[i], file))
+			return i;
+	if (z->nfiles == FILES_MAX || !(z->files[z->nfiles] = strdup(file)))
+		return FILES_MAX;
+	return z->nfiles++;
+}
+
+/* Is lower-case name, n octets, at or below lower-case zone? */
+static bool below(const uint8_t *name, size_t n, const uint8_t *zone, size_t zn)
+{
+	if (n < zn || memcmp(name + n - zn, zone, zn) != 0)
+		return false;
+	const uint8_t *at = name + n - zn;
+	while (name < at)
+		name += *name + 1;
+	return name == at;
+}
+
+const char *zone_add(struct zone *z, const struct master_rr *rr, bool check)
+{
+	uint8_t owner[NAME_MAX_LEN];
+	size_t len = name_lower(owner, rr->owner);
+	const char *fault = check ? rdata_fault(rr->type, rr->rdata, rr->len) : NULL;
+	if (fault)
+		return fault;
+	bool same = z->n && len == z->owner_len && !memcmp(owner, z->arena + z->owner_off, len);
+	if (!same && !below(owner, len, z->origin, z->origin_len))
+		return "the owner is outside the zone";
+	if (rr->type == T_SOA && len != z->origin_len)
+		return "an SOA elsewhere than at the apex";
+	if (!rdata_storable(rr->type))
+		return "no zone can hold records of this type";
+	if (!reserve(z, len + REC_HEAD + rr->len))
+		return "out of memory";
+	/* back is 32 bits: after 4 GiB of one owner it is written again */
+	if (!same || z->used - z->owner_off > UINT32_MAX) {
+		z->owner_off = z->used;
+		z->owner_len = len;
+		memcpy(z->arena + z->used, owner, len);
+		z->used += len;
+	}
+	uint8_t *r = z->arena + z->used;
+	put_u16(r, rr->type);
+	put_u32(r + 2, rr->ttl);
+	put_u16(r + 6, rr->len);
+	put_u32(r + 8, (uint32_t)(z->used - z->owner_off));
+	put_u32(r + 12, rr->line);
+	r[16] = (uint8_t)file_number(z, rr->file);
+	memcpy(r + REC_HEAD, rr->rdata, rr->len);
+	z->recs[z->n++] = z->used;
+	z->used += REC_HEAD + rr->len;
+	return NULL;
+}
+
+/* Sorted records lie all over the arena: fetches one that is soon looked at. */
+static void fetch_ahead(const struct zone *z, size_t i)
+{
+	if (i + 16 < z->n)
+		__builtin_prefetch(z->arena + z->recs[i + 16]);
+}
+
+/* ---- order ---- */
+
+/* Rdata in canonical order (RFC 4034 section 6.3), names folded where 6.2 says. */
+static int rdata_cmp(uint16_t type, const uint8_t *a, size_t an, const uint8_t *b, size_t bn)
+{
+	size_t af, at, bf, bt, n = an < bn ? an : bn;
+	rdata_fold_span(type, a, an, &af, &at);
+	if (at == af) {
+		int d = memcmp(a, b, n);
+		return d ? d : (an > bn) - (an < bn);
+	}
+	rdata_fold_span(type, b, bn, &bf, &bt);
+	for (size_t i = 0; i < n; i++) {
+		int x = i >= af && i < at ? name_fold(a[i]) : a[i];
+		int y = i >= bf && i < bt ? name_fold(b[i]) : b[i];
+		if (x != y)
+			return x - y;
+	}
+	return (an > bn) - (an < bn);
+}
+
+/* Within one owner. */
+static int rec_cmp(const uint8_t *a, const uint8_t *b)
+{
+	int d = rec_set(a) - rec_set(b);
+	if (d == 0)
+		d = rec_is_sig(a) - rec_is_sig(b);
+	return d ? d : rdata_cmp(rec_type(a), rec_rdata(a), rec_len(a), rec_rdata(b), rec_len(b));
+}
+
+static bool same_owner(const uint8_t *a, const uint8_t *b)
+{
+	if (a == b)
+		return true;
+	size_t n = name_len(a);
+	return n == name_len(b) && !memcmp(a, b, n);
+}
+
+/* What sorting needs of a record at hand: the first octets of its owner's order
+ * (as name_key() has it, the origin left off). */
+struct item { uint64_t key, off; };
+
+static uint64_t key_of(const struct zone *z, const uint8_t *owner)
+{
+	uint8_t key[8] = { 0 };
+	size_t at = 0;
+	for (unsigned left = name_labels(owner) - z->origin_labels; left-- > 0 && at < sizeof key;) {
+		const uint8_t *l = name_skip(owner, left);
+		for (unsigned i = 1; i <= *l && at < sizeof key; i++) {
+			if (l[i] <= 1) {
+				key[at++] = 1;
+				if (at < sizeof key)
+					key[at++] = l[i] + 1;
+			} else {
+				key[at++] = l[i];
+			}
+		}
+		at++;
+	}
+	return get_u64(key);
+}
+
+static int item_cmp(const struct zone *z, const struct item *a, const struct item *b)
+{
+	if (a->key != b->key)
+		return a->key < b->key ? -1 : 1;
+	const uint8_t *ra = z->arena + a->off, *rb = z->arena + b->off;
+	const uint8_t *oa = rec_owner(ra), *ob = rec_owner(rb);
+	int d = same_owner(oa, ob) ? 0 : name_cmp(oa, ob);
+	return d ? d : rec_cmp(ra, rb);
+}
+
+/* Merge sort: stable, and quick on what is almost in order; tmp holds n / 2. */
+static void sort_items(const struct zone *z, struct item *a, size_t n, struct item *tmp)
+{
+	if (n <= 12) {
+		for (size_t i = 1; i < n; i++) {
+			struct item it = a[i];
+			size_t j = i;
+			for (; j && item_cmp(z, &a[j - 1], &it) > 0; j--)
+				a[j] = a[j - 1];
+			a[j] = it;
+		}
+		return;
+	}
+	size_t half = n / 2;
+	sort_items(z, a, half, tmp);
+	sort_items(z, a + half, n - half, tmp);
+	if (item_cmp(z, &a[half - 1], &a[half]) <= 0)
+		return;
+	memcpy(tmp, a, half * sizeof *a);
+	size_t l = 0, r = half, to = 0;
+	while (l < half && r < n)
+		a[to++] = item_cmp(z, &tmp[l], &a[r]) <= 0 ? tmp[l++] : a[r++];
+	memcpy(a + to, tmp + l, (half - l) * sizeof *a);
+}
+
+static bool in_order(const struct zone *z)
+{
+	struct item last = { 0 };
+	for (size_t i = 0; i < z->n; i++) {
+		struct item it = { key_of(z, owner_at(z, i)), z->recs[i] };
+		if (i && item_cmp(z, &last, &it) > 0)
+			return false;
+		last = it;
+	}
+	return true;
+}
+
+static int sort_zone(struct zone *z)
+{
+	if (in_order(z))
+		return 0;
+	size_t size = (z->n + z->n / 2 + 1) * sizeof(struct item);
+	struct item *items = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (items == MAP_FAILED)
+		return -1;
+	for (size_t i = 0; i < z->n; i++)
+		items[i] = (struct item){ key_of(z, owner_at(z, i)), z->recs[i] };
+	sort_items(z, items, z->n, items + z->n);
+	for (size_t i = 0; i < z->n; i++)
+		z->recs[i] = items[i].off;
+	munmap(items, size);
+	return 0;
+}
+
+/* ---- finding ---- */
+
+/* The first record in [from, n) whose owner is not before name. */
+static size_t find_from(const struct zone *z, size_t from, const uint8_t *name)
+{
+	size_t step = 1, lo = from;
+	while (lo + step < z->n && name_cmp(owner_at(z, lo + step), name) < 0) {
+		lo += step;
+		step *= 2;
+	}
+	size_t hi = step < z->n - lo ? lo + step : z->n;
+	while (lo < hi) {
+		size_t mid = lo + (hi - lo) / 2;
+		if (name_cmp(owner_at(z, mid), name) < 0)
+			lo = mid + 1;
+		else
+			hi = mid;
+	}
+	return lo;
+}
+
+/* Does the owner whose first record is i have a record of this type? */
+static bool owner_has(const struct zone *z, size_t i, uint16_t type)
+{
+	const uint8_t *owner = i < z->n ? owner_at(z, i) : NULL;
+	for (; i < z->n && same_owner(owner_at(z, i), owner); i++)
+		if (rec_type(rec_at(z, i)) == type)
+			return true;
+	return false;
+}
+
+static bool name_has(const struct zone *z, const uint8_t *lower, uint16_t type)
+{
+	size_t i = find_from(z, 0, lower);
+	return i < z->n && same_owner(owner_at(z, i), lower) && owner_has(z, i, type);
+}
+
+/* Does "*.name" exist, by itself or by what is below it?  at: no record before it
+ * can be the one. */
+static bool has_wildcard(const struct zone *z, size_t at, const uint8_t *name)
+{
+	uint8_t star[NAME_MAX_LEN + 2] = { 1, '*' };
+	size_t n = name_len(name);
+	if (at >= z->n || n + 2 > NAME_MAX_LEN)
+		return false;
+	const uint8_t *next = owner_at(z, at);
+	if (!below(next, name_len(next), name, n))
+		return false;
+	memcpy(star + 2, name, n);
+	for (size_t i = find_from(z, at, star); i < z->n; i++) {
+		const uint8_t *owner = owner_at(z, i);
+		if (!below(owner, name_len(owner), star, n + 2))
+			return false;
+		if (rec_set(rec_at(z, i)) != T_NSEC3)
+			return true;
+	}
+	return false;
+}
+
+/* ---- walking ---- */
+
+/* The records of one owner, and what there is among them. */
+struct owner {
+	size_t from, to;       /* records */
+	size_t n3, n3_to;      /* of them, the NSEC3 set */
+	const uint8_t *name;
+	bool ns, dname, nsec, nsec3, address, ordinary; /* ordinary: anything but the NSEC3 set */
+};
+
+static void look_at_owner(const struct zone *z, size_t from, struct owner *o)
+{
+	*o = (struct owner){ .from = from, .to = from, .name = owner_at(z, from) };
+	for (; o->to < z->n; o->to++) {
+		const uint8_t *r = rec_at(z, o->to);
+		fetch_ahead(z, o->to);
+		if (!same_owner(rec_owner(r), o->name))
+			break;
+		if (rec_set(r) == T_NSEC3) {
+			if (o->n3_to == 0)
+				o->n3 = o->to;
+			o->n3_to = o->to + 1;
+		} else {
+			o->ordinary = true;
+		}
+		switch (rec_type(r)) {
+		case T_NS: o->ns = true; break;
+		case T_DNAME: o->dname = true; break;
+		case T_NSEC: o->nsec = true; break;
+		case T_NSEC3: o->nsec3 = true; break;
+		case T_A:
+		case T_AAAA: o->address = true; break;
+		}
+	}
+}
+
+/* Which of an owner's records a node shows. */
+enum view { SEE_ALL, SEE_CUT, SEE_GLUE, SEE_NSEC3 };
+
+static bool visible(enum view v, const uint8_t *r)
+{
+	uint16_t set = rec_set(r);
+	bool address = (set == T_A || set == T_AAAA) && !rec_is_sig(r);
+	switch (v) {
+	case SEE_ALL: return set != T_NSEC3;
+	case SEE_CUT: return address || rec_type(r) == T_NS || set == T_DS || set == T_NSEC;
+	case SEE_GLUE: return address;
+	case SEE_NSEC3: return set == T_NSEC3;
+	}
+	return false;
+}
+
+static void write_set(struct wr *w, const struct zone *z, size_t from, size_t to)
+{
+	uint8_t *head = wr_take(w, SET_HEAD);
+	uint16_t nrr = 0, nsig = 0;
+	if (!head)
+		return;
+	for (size_t i = from; i < to; i++) {
+		const uint8_t *r = rec_at(z, i);
+		if (rec_is_sig(r))
+			nsig++;
+		else
+			nrr++;
+		wr_u16(w, rec_len(r));
+		wr_bytes(w, rec_rdata(r), rec_len(r));
+	}
+	put_u16(head, rec_set(rec_at(z, from)));
+	put_u32(head + 2, rec_ttl(rec_at(z, from)));
+	put_u16(head + 6, nrr);
+	head[8] = (uint8_t)nsig;
+	head[9] = 0;
+	put_u32(head + 10, (uint32_t)(w->p - head - SET_HEAD));
+}
+
+static void leave_out(struct zone_lost *l, size_t i, size_t n)
+{
+	if (l->n == 0)
+		l->first = i;
+	l->n += n;
+}
+
+/* Returns the body's length, counts what the view leaves out. */
+static size_t write_body(struct zone_cursor *c, enum view v, size_t from, size_t to)
+{
+	const struct zone *z = c->z;
+	struct wr w = wr_init(c->body, z->body_max);
+	while (from < to) {
+		uint16_t set = rec_set(rec_at(z, from));
+		size_t end = from, first = 0, past = 0; /* a view shows one run of a set */
+		for (; end < to && rec_set(rec_at(z, end)) == set; end++) {
+			if (!visible(v, rec_at(z, end))) {
+				if (v != SEE_ALL && set != T_NSEC3)
+					leave_out(rec_is_sig(rec_at(z, end)) ? &c->sigs : &c->occluded, end, 1);
+				continue;
+			}
+			if (!past)
+				first = end;
+			past = end + 1;
+		}
+		if (past)
+			write_set(&w, z, first, past);
+		from = end;
+	}
+	return wr_len(&w);
+}
+
+/* Labels that two lower-case names share, counted from the root. */
+static unsigned labels_shared(const uint8_t *a, const uint8_t *b)
+{
+	unsigned la = name_labels(a), lb = name_labels(b), n = la < lb ? la : lb;
+	a = name_skip(a, la - n);
+	b = name_skip(b, lb - n);
+	unsigned shared = n;
+	for (unsigned left = n; left > 0; left--) {
+		if (*a != *b || memcmp(a, b, *a + 1u) != 0)
+			shared = left - 1;
+		a += *a + 1;
+		b += *b + 1;
+	}
+	return shared;
+}
+
+static bool node_ent(struct zone_cursor *c, const uint8_t *name, bool glue, struct zone_node *out)
+{
+	*out = (struct zone_node){ .owner = name, .body = c->body, .flags = NODE_ENT };
+	if (glue) {
+		out->flags |= NODE_GLUE;
+		out->cut = c->cut_labels;
+	} else if (has_wildcard(c->z, c->at, name)) {
+		out->flags |= NODE_WILD;
+	}
+	c->last = name;
+	return true;
+}
+
+/* The ordinary node of an owner that is not below a cut. */
+static void node_plain(struct zone_cursor *c, const struct owner *o, struct zone_node *out)
+{
+	bool apex = name_len(o->name) == c->z->origin_len, cut = o->ns && !apex;
+	out->flags = (uint16_t)((apex ? NODE_APEX : 0) | (cut ? NODE_CUT : 0) | (o->nsec ? NODE_NSEC : 0) |
+	                        (o->dname && !cut ? NODE_DNAME : 0));
+	if (cut || o->dname) {
+		c->cut = o->name;
+		c->cut_dname = !cut;
+		c->cut_labels = out->cut = (uint8_t)name_labels(o->name);
+	} else if (has_wildcard(c->z, o->to, o->name)) {
+		out->flags |= NODE_WILD;
+	}
+	out->len = write_body(c, cut ? SEE_CUT : SEE_ALL, o->from, o->to);
+}
+
+/* The next owner's ordinary node, or an empty non-terminal above it; false: the
+ * owner has none to show, and is passed over. */
+static bool owner_node(struct zone_cursor *c, const struct owner *o, struct zone_node *out)
+{
+	if (c->cut && !below(o->name, name_len(o->name), c->cut, name_len(c->cut)))
+		c->cut = NULL;
+	bool glue = c->cut && !c->cut_dname;
+	bool shows = o->ordinary && (!c->cut || (glue && o->address));
+	if (shows && c->last) {
+		unsigned above = labels_shared(c->last, o->name) + 1, mine = name_labels(o->name);
+		if (above < mine)
+			return node_ent(c, name_skip(o->name, mine - above), glue, out);
+	}
+	c->at = o->to;
+	/* an NSEC3 below a cut is lost with the rest; below the apex's DNAME it is not */
+	if (o->nsec3 && (!c->cut || (c->cut_dname && c->cut_labels == c->z->origin_labels))) {
+		c->n3 = o->n3;
+		c->n3_to = o->n3_to;
+	}
+	if (!shows) {
+		if (o->ordinary || c->n3 == c->n3_to)
+			leave_out(&c->occluded, o->from, o->to - o->from - (c->n3_to - c->n3));
+		return false;
+	}
+	c->last = o->name;
+	*out = (struct zone_node){ .owner = o->name, .body = c->body };
+	if (glue) {
+		out->flags = NODE_GLUE;
+		out->cut = c->cut_labels;
+		out->len = write_body(c, SEE_GLUE, o->from, o->to);
+	} else {
+		node_plain(c, o, out);
+	}
+	return true;
+}
+
+int zone_open(struct zone_cursor *c, const struct zone *z)
+{
+	*c = (struct zone_cursor){ .z = z, .body = malloc(z->body_max + 1) };
+	return c->body ? 0 : -1;
+}
+
+void zone_close(struct zone_cursor *c)
+{
+	free(c->body);
+	c->body = NULL;
+}
+
+bool zone_next(struct zone_cursor *c, struct zone_node *out)
+{
+	for (;;) {
+		if (c->n3 < c->n3_to) {
+			*out = (struct zone_node){ .owner = owner_at(c->z, c->n3), .body = c->body,
+				                   .flags = NODE_NSEC3 };
+			out->len = write_body(c, SEE_NSEC3, c->n3, c->n3_to);
+			c->n3 = c->n3_to = 0;
+			return true;
+		}
+		if (c->at == c->z->n)
+			return false;
+		struct owner o;
+		look_at_owner(c->z, c->at, &o);
+		if (owner_node(c, &o, out))
+			return true;
+	}
+}
+
+/* ---- checking ---- */
+
+/* Faults that repeat: one line each, for the first. */
+enum kind { W_TTL, W_GLUE, W_ALIAS, W_EXPIRED, W_ORPHAN, W_OCCLUDED, W_DS, W_SIGS, W_KINDS };
+static const char *const kind_text[W_KINDS] = {
+	[W_TTL] = "the TTLs of a set differ: the lowest is used",
+	[W_GLUE] = "a name server inside the zone has no address",
+	[W_ALIAS] = "a name server is an alias (CNAME)",
+	[W_EXPIRED] = "a signature has expired",
+	[W_ORPHAN] = "a signature without the set it covers",
+	[W_OCCLUDED] = "records below a delegation or DNAME, or beside it, are not served",
+	[W_DS] = "DS without a delegation",
+	[W_SIGS] = "signatures of a delegation's NS, or of glue, are not served",
+};
+
+struct check {
+	struct zone *z;
+	const struct zone_report *report;
+	int64_t now;
+	bool refused;
+	unsigned errors;
+	struct { uint64_t n; const uint8_t *first; } seen[W_KINDS];
+};
+
+__attribute__((format(printf, 3, 4))) static void refuse(struct check *k, const uint8_t *rec, const char *fmt, ...)
+{
+	char text[NAME_TEXT_MAX + 128];
+	va_list ap;
+	k->refused = true;
+	if (!k->report || k->errors++ >= MASTER_ERRORS)
+		return;
+	va_start(ap, fmt);
+	vsnprintf(text, sizeof text, fmt, ap);
+	va_end(ap);
+	k->report->say(k->report->ctx, true, rec ? rec_file(k->z, rec) : NULL, rec ? rec_line(rec) : 0, text);
+}
+
+static void note(struct check *k, enum kind kind, const uint8_t *rec)
+{
+	if (k->seen[kind].n++ == 0)
+		k->seen[kind].first = rec;
+}
+
+static void tell_notes(struct check *k)
+{
+	char text[NAME_TEXT_MAX + 192], owner[NAME_TEXT_MAX];
+	for (unsigned i = 0; i < W_KINDS; i++) {
+		const uint8_t *r = k->seen[i].first;
+		uint64_t n = k->seen[i].n;
+		if (n == 0 || !k->report)
+			continue;
+		int len = snprintf(text, sizeof text, "%s: %s", name_text(rec_owner(r), owner), kind_text[i]);
+		if (n > 1)
+			snprintf(text + len, sizeof text - (size_t)len, " (the first of %llu)",
+			         (unsigned long long)n);
+		k->report->say(k->report->ctx, false, rec_file(k->z, r), rec_line(r), text);
+	}
+}
+
+/* Drops what is there twice; the lower TTL stays. */
+static void drop_duplicates(struct check *k)
+{
+	struct zone *z = k->z;
+	size_t to = 0;
+	for (size_t i = 0; i < z->n; i++) {
+		fetch_ahead(z, i);
+		uint8_t *r = z->arena + z->recs[i], *last = to ? z->arena + z->recs[to - 1] : NULL;
+		if (!last || rec_cmp(last, r) != 0 || !same_owner(rec_owner(last), rec_owner(r))) {
+			z->recs[to++] = z->recs[i];
+			continue;
+		}
+		if (rec_ttl(last) != rec_ttl(r) && !rec_is_sig(r))
+			note(k, W_TTL, r);
+		if (rec_ttl(r) < rec_ttl(last))
+			put_u32(last + 2, rec_ttl(r));
+	}
+	z->n = to;
+}
+
+/* One set's records [from, to), signatures last; returns its octets in a body. */
+static size_t check_set(struct check *k, size_t from, size_t to)
+{
+	struct zone *z = k->z;
+	char owner[NAME_TEXT_MAX], buf[12];
+	const uint8_t *first = rec_at(z, from);
+	size_t nrr = 0, octets = SET_HEAD, message = 12 + name_len(rec_owner(first)) + 4;
+	uint32_t ttl = rec_ttl(first);
+	for (size_t i = from; i < to; i++) {
+		const uint8_t *r = rec_at(z, i);
+		octets += 2u + rec_len(r);
+		if (rec_is_sig(r)) {
+			if (rec_len(r) >= 12 && (int32_t)(get_u32(rec_rdata(r) + 8) - (uint32_t)k->now) < 0)
+				note(k, W_EXPIRED, r);
+			continue;
+		}
+		if (rec_ttl(r) != ttl)
+			note(k, W_TTL, r);
+		if (rec_ttl(r) < ttl)
+			ttl = rec_ttl(r);
+		message += 12u + rec_len(r);
+		nrr++;
+	}
+	for (size_t i = from; i < from + nrr; i++)
+		put_u32(z->arena + z->recs[i] + 2, ttl);
+	if (nrr == 0)
+		note(k, W_ORPHAN, first);
+	if (message > 65535 || nrr > 65535)
+		refuse(k, first, "%s %s: the set takes %zu octets, more than any message holds",
+		       name_text(rec_owner(first), owner), rr_type_text(rec_set(first), buf), message);
+	if (to - from - nrr > 255)
+		refuse(k, first, "%s %s: over 255 signatures", name_text(rec_owner(first), owner),
+		       rr_type_text(rec_set(first), buf));
+	if (nrr > 1 && (rec_type(first) == T_CNAME || rec_type(first) == T_DNAME || rec_type(first) == T_SOA))
+		refuse(k, rec_at(z, from + 1), "%s: several %s records", name_text(rec_owner(first), owner),
+		       rr_type_text(rec_type(first), buf));
+	return octets;
+}
+
+/* RFC 1034 section 3.6.2, RFC 2181 section 10.1, RFC 4035 section 2.5. */
+static void check_alias(struct check *k, const struct owner *o)
+{
+	const uint8_t *cname = NULL, *other = NULL;
+	char owner[NAME_TEXT_MAX], buf[12];
+	for (size_t i = o->from; i < o->to; i++) {
+		const uint8_t *r = rec_at(k->z, i);
+		uint16_t t = rec_type(r);
+		if (t == T_CNAME)
+			cname = r;
+		else if (t != T_RRSIG && t != T_NSEC && t != T_KEY && t != T_SIG && t != T_NXT && t != T_NSEC3)
+			other = r;
+	}
+	if (cname && other)
+		refuse(k, rec_line(other) > rec_line(cname) ? other : cname, "%s: CNAME beside other data (%s)",
+		       name_text(o->name, owner), rr_type_text(rec_type(other), buf));
+}
+
+static void check_owner(struct check *k, const struct owner *o)
+{
+	struct zone *z = k->z;
+	char owner[NAME_TEXT_MAX];
+	size_t octets = 0;
+	for (size_t i = o->from, end; i < o->to; i = end) {
+		uint16_t set = rec_set(rec_at(z, i));
+		for (end = i + 1; end < o->to && rec_set(rec_at(z, end)) == set;)
+			end++;
+		octets += check_set(k, i, end);
+		if (set == T_DS && !o->ns)
+			note(k, W_DS, rec_at(z, i));
+	}
+	if (octets > BODY_MAX)
+		refuse(k, rec_at(z, o->from), "%s: its records take %zu octets, over %u", name_text(o->name, owner),
+		       octets, BODY_MAX);
+	if (octets > z->body_max)
+		z->body_max = octets;
+	check_alias(k, o);
+}
+
+/* Apex: SOA and NS.  The SOA's place was checked when it was added. */
+static void check_apex(struct check *k)
+{
+	struct zone *z = k->z;
+	char owner[NAME_TEXT_MAX];
+	name_text(z->origin, owner);
+	const uint8_t *soa = NULL;
+	bool ns = false;
+	for (size_t i = 0; i < z->n && same_owner(owner_at(z, i), z->origin); i++) {
+		const uint8_t *r = rec_at(z, i);
+		if (rec_type(r) == T_SOA && !soa)
+			soa = r;
+		ns |= rec_type(r) == T_NS;
+	}
+	if (!soa)
+		refuse(k, NULL, "%s: no SOA", owner);
+	if (!ns)
+		refuse(k, NULL, "%s: no NS at the apex", owner);
+	if (soa)
+		z->serial = get_u32(rec_rdata(soa) + rec_len(soa) - 20);
+}
+
+/* The topmost cut at or above a name inside the zone; NULL: none. */
+static const uint8_t *cut_above(const struct zone *z, const uint8_t *name)
+{
+	unsigned mine = name_labels(name);
+	for (unsigned labels = z->origin_labels + 1; labels <= mine; labels++)
+		if (name_has(z, name_skip(name, mine - labels), T_NS))
+			return name_skip(name, mine - labels);
+	return NULL;
+}
+
+/* Could a wildcard answer for a name inside the zone? */
+static bool wild_above(const struct zone *z, const uint8_t *name)
+{
+	uint8_t star[NAME_MAX_LEN + 2] = { 1, '*' };
+	for (const uint8_t *p = name; name_labels(p) > z->origin_labels;) {
+		p += *p + 1;
+		memcpy(star + 2, p, name_len(p));
+		size_t i = find_from(z, 0, star);
+		if (i < z->n && same_owner(owner_at(z, i), star))
+			return true;
+	}
+	return false;
+}
+
+/* A name server of the apex or of a cut: when inside the zone, it needs addresses
+ * here, unless another delegation is answerable for them. */
+static void check_server(struct check *k, const uint8_t *rec)
+{
+	const struct zone *z = k->z;
+	uint8_t target[NAME_MAX_LEN];
+	size_t n = name_lower(target, rec_rdata(rec));
+	if (!below(target, n, z->origin, z->origin_len))
+		return;
+	size_t i = find_from(z, 0, target);
+	if (i < z->n && same_owner(owner_at(z, i), target)) {
+		if (owner_has(z, i, T_A) || owner_has(z, i, T_AAAA))
+			return;
+		if (owner_has(z, i, T_CNAME)) {
+			note(k, W_ALIAS, rec);
+			return;
+		}
+	}
+	const uint8_t *cut = cut_above(z, target);
+	if (cut ? same_owner(cut, rec_owner(rec)) : !wild_above(z, target))
+		note(k, W_GLUE, rec);
+}
+
+static void note_lost(struct check *k, enum kind kind, const struct zone_lost *l)
+{
+	if (l->n == 0)
+		return;
+	k->seen[kind].n = l->n;
+	k->seen[kind].first = rec_at(k->z, l->first);
+}
+
+/* Walks the zone as it will be served. */
+static int check_nodes(struct check *k)
+{
+	struct zone_cursor c;
+	struct zone_node node;
+	if (zone_open(&c, k->z) != 0)
+		return -1;
+	for (size_t from = 0; zone_next(&c, &node); from = c.at) {
+		k->z->names++;
+		if (!(node.flags & (NODE_APEX | NODE_CUT)))
+			continue;
+		for (size_t i = from; i < c.at; i++)
+			if (rec_type(rec_at(k->z, i)) == T_NS && same_owner(owner_at(k->z, i), node.owner))
+				check_server(k, rec_at(k->z, i));
+	}
+	note_lost(k, W_OCCLUDED, &c.occluded);
+	note_lost(k, W_SIGS, &c.sigs);
+	zone_close(&c);
+	return 0;
+}
+
+/* ---- ZONEMD (RFC 8976) ---- */
+
+/* RFC 8976 section 3.3.1, RFC 4034 section 6.2. */
+static void digest_record(struct sha *s, const uint8_t *r)
+{
+	uint8_t head[NAME_MAX_LEN + 10], name[2 * NAME_MAX_LEN];
+	const uint8_t *rdata = rec_rdata(r);
+	size_t n = name_len(rec_owner(r)), from, to;
+	memcpy(head, rec_owner(r), n);
+	put_u16(head + n, rec_type(r));
+	put_u16(head + n + 2, 1);
+	put_u32(head + n + 4, rec_ttl(r));
+	put_u16(head + n + 8, rec_len(r));
+	sha_update(s, head, n + 10);
+	rdata_fold_span(rec_type(r), rdata, rec_len(r), &from, &to);
+	sha_update(s, rdata, from);
+	for (size_t i = from; i < to; i++)
+		name[i - from] = name_fold(rdata[i]);
+	sha_update(s, name, to - from);
+	sha_update(s, rdata + to, rec_len(r) - to);
+}
+
+/* All records in canonical order, an RRSIG at its own type's place. */
+static void digest_owner(const struct zone *z, struct sha *s, size_t from, size_t to)
+{
+	bool apex = same_owner(owner_at(z, from), z->origin);
+	for (unsigned pass = 0; pass < 3; pass++)
+		for (size_t i = from; i < to; i++) {
+			const uint8_t *r = rec_at(z, i);
+			uint16_t t = rec_type(r);
+			unsigned when = t < T_RRSIG ? 0 : t == T_RRSIG ? 1 : 2;
+			if (when == pass && !(apex && rec_set(r) == T_ZONEMD))
+				digest_record(s, r);
+		}
+}
+
+static size_t digest_zone(const struct zone *z, unsigned hash, uint8_t out[static 64])
+{
+	struct sha s;
+	if (hash == 1)
+		sha384_init(&s);
+	else
+		sha512_init(&s);
+	for (size_t i = 0, end; i < z->n; i = end) {
+		const uint8_t *owner = owner_at(z, i);
+		for (end = i + 1; end < z->n && same_owner(owner_at(z, end), owner); end++)
+			fetch_ahead(z, end);
+		digest_owner(z, &s, i, end);
+	}
+	sha_out(&s, out);
+	return hash == 1 ? 48 : 64;
+}
+
+/* RFC 8976 section 4: one digest of a scheme and hash we know must fit. */
+static void check_zonemd(struct check *k)
+{
+	struct zone *z = k->z;
+	uint8_t digest[64];
+	const uint8_t *known = NULL;
+	const char *why = "the digest does not fit";
+	unsigned count[3] = { 0 };
+	size_t to = 0;
+	for (; to < z->n && same_owner(owner_at(z, to), z->origin); to++) {
+		const uint8_t *r = rec_at(z, to), *d = rec_rdata(r);
+		if (rec_type(r) == T_ZONEMD && rec_len(r) > 6 && d[4] == 1 && (d[5] == 1 || d[5] == 2))
+			count[d[5]]++;
+	}
+	for (size_t i = 0; i < to; i++) {
+		const uint8_t *r = rec_at(z, i), *d = rec_rdata(r);
+		if (rec_type(r) != T_ZONEMD || d[4] != 1 || d[5] < 1 || d[5] > 2)
+			continue;
+		known = r;
+		if (get_u32(d) != z->serial) {
+			why = "its serial is not the SOA's";
+			continue;
+		}
+		if (count[d[5]] > 1) {
+			why = "several digests of one scheme and hash";
+			continue;
+		}
+		size_t n = digest_zone(z, d[5], digest);
+		if (rec_len(r) == 6 + n && !memcmp(digest, d + 6, n))
+			return;
+		why = "the digest does not fit";
+	}
+	if (known)
+		refuse(k, known, "ZONEMD: %s", why);
+}
+
+/* ---- the whole ---- */
+
+int zone_finish(struct zone *z, int64_t now, const struct zone_report *report)
+{
+	struct check k = { .z = z, .report = report, .now = now };
+	int rc = sort_zone(z);
+	if (rc == 0) {
+		drop_duplicates(&k);
+		struct owner o;
+		for (size_t i = 0; i < z->n; i = o.to) {
+			look_at_owner(z, i, &o);
+			check_owner(&k, &o);
+		}
+		check_apex(&k);
+		if (!k.refused)
+			check_zonemd(&k);
+		if (!k.refused)
+			rc = check_nodes(&k);
+		tell_notes(&k);
+	}
+	if (rc != 0)
+		refuse(&k, NULL, "out of memory");
+	return k.refused ? -1 : 0;
+}
+
+static const char *add_rr(void *ctx, const struct master_rr *rr) { return zone_add(ctx, rr, false); }
+
+/* What loading has in common: rc is the reader's. */
+static struct zone *finish_load(struct zone *z, int rc, const struct zone_report *report)
+{
+	if (rc == 0 && zone_finish(z, (int64_t)time(NULL), report) == 0)
+		return z;
+	zone_free(z);
+	return NULL;
+}
+
+struct zone *zone_load(const uint8_t *origin, const char *path, const struct zone_report *report)
+{
+	struct zone *z = zone_new(origin);
+	struct master_sink sink = { .emit = add_rr, .ctx = z, .report = report };
+	return z ? finish_load(z, master_read(path, origin, &sink), report) : NULL;
+}
+
+struct zone *zone_load_text(const uint8_t *origin, const char *text, size_t n,
+                            const struct zone_report *report)
+{
+	struct zone *z = zone_new(origin);
+	struct master_sink sink = { .emit = add_rr, .ctx = z, .report = report };
+	return z ? finish_load(z, master_read_text(text, n, "(memory)", origin, &sink), report) : NULL;
+}
+
+const uint8_t *zone_origin(const struct zone *z) { return z->origin; }
+uint32_t zone_serial(const struct zone *z) { return z->serial; }
+uint64_t zone_records(const struct zone *z) { return z->n; }
+uint64_t zone_names(const struct zone *z) { return z->names; }
+uint64_t zone_memory(const struct zone *z) { return sizeof *z + z->used + z->n * sizeof *z->recs; }

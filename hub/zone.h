@@ -1,0 +1,75 @@
+/* zone.h - one zone in memory: built, checked, then walked in canonical order.
+ *
+ * A zone is refused for what would make its answers wrong or impossible: bad
+ * syntax; no SOA or several, an SOA elsewhere than at the apex; no NS at the
+ * apex; an owner outside the zone; CNAME beside other data (KEY and NSEC may
+ * be, RFC 4035 section 2.5); several CNAME or DNAME at one owner; a ZONEMD that
+ * does not fit (RFC 8976); an owner over BODY_MAX octets; an RRset that fits no
+ * message.  Anything else is a warning, one line a kind. */
+#ifndef HUB_ZONE_H
+#define HUB_ZONE_H
+
+#include "hub/master.h"
+
+struct zone;
+
+/* Read and check a zone; NULL when it is refused (the report says why). */
+struct zone *zone_load(const uint8_t *origin, const char *path, const struct zone_report *report);
+struct zone *zone_load_text(const uint8_t *origin, const char *text, size_t n,
+                            const struct zone_report *report);
+void zone_free(struct zone *z); /* NULL is fine */
+
+/* The same in steps, for records from elsewhere (a transfer): new, add each,
+ * then finish.  zone_add() takes records in any order and checks the rdata only
+ * if `check`; it returns NULL or why the record is refused.  zone_finish()
+ * sorts and checks; on -1 the zone can only be freed.  now: seconds since 1970,
+ * for signatures' times. */
+struct zone *zone_new(const uint8_t *origin); /* NULL: no memory */
+const char *zone_add(struct zone *z, const struct master_rr *rr, bool check);
+int zone_finish(struct zone *z, int64_t now, const struct zone_report *report);
+
+const uint8_t *zone_origin(const struct zone *z); /* lower case */
+uint32_t zone_serial(const struct zone *z);
+uint64_t zone_records(const struct zone *z); /* RRSIGs included, duplicates not */
+uint64_t zone_names(const struct zone *z);   /* nodes zone_next() returns */
+uint64_t zone_memory(const struct zone *z);  /* octets in use */
+
+/* A node as journal and store want it; valid until the cursor moves.
+ *   apex              NODE_APEX, all its sets
+ *   cut               NODE_CUT: NS, DS and NSEC, and A and AAAA of its own name;
+ *                     signatures of DS and NSEC only
+ *   below a cut       NODE_GLUE: A and AAAA without signatures, nothing else
+ *   below a DNAME     not there
+ *   empty non-terminal NODE_ENT (and NODE_GLUE below a cut), no body
+ *   NSEC3 owner       NODE_NSEC3: that set only; when the owner has more, an
+ *                     ordinary node of the same name comes first */
+struct zone_node {
+	const uint8_t *owner;   /* lower case */
+	const uint8_t *body;    /* rrset.h */
+	size_t len;
+	uint16_t flags;         /* enum node_flag */
+	uint8_t cut;            /* labels, see rrset.h */
+};
+
+/* Records passed over so far: how many, and the first one's place. */
+struct zone_lost { uint64_t n; size_t first; };
+
+struct zone_cursor {
+	const struct zone *z;
+	uint8_t *body;          /* the cursor's own; zone_close() frees it */
+	size_t at;              /* record the next ordinary node starts at */
+	size_t n3, n3_to;       /* records of the NSEC3 node that is due, if n3 < n3_to */
+	const uint8_t *last;    /* last ordinary owner returned */
+	const uint8_t *cut;     /* topmost cut or DNAME owner we are below, or NULL */
+	uint8_t cut_labels;
+	bool cut_dname;
+	struct zone_lost occluded; /* at and below cuts and DNAMEs */
+	struct zone_lost sigs;     /* signatures of a cut's NS and of glue */
+};
+
+/* Starts before the first node; -1: no memory. */
+int zone_open(struct zone_cursor *c, const struct zone *z);
+bool zone_next(struct zone_cursor *c, struct zone_node *out);
+void zone_close(struct zone_cursor *c);
+
+#endif

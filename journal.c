@@ -1,0 +1,489 @@
+/* journal.c - a node's session with its journal servers.
+ *
+ * States: idle -> connecting -> greeting (HELLO, RESUME) -> streaming, or
+ * snapshot -> streaming; every end leads back to idle and, after a pause that
+ * grows, to the next hub in order.  DIVERGED is said and tried again: only a
+ * person can mend it, and the zones are served meanwhile.
+ *
+ * Transactions are applied as they come, unseen, and committed when a signed
+ * head covers them.  What was applied without its head can't be taken back one
+ * by one, so a link lost in between ends the process (broken): its successor
+ * starts from the last commit, and nobody notices but the lag.
+ *
+ * Threat: a hub or a relay that lies or rewrites: chain, signature and pinned
+ * origin's key decide; nothing else it says is believed. */
+#include "journal.h"
+
+#include "base/log.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+#define PAUSE_MIN_NS 100000000ull
+#define PAUSE_MAX_NS 5000000000ull
+#define PORT_LOW     20000u /* our end of every connection, as firewalls expect it */
+#define PORT_SPAN    20001u
+
+struct journal {
+	struct loop *loop;
+	struct store *st;
+	struct journal_conf conf;
+	const struct journal_calls *calls;
+	void *owner;
+
+	struct src timer;             /* the next attempt */
+	uint64_t pause_ns;
+	unsigned hub;
+	struct link *link;
+	enum journal_state state;
+	bool ended;
+
+	struct journal_meta meta;     /* of the last commit */
+	uint64_t seq;                 /* committed */
+	struct applier applier;
+	uint64_t applied;             /* last transaction applied whole */
+	uint8_t chain[CHAIN_LEN];     /* behind it */
+	struct sha running;           /* of the one that is arriving */
+	uint64_t tx_time;
+	bool in_tx;
+
+	struct head snap;             /* what the snapshot claims to be */
+	uint32_t snap_inst;           /* instances from here on are the snapshot's */
+	uint32_t snap_zones;
+	struct buf snap_hashes;
+
+	struct head last_head;
+	uint64_t transactions;
+};
+
+const char *journal_state_text(enum journal_state s)
+{
+	static const char *const text[] = { "waiting to connect", "connecting", "greeting", "snapshot",
+		"streaming", "diverged" };
+	return text[s];
+}
+
+static void pause_then_connect(struct journal *j)
+{
+	uint32_t jitter;
+	crypto_random(&jitter, sizeof jitter);
+	if (j->state != JOURNAL_DIVERGED)
+		j->state = JOURNAL_IDLE;
+	uint64_t wait = j->pause_ns + j->pause_ns * (jitter % 256) / 512;
+	loop_due(j->loop, &j->timer, loop_now() + wait);
+	j->pause_ns = j->pause_ns * 2 < PAUSE_MAX_NS ? j->pause_ns * 2 : PAUSE_MAX_NS;
+}
+
+/* Is something applied that no commit covers? */
+static bool halfway(const struct journal *j)
+{
+	return j->in_tx || j->applied != j->seq || j->state == JOURNAL_SNAPSHOT;
+}
+
+static void on_closed(struct link *l, const char *why)
+{
+	struct journal *j = link_owner(l);
+	bool half = halfway(j);
+	j->link = NULL;
+	if (j->conf.plain_fd >= 0) {
+		j->ended = true;
+		if (half)
+			j->calls->broken(j->owner, "the stream ended before it was complete");
+		else
+			j->calls->ended(j->owner);
+		return;
+	}
+	log_limited(LOG_NOTICE, "hub %s: %s", j->conf.hub[j->hub].host, why);
+	if (half) {
+		j->calls->broken(j->owner, "the connection was lost inside a group; going on from the last commit");
+		return;
+	}
+	j->hub = (j->hub + 1) % j->conf.nhubs;
+	pause_then_connect(j);
+}
+
+/* The hub said something that can't be right. */
+static void refuse(struct journal *j, const char *why)
+{
+	bool half = halfway(j);
+	log_say(LOG_ERROR, "journal refused: %s", why);
+	if (half) {
+		j->calls->broken(j->owner, "it was refused inside a group; going on from the last commit");
+		return;
+	}
+	j->pause_ns = PAUSE_MAX_NS;
+	link_fail(j->link, "closed by us: refused");
+}
+
+/* ---- committing ---- */
+
+static void ack(struct journal *j)
+{
+	uint8_t p[8];
+	put_u64(p, j->seq);
+	if (j->conf.plain_fd < 0)
+		link_send(j->link, FRAME_ACK, &(struct part){ p, 8 }, 1);
+}
+
+static bool commit(struct journal *j, uint64_t seq, uint64_t time)
+{
+	uint8_t meta[STORE_META];
+	struct journal_meta m = j->meta;
+	memcpy(m.chain, j->chain, CHAIN_LEN);
+	m.time = time;
+	meta_write(&m, meta);
+	if (store_commit(j->st, seq, meta) != 0) {
+		j->calls->broken(j->owner, errno == ENOSPC ? "the disk is full" : strerror(errno));
+		return false;
+	}
+	j->meta = m;
+	j->seq = j->applied = seq;
+	j->calls->committed(j->owner, seq, j->chain);
+	ack(j);
+	return true;
+}
+
+/* ---- frames ---- */
+
+static void on_hello(struct journal *j, struct rd r)
+{
+	static const uint8_t none[SIGN_PUB];
+	uint8_t id[JOURNAL_ID], pub[SIGN_PUB], p[JOURNAL_ID + 8 + CHAIN_LEN];
+	uint8_t version = rd_u8(&r);
+	rd_copy(&r, id, sizeof id);
+	rd_copy(&r, pub, sizeof pub);
+	if (r.bad || version != JOURNAL_VERSION) {
+		refuse(j, "it speaks another version of the journal");
+		return;
+	}
+	bool known = memcmp(j->meta.pub, none, SIGN_PUB) != 0;
+	if (known && memcmp(j->meta.id, id, JOURNAL_ID) != 0) {
+		refuse(j, "the hub keeps another journal than the one in our store (to take it, start with an empty store)");
+		return;
+	}
+	const uint8_t *want = known ? j->meta.pub : j->conf.pub;
+	if (want && memcmp(want, pub, SIGN_PUB) != 0) {
+		refuse(j, "the hub's journal is signed by another key than the one we know");
+		return;
+	}
+	memcpy(j->meta.id, id, sizeof id);
+	memcpy(j->meta.pub, pub, sizeof pub);
+	struct wr w = wr_init(p, sizeof p);
+	wr_bytes(&w, known ? id : none, JOURNAL_ID);
+	wr_u64(&w, j->seq);
+	wr_bytes(&w, j->chain, CHAIN_LEN);
+	if (j->conf.plain_fd < 0)
+		link_send(j->link, FRAME_RESUME, &(struct part){ p, sizeof p }, 1);
+}
+
+static void on_snapshot(struct journal *j, struct rd r)
+{
+	j->snap.seq = rd_u64(&r);
+	rd_copy(&r, j->snap.chain, CHAIN_LEN);
+	j->snap.time = rd_u64(&r);
+	if (r.bad || rd_left(&r) || halfway(j) || j->snap.seq < j->seq) {
+		refuse(j, "a snapshot out of place");
+		return;
+	}
+	log_say(LOG_NOTICE, "receiving a snapshot at sequence %llu", (unsigned long long)j->snap.seq);
+	j->state = JOURNAL_SNAPSHOT;
+	j->snap_inst = store_new_instance(j->st);
+	j->snap_zones = 0;
+	j->snap_hashes.n = 0;
+	applier_begin(&j->applier, j->snap.seq);
+}
+
+static void on_chunk(struct journal *j, const uint8_t *p, size_t n)
+{
+	uint8_t hash[32];
+	char err[1200];
+	if (j->state != JOURNAL_SNAPSHOT) {
+		refuse(j, "a snapshot's chunk out of place");
+		return;
+	}
+	sha256(p, n, hash);
+	buf_put(&j->snap_hashes, hash, sizeof hash);
+	if (j->snap_hashes.bad || applier_ops(&j->applier, p, n, err, sizeof err) != 0)
+		refuse(j, j->snap_hashes.bad ? "no memory" : err);
+}
+
+/* Zones that the snapshot doesn't have are gone. */
+static int drop_others(struct journal *j)
+{
+	struct store_zone z;
+	enum store_found r = store_zone_next(j->st, NULL, &z);
+	while (r == STORE_FOUND) {
+		if (z.inst < j->snap_inst && store_zone_drop(j->st, j->snap.seq, z.name) != 0)
+			return -1;
+		r = store_zone_next(j->st, z.name, &z);
+	}
+	return r == STORE_ABSENT ? 0 : -1;
+}
+
+static void on_manifest(struct journal *j, const uint8_t *p, size_t n)
+{
+	struct manifest m;
+	if (j->state != JOURNAL_SNAPSHOT || !manifest_open(j->meta.pub, j->meta.id, p, n, &m) ||
+	    m.seq != j->snap.seq || memcmp(m.chain, j->snap.chain, CHAIN_LEN) != 0 ||
+	    m.chunks * 32ull != j->snap_hashes.n ||
+	    (m.chunks && memcmp(m.hashes, j->snap_hashes.p, j->snap_hashes.n) != 0) ||
+	    m.zones != j->applier.zones) {
+		refuse(j, "a snapshot that its manifest does not fit");
+		return;
+	}
+	if (drop_others(j) != 0) {
+		refuse(j, "the store is damaged");
+		return;
+	}
+	memcpy(j->chain, m.chain, CHAIN_LEN);
+	if (!commit(j, m.seq, m.time))
+		return;
+	j->state = JOURNAL_STREAMING;
+	j->pause_ns = PAUSE_MIN_NS;
+	j->last_head = (struct head){ .seq = m.seq, .time = m.time };
+	log_say(LOG_NOTICE, "snapshot complete: %u zones, sequence %llu", m.zones, (unsigned long long)m.seq);
+}
+
+static void on_tx(struct journal *j, const uint8_t *p, size_t n)
+{
+	struct tx_part t;
+	uint8_t chain[CHAIN_LEN];
+	char err[1200];
+	if (j->state != JOURNAL_STREAMING || !tx_part_parse(p, n, &t) ||
+	    (t.flags & PART_FIRST ? j->in_tx || t.seq != j->applied + 1 : !j->in_tx)) {
+		refuse(j, "a transaction out of order");
+		return;
+	}
+	if (t.flags & PART_FIRST) {
+		tx_chain_begin(&j->running, j->chain, t.seq, t.time);
+		applier_begin(&j->applier, t.seq);
+		j->tx_time = t.time;
+		j->in_tx = true;
+	}
+	sha_update(&j->running, t.ops, t.len);
+	if (applier_ops(&j->applier, t.ops, t.len, err, sizeof err) != 0) {
+		refuse(j, err);
+		return;
+	}
+	if (!(t.flags & PART_LAST))
+		return;
+	sha_out(&j->running, chain);
+	if (memcmp(chain, t.chain, CHAIN_LEN) != 0) {
+		refuse(j, "a transaction that breaks the chain");
+		return;
+	}
+	memcpy(j->chain, chain, CHAIN_LEN);
+	j->applied = j->applier.seq;
+	j->in_tx = false;
+	j->transactions++;
+}
+
+static void on_head(struct journal *j, const uint8_t *p, size_t n)
+{
+	struct head h;
+	if (j->state != JOURNAL_STREAMING || j->in_tx || !head_open(j->meta.pub, j->meta.id, p, n, &h)) {
+		refuse(j, "a head out of place or not signed by the origin");
+		return;
+	}
+	if (h.seq != j->applied || memcmp(h.chain, j->chain, CHAIN_LEN) != 0) {
+		refuse(j, "a signed head that contradicts what was sent: two histories");
+		return;
+	}
+	j->last_head = h;
+	if (j->applied > j->seq)
+		commit(j, h.seq, h.time);
+}
+
+static void on_frame(struct link *l, uint8_t type, const uint8_t *p, size_t n, uint64_t now)
+{
+	struct journal *j = link_owner(l);
+	(void)now;
+	if ((type == FRAME_HELLO) != (j->state == JOURNAL_CONNECTING)) {
+		refuse(j, "a frame out of order");
+		return;
+	}
+	switch (type) {
+	case FRAME_HELLO:
+		j->state = JOURNAL_GREETING;
+		on_hello(j, rd_init(p, n));
+		break;
+	case FRAME_STREAM:
+		if (j->state == JOURNAL_GREETING) {
+			j->state = JOURNAL_STREAMING;
+			j->pause_ns = PAUSE_MIN_NS;
+			log_say(LOG_NOTICE, "journal: streaming from sequence %llu", (unsigned long long)j->seq);
+		}
+		break;
+	case FRAME_SNAPSHOT:
+		on_snapshot(j, rd_init(p, n));
+		break;
+	case FRAME_CHUNK:
+		on_chunk(j, p, n);
+		break;
+	case FRAME_MANIFEST:
+		on_manifest(j, p, n);
+		break;
+	case FRAME_TX:
+		on_tx(j, p, n);
+		break;
+	case FRAME_HEAD:
+		on_head(j, p, n);
+		break;
+	case FRAME_DIVERGED:
+		log_say(LOG_ERROR, "ALARM: the hub does not know our history (sequence %llu): serving on unchanged; compare hub and node",
+		        (unsigned long long)j->seq);
+		j->state = JOURNAL_DIVERGED;
+		j->pause_ns = PAUSE_MAX_NS;
+		link_fail(l, "our journal and the hub's have diverged");
+		break;
+	default:
+		refuse(j, "a frame of an unknown type");
+	}
+}
+
+static const struct link_calls calls = { .frame = on_frame, .closed = on_closed };
+
+/* ---- connecting ---- */
+
+/* An address and port for the socket calls; 0 when it is no address. */
+static socklen_t address(const struct journal_hub *h, struct sockaddr_storage *out)
+{
+	struct sockaddr_in *v4 = (struct sockaddr_in *)(void *)out;
+	struct sockaddr_in6 *v6 = (struct sockaddr_in6 *)(void *)out;
+	memset(out, 0, sizeof *out);
+	if (inet_pton(AF_INET, h->host, &v4->sin_addr) == 1) {
+		v4->sin_family = AF_INET;
+		v4->sin_port = htons(h->port);
+		return sizeof *v4;
+	}
+	if (inet_pton(AF_INET6, h->host, &v6->sin6_addr) == 1) {
+		v6->sin6_family = AF_INET6;
+		v6->sin6_port = htons(h->port);
+		return sizeof *v6;
+	}
+	return 0;
+}
+
+/* Binds to a port of ours; gives up quietly: the kernel chooses one then. */
+static void bind_client_port(int fd, sa_family_t family)
+{
+	for (unsigned tries = 0; tries < 32; tries++) {
+		struct sockaddr_in6 a = { 0 };
+		uint16_t r;
+		crypto_random(&r, sizeof r);
+		uint16_t port = htons((uint16_t)(PORT_LOW + r % PORT_SPAN));
+		a.sin6_family = family;
+		if (family == AF_INET6)
+			a.sin6_port = port;
+		else
+			((struct sockaddr_in *)(void *)&a)->sin_port = port;
+		socklen_t n = family == AF_INET6 ? sizeof a : sizeof(struct sockaddr_in);
+		if (bind(fd, (struct sockaddr *)&a, n) == 0 || errno != EADDRINUSE)
+			return;
+	}
+}
+
+static int dial(const struct journal_hub *h)
+{
+	struct sockaddr_storage a;
+	socklen_t n = address(h, &a);
+	int fd = socket(a.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0), one = 1;
+	if (fd < 0)
+		return -1;
+	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
+	bind_client_port(fd, a.ss_family);
+	if (connect(fd, (struct sockaddr *)&a, n) == 0 || errno == EINPROGRESS)
+		return fd;
+	int e = errno;
+	close(fd);
+	errno = e;
+	return -1;
+}
+
+static void attempt(struct src *s, uint32_t got, uint64_t now)
+{
+	struct journal *j = (struct journal *)(void *)((char *)s - offsetof(struct journal, timer));
+	(void)got;
+	(void)now;
+	loop_due(j->loop, &j->timer, LOOP_NEVER);
+	bool plain = j->conf.plain_fd >= 0;
+	struct tls *tls = NULL;
+	int fd = plain ? fcntl(j->conf.plain_fd, F_DUPFD_CLOEXEC, 3) : dial(&j->conf.hub[j->hub]);
+	if (fd >= 0 && plain)
+		fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK);
+	if (fd >= 0 && !plain && !(tls = tls_client(j->conf.cred, ROLE_HUB))) {
+		close(fd);
+		fd = -1;
+		errno = ENOMEM;
+	}
+	j->state = JOURNAL_CONNECTING;
+	j->link = fd >= 0 ? link_new(j->loop, fd, tls, !plain, &calls, j) : NULL;
+	if (j->link)
+		return;
+	if (plain) {
+		j->calls->broken(j->owner, "the stream's descriptor is no pipe or socket");
+		return;
+	}
+	log_limited(LOG_NOTICE, "hub %s: %s", j->conf.hub[j->hub].host, strerror(errno));
+	j->hub = (j->hub + 1) % j->conf.nhubs;
+	pause_then_connect(j);
+}
+
+struct journal *journal_new(struct loop *loop, struct store *st, const struct journal_conf *c,
+                            const struct journal_calls *jc, void *owner)
+{
+	struct journal *j = calloc(1, sizeof *j);
+	if (!j || applier_init(&j->applier, st) != 0) {
+		free(j);
+		return NULL;
+	}
+	j->loop = loop;
+	j->st = st;
+	j->conf = *c;
+	j->calls = jc;
+	j->owner = owner;
+	j->pause_ns = PAUSE_MIN_NS;
+	j->seq = j->applied = store_seq(st);
+	meta_read(store_meta(st), &j->meta);
+	memcpy(j->chain, j->meta.chain, CHAIN_LEN);
+	j->timer = (struct src){ .fd = -1, .due_ns = loop_now(), .wake = attempt };
+	if (loop_add(loop, &j->timer) != 0) {
+		journal_free(j);
+		return NULL;
+	}
+	return j;
+}
+
+void journal_free(struct journal *j)
+{
+	if (!j)
+		return;
+	if (j->link)
+		link_close(j->link);
+	loop_del(j->loop, &j->timer);
+	applier_free(&j->applier);
+	buf_free(&j->snap_hashes);
+	free(j);
+}
+
+void journal_status_get(const struct journal *j, struct journal_status *out)
+{
+	memset(out, 0, sizeof *out);
+	out->state = j->state;
+	out->seq = j->seq;
+	out->origin_seq = j->last_head.seq > j->seq ? j->last_head.seq : j->seq;
+	out->head_time = j->last_head.time ? j->last_head.time : j->meta.time;
+	memcpy(out->chain, j->meta.chain, CHAIN_LEN);
+	if (j->conf.nhubs)
+		snprintf(out->hub, sizeof out->hub, "%s@%u", j->conf.hub[j->hub].host, j->conf.hub[j->hub].port);
+	out->transactions = j->transactions;
+	out->names = j->applier.names;
+}

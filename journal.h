@@ -1,0 +1,197 @@
+/* journal.h - transactions: their octets, their chain, the session that brings
+ * them, and their way into a store.
+ *
+ * The journal is a row of transactions, each made of operations on zones.  A
+ * transaction's chain hash is SHA-256(chain hash before | sequence 64 | time 64
+ * | operations).  The origin signs heads; a node believes a transaction when a
+ * signed head covers its chain hash. */
+#ifndef JOURNAL_H
+#define JOURNAL_H
+
+#include "base/loop.h"
+#include "crypto.h"
+#include "store.h"
+
+#define JOURNAL_VERSION 1
+#define JOURNAL_ID      16
+#define CHAIN_LEN       32
+#define FRAME_MAX       (2u << 20) /* octets of a frame's content */
+#define PART_MAX        (256u << 10) /* a transaction or chunk is cut into parts of about this */
+
+/* ---- frames: length 24 | type 8 | content, both ways on a link ---- */
+enum frame_type {
+	FRAME_HELLO = 1, /* hub: version 8 | journal id 16 | origin's key 65 */
+	FRAME_RESUME,    /* node: journal id 16 (zero: none) | sequence 64 | chain 32 */
+	FRAME_STREAM,    /* hub: what follows continues the node's sequence */
+	FRAME_SNAPSHOT,  /* hub: sequence 64 | chain 32 | time 64; chunks follow */
+	FRAME_CHUNK,     /* hub: operations */
+	FRAME_MANIFEST,  /* hub: see struct manifest; the snapshot is complete */
+	FRAME_TX,        /* hub: part of a transaction, see struct tx_part */
+	FRAME_HEAD,      /* hub: a signed head */
+	FRAME_ACK,       /* node: sequence 64 is durable here */
+	FRAME_DIVERGED,  /* hub: this node's history is not ours */
+	FRAME_PING,      /* either */
+};
+
+/* ---- operations: op 8 | length 24 | content ---- */
+enum op {
+	OP_ZONE = 1, /* name: the following operations are about this zone */
+	OP_ADD,      /* a new instance: what the zone held is gone */
+	OP_DROP,
+	OP_SERIAL,   /* serial 32 | expire 32 | set hash 32 octets (zero: none); ends a zone's changes */
+	OP_EDIT,     /* kind 8 | flags 16 | cut 8 | owner | edits: see below */
+	OP_DELETE,   /* kind 8 | owner: the name has gone */
+	OP_CONF,     /* node configuration */
+	OP_STAGE,    /* group 32 | hold 8 | zones: what follows for them waits */
+	OP_ACTIVATE, /* group 32 | time 64 */
+	OP_UNSTAGE,  /* group 32 */
+};
+/* OP_EDIT's edits, in rising order of type:  1 | set (rrset.h)  puts an RRset
+ * with its RRSIGs in place of the type's;  2 | type 16  removes one. */
+enum { EDIT_PUT = 1, EDIT_REMOVE = 2 };
+
+/* A growing piece of memory for what is being written. */
+struct buf { uint8_t *p; size_t n, room; bool bad; };
+void buf_put(struct buf *b, const void *p, size_t n);
+void buf_free(struct buf *b);
+
+void op_zone(struct buf *b, const uint8_t *name);
+void op_plain(struct buf *b, enum op op); /* OP_ADD, OP_DROP */
+void op_serial(struct buf *b, uint32_t serial, uint32_t expire);
+void op_delete(struct buf *b, uint8_t kind, const uint8_t *owner);
+/* Opens an edit, takes edits, closes it. */
+size_t op_edit_begin(struct buf *b, uint8_t kind, uint16_t flags, uint8_t cut, const uint8_t *owner);
+void op_edit_put(struct buf *b, const uint8_t *set, size_t n);
+void op_edit_remove(struct buf *b, uint16_t type);
+void op_edit_end(struct buf *b, size_t at);
+
+/* One operation, checked as far as it can be without a store. */
+struct op_view {
+	enum op op;
+	uint8_t kind, cut;
+	uint16_t flags;
+	uint8_t name[NAME_MAX_LEN]; /* zone or owner */
+	uint32_t serial, expire;
+	struct rd edits;
+};
+bool op_next(struct rd *r, struct op_view *out); /* false: the end, or r->bad */
+
+/* ---- transactions ---- */
+/* Parts: flags 8 (1 first, 2 last) | first: sequence 64 | time 64 | whole
+ * operations | last: chain hash 32. */
+#define PART_FIRST 1
+#define PART_LAST  2
+struct tx_part {
+	uint8_t flags;
+	uint64_t seq, time;
+	const uint8_t *ops;
+	size_t len;
+	const uint8_t *chain;
+};
+bool tx_part_parse(const uint8_t *p, size_t n, struct tx_part *out);
+/* The running hash of a transaction. */
+void tx_chain_begin(struct sha *s, const uint8_t before[static CHAIN_LEN], uint64_t seq, uint64_t time);
+
+struct head { uint32_t term; uint64_t seq, time; uint8_t chain[CHAIN_LEN]; };
+#define HEAD_LEN (4 + 8 + CHAIN_LEN + 8 + SIGN_SIG)
+int head_sign(const struct signer *s, const uint8_t id[static JOURNAL_ID], const struct head *h,
+              uint8_t out[static HEAD_LEN]);
+bool head_open(const uint8_t pub[static SIGN_PUB], const uint8_t id[static JOURNAL_ID],
+               const uint8_t *p, size_t n, struct head *out);
+
+/* manifest: sequence 64 | chain 32 | time 64 | zones 32 | chunks 32 |
+ * SHA-256 of each chunk | signature 64 (over the journal id too) */
+struct manifest {
+	uint64_t seq, time;
+	uint8_t chain[CHAIN_LEN];
+	uint32_t zones, chunks;
+	const uint8_t *hashes;
+};
+int manifest_sign(const struct signer *s, const uint8_t id[static JOURNAL_ID], const struct manifest *m,
+                  struct buf *out);
+bool manifest_open(const uint8_t pub[static SIGN_PUB], const uint8_t id[static JOURNAL_ID],
+                   const uint8_t *p, size_t n, struct manifest *out);
+
+/* What a store keeps beside its commits. */
+struct journal_meta {
+	uint8_t id[JOURNAL_ID], chain[CHAIN_LEN], pub[SIGN_PUB];
+	uint64_t time;
+};
+void meta_write(const struct journal_meta *m, uint8_t out[static STORE_META]);
+void meta_read(const uint8_t in[static STORE_META], struct journal_meta *m);
+
+/* ---- operations into a store (node and hub alike) ---- */
+struct applier {
+	struct store *st;
+	uint64_t seq, names;       /* names: edits and deletions so far */
+	struct store_zone zone;
+	bool have_zone, fresh;     /* fresh: the instance is new, nothing to merge with */
+	uint32_t zones;            /* zones ended by OP_SERIAL or OP_DROP */
+	uint8_t *body;             /* BODY_MAX, for merging */
+	struct scratch scratch;
+};
+int applier_init(struct applier *a, struct store *st);
+void applier_free(struct applier *a);
+void applier_begin(struct applier *a, uint64_t seq);
+/* Whole operations.  -1: err has one line; the store takes no more. */
+int applier_ops(struct applier *a, const uint8_t *p, size_t n, char *err, size_t errn);
+
+/* ---- links: frames over TLS on TCP, or over a plain descriptor ---- */
+struct link;
+struct link_calls {
+	void (*ready)(struct link *l); /* both sides certified (plain: at once) */
+	void (*frame)(struct link *l, uint8_t type, const uint8_t *p, size_t n, uint64_t now);
+	void (*room)(struct link *l);  /* the queue to send has run low */
+	void (*closed)(struct link *l, const char *why); /* the link is gone after this */
+};
+/* Takes over the descriptor (closed with the link) and the TLS context (NULL:
+ * plain).  NULL: errno, both are closed.  The peer is silent for at most
+ * LINK_DEAD; every LINK_PING something is sent. */
+#define LINK_PING_NS 3000000000ull
+#define LINK_DEAD_NS 10000000000ull
+struct link *link_new(struct loop *loop, int fd, struct tls *tls, bool keepalive,
+                      const struct link_calls *calls, void *owner);
+void *link_owner(const struct link *l);
+const struct tls *link_tls(const struct link *l);
+/* Queues a frame of up to three parts; false: no memory, the link will close. */
+bool link_send(struct link *l, uint8_t type, const struct part *parts, size_t n);
+size_t link_queued(const struct link *l);
+/* May be called from a call-back; closed() is not called. */
+void link_close(struct link *l);
+void link_fail(struct link *l, const char *why); /* the same with closed() */
+
+/* ---- the node's session with its hubs ---- */
+#define JOURNAL_HUBS 8
+struct journal_hub { char host[64]; uint16_t port; };
+struct journal_conf {
+	struct journal_hub hub[JOURNAL_HUBS]; /* in order of preference */
+	unsigned nhubs;
+	const struct cred *cred;
+	int plain_fd;           /* -1, or a descriptor to read a stream from (ad hoc) */
+	const uint8_t *pub;     /* NULL, or the origin's key it must be */
+};
+enum journal_state { JOURNAL_IDLE, JOURNAL_CONNECTING, JOURNAL_GREETING, JOURNAL_SNAPSHOT, JOURNAL_STREAMING,
+	JOURNAL_DIVERGED };
+const char *journal_state_text(enum journal_state s);
+struct journal;
+struct journal_calls {
+	void (*committed)(void *owner, uint64_t seq, const uint8_t chain[static CHAIN_LEN]);
+	/* The store can't go on; the process must be started anew. */
+	void (*broken)(void *owner, const char *why);
+	void (*ended)(void *owner); /* a plain stream has come to its end */
+};
+struct journal *journal_new(struct loop *loop, struct store *st, const struct journal_conf *c,
+                            const struct journal_calls *calls, void *owner);
+void journal_free(struct journal *j);
+/* Where it stands. */
+struct journal_status {
+	enum journal_state state;
+	uint64_t seq, origin_seq;  /* ours; the origin's by its last head */
+	uint64_t head_time;        /* of that head, seconds since 1970 */
+	uint8_t chain[CHAIN_LEN];
+	char hub[80];              /* the one in use */
+	uint64_t transactions, names;
+};
+void journal_status_get(const struct journal *j, struct journal_status *out);
+
+#endif

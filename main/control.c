@@ -1,0 +1,374 @@
+/* control.c - encdns-control: the tunnel, the journal, the writing half of the
+ * store, the control socket.
+ *
+ * A crash costs lag and nothing else: encdns-dns serves on, the supervisor
+ * starts a successor with the same keys, which opens the store anew beside the
+ * living readers.  An error that leaves the store half-way ends the process on
+ * purpose for the same cure. */
+#include "main/node.h"
+
+#include "base/ctl.h"
+#include "base/log.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/signalfd.h>
+#include <time.h>
+#include <unistd.h>
+
+#define TICK_NS 1000000000ull
+
+struct control {
+	struct node *node;
+	struct loop loop;
+	struct store *st;
+	struct journal *journal;
+	struct key *key;
+	struct cred *cred;
+	struct ctl *ctl;
+	struct dns_stats *stats;
+	struct src sup, dns, signals, tick;
+	_Atomic bool stop;
+	bool level4, moved;  /* moved: the readers use our root */
+	int code;
+	uint64_t started;
+};
+
+/* ---- dns ---- */
+
+static void lose_dns(struct control *c)
+{
+	if (c->dns.fd < 0)
+		return;
+	loop_del(&c->loop, &c->dns);
+	close(c->dns.fd);
+	c->dns.fd = -1;
+	c->moved = false;
+}
+
+static void give_root(struct control *c)
+{
+	if (msg_send(c->dns.fd, MSG_KEYS, NULL, 0, -1) != 0 || store_keys_send(c->st, c->dns.fd) != 0 ||
+	    msg_send(c->dns.fd, MSG_ROOT, NULL, 0, store_root_fd(c->st)) != 0)
+		lose_dns(c);
+}
+
+static void enter_level4(struct control *c)
+{
+	struct journal_status j;
+	journal_status_get(c->journal, &j);
+	if (c->level4 || !c->moved || (j.seq == 0 && j.state != JOURNAL_STREAMING))
+		return;
+	c->level4 = true;
+	log_say(LOG_NOTICE, "Entering run level 4: serving at sequence %llu", (unsigned long long)j.seq);
+}
+
+static void from_dns(struct src *s, uint32_t got, uint64_t now)
+{
+	struct control *c = (struct control *)(void *)((char *)s - offsetof(struct control, dns));
+	uint8_t p[MSG_MAX];
+	enum node_msg type;
+	int passed;
+	(void)got;
+	(void)now;
+	if (msg_recv(s->fd, &type, p, &passed) < 0) {
+		lose_dns(c);
+	} else if (type == MSG_MOVED) {
+		c->moved = true;
+		store_old_root_done(c->st);
+		enter_level4(c);
+	}
+	if (passed >= 0)
+		close(passed);
+}
+
+/* ---- the supervisor ---- */
+
+static void from_super(struct src *s, uint32_t got, uint64_t now)
+{
+	struct control *c = (struct control *)(void *)((char *)s - offsetof(struct control, sup));
+	uint8_t p[MSG_MAX];
+	enum node_msg type;
+	int passed;
+	(void)got;
+	(void)now;
+	if (msg_recv(s->fd, &type, p, &passed) < 0) {
+		c->stop = true;
+		return;
+	}
+	if (type != MSG_PEER || passed < 0)
+		return;
+	lose_dns(c);
+	c->dns = (struct src){ .fd = passed, .want = EPOLLIN, .due_ns = LOOP_NEVER, .wake = from_dns };
+	if (loop_add(&c->loop, &c->dns) != 0) {
+		close(passed);
+		c->dns.fd = -1;
+		return;
+	}
+	give_root(c);
+}
+
+/* ---- the journal ---- */
+
+static void committed(void *owner, uint64_t seq, const uint8_t chain[static CHAIN_LEN])
+{
+	struct control *c = owner;
+	uint8_t p[8 + CHAIN_LEN];
+	put_u64(p, seq);
+	memcpy(p + 8, chain, CHAIN_LEN);
+	msg_send(c->sup.fd, MSG_COMMITTED, p, sizeof p, -1);
+	if (!c->level4)
+		enter_level4(c);
+}
+
+static void broken(void *owner, const char *why)
+{
+	struct control *c = owner;
+	log_say(LOG_ERROR, "journal: %s", why);
+	if (c->node->ad_hoc)
+		msg_send(c->sup.fd, MSG_END, NULL, 0, -1);
+	c->code = 1;
+	c->stop = true;
+}
+
+static void ended(void *owner)
+{
+	struct control *c = owner;
+	enter_level4(c);
+}
+
+static const struct journal_calls journal_calls = { committed, broken, ended };
+
+/* ---- status ---- */
+
+static void hex(const uint8_t *p, size_t n, char *out)
+{
+	for (size_t i = 0; i < n; i++)
+		snprintf(out + i * 2, 3, "%02x", p[i]);
+}
+
+static const char *state_text(const struct store_zone *z)
+{
+	static const char *const text[] = { "failed", "serving", "loading", "failed", "expired" };
+	return z->hold ? "held" : z->state <= ZONE_EXPIRED ? text[z->state] : "failed";
+}
+
+/* A name inside a JSON string. */
+static const char *json_name(const uint8_t *name, char out[static 2 * NAME_TEXT_MAX])
+{
+	char text[NAME_TEXT_MAX], *o = out;
+	for (const char *p = name_text(name, text); *p; p++) {
+		if (*p == '\\' || *p == '"')
+			*o++ = '\\';
+		*o++ = *p;
+	}
+	*o = 0;
+	return out;
+}
+
+static uint64_t sum(const struct control *c, size_t off)
+{
+	uint64_t n = 0;
+	for (unsigned i = 0; i < c->node->conf.workers; i++)
+		n += atomic_load_explicit((_Atomic uint64_t *)(void *)((char *)(c->stats + i) + off), memory_order_relaxed);
+	return n;
+}
+
+struct counter { const char *name; size_t off; };
+#define STAT(name, field) { name, offsetof(struct dns_stats, field) }
+static const struct counter counters[] = {
+	STAT("udp4", queries[0][0]), STAT("udp6", queries[0][1]), STAT("tcp4", queries[1][0]),
+	STAT("tcp6", queries[1][1]), STAT("noerror", rcode[0]), STAT("formerr", rcode[1]),
+	STAT("servfail", rcode[2]), STAT("nxdomain", rcode[3]), STAT("notimp", rcode[4]),
+	STAT("refused", rcode[5]), STAT("yxdomain", rcode[6]), STAT("notauth", rcode[9]),
+	STAT("badvers", rcode[16]), STAT("truncated", truncated), STAT("dropped", dropped),
+	STAT("damaged", damaged), STAT("tcp_open", tcp_open), STAT("tcp_accepted", tcp_accepted),
+	STAT("tcp_closed", tcp_closed),
+};
+
+static void print_zones(struct control *c, struct ctl_conn *conn, bool json)
+{
+	char text[2 * NAME_TEXT_MAX];
+	struct store_zone z;
+	const char *sep = "";
+	enum store_found r = store_zone_next(c->st, NULL, &z);
+	for (; r == STORE_FOUND; r = store_zone_next(c->st, z.name, &z)) {
+		if (json)
+			ctl_print(conn, CTL_OUT, "%s{\"name\":\"%s\",\"serial\":%u,\"state\":\"%s\"}", sep, json_name(z.name, text),
+			          z.serial, state_text(&z));
+		else
+			ctl_print(conn, CTL_OUT, "zone %s serial %u %s\n", name_text(z.name, text), z.serial, state_text(&z));
+		sep = ",";
+	}
+}
+
+static void status_json(struct control *c, struct ctl_conn *conn, const struct journal_status *j,
+                        const struct store_stats *s)
+{
+	char chain[CHAIN_LEN * 2 + 1];
+	hex(j->chain, CHAIN_LEN, chain);
+	ctl_print(conn, CTL_OUT, "{\"sequence\":%llu,\"chain\":\"%s\",\"run_level\":%d,\"journal\":{\"state\":\"%s\",\"hub\":\"%s\","
+	          "\"origin_sequence\":%llu,\"head_time\":%llu},", (unsigned long long)j->seq, chain, c->level4 ? 4 : 2,
+	          journal_state_text(j->state), j->hub, (unsigned long long)j->origin_seq, (unsigned long long)j->head_time);
+	ctl_print(conn, CTL_OUT, "\"store\":{\"names\":%llu,\"file_bytes\":%llu,\"log_bytes\":%llu,\"index_bytes\":%llu,\"damaged\":%llu},\"queries\":{",
+	          (unsigned long long)s->names, (unsigned long long)s->file_bytes, (unsigned long long)s->log_bytes,
+	          (unsigned long long)s->index_bytes, (unsigned long long)s->damaged);
+	for (size_t i = 0; i < sizeof counters / sizeof *counters; i++)
+		ctl_print(conn, CTL_OUT, "%s\"%s\":%llu", i ? "," : "", counters[i].name, (unsigned long long)sum(c, counters[i].off));
+	ctl_print(conn, CTL_OUT, "},\"zones\":[");
+	print_zones(c, conn, true);
+	ctl_print(conn, CTL_OUT, "]}\n");
+}
+
+static void status_text(struct control *c, struct ctl_conn *conn, const struct journal_status *j,
+                        const struct store_stats *s)
+{
+	ctl_print(conn, CTL_OUT, "run level %d, journal %s%s%s, sequence %llu", c->level4 ? 4 : 2, journal_state_text(j->state),
+	          *j->hub ? " with hub " : "", j->hub, (unsigned long long)j->seq);
+	if (j->head_time)
+		ctl_print(conn, CTL_OUT, ", last head %lld s ago", (long long)time(NULL) - (long long)j->head_time);
+	ctl_print(conn, CTL_OUT, "\nstore: %llu names, %llu MiB\nqueries:", (unsigned long long)s->names,
+	          (unsigned long long)s->file_bytes >> 20);
+	for (size_t i = 0; i < sizeof counters / sizeof *counters; i++)
+		if (sum(c, counters[i].off))
+			ctl_print(conn, CTL_OUT, " %s %llu", counters[i].name, (unsigned long long)sum(c, counters[i].off));
+	ctl_print(conn, CTL_OUT, "\n");
+	print_zones(c, conn, false);
+}
+
+static void command(void *owner, struct ctl_conn *conn, int argc, char **argv)
+{
+	struct control *c = owner;
+	struct journal_status j;
+	struct store_stats s;
+	if (strcmp(argv[0], "status") != 0) {
+		ctl_print(conn, CTL_ERR, "unknown command %s\n", argv[0]);
+		ctl_done(conn, 2);
+		return;
+	}
+	journal_status_get(c->journal, &j);
+	store_stats_get(c->st, &s);
+	s.damaged += sum(c, offsetof(struct dns_stats, damaged));
+	if (argc > 1 && strcmp(argv[1], "+") == 0)
+		status_json(c, conn, &j, &s);
+	else
+		status_text(c, conn, &j, &s);
+	ctl_done(conn, 0);
+}
+
+/* ---- life ---- */
+
+static void on_signal(struct src *s, uint32_t got, uint64_t now)
+{
+	struct control *c = (struct control *)(void *)((char *)s - offsetof(struct control, signals));
+	(void)got;
+	(void)now;
+	c->stop = true;
+}
+
+static void on_tick(struct src *s, uint32_t got, uint64_t now)
+{
+	struct control *c = (struct control *)(void *)((char *)s - offsetof(struct control, tick));
+	(void)got;
+	if (store_tick(c->st) != 0) {
+		log_say(LOG_ERROR, "store: %s", strerror(errno));
+		c->code = 1;
+		c->stop = true;
+	}
+	loop_due(&c->loop, s, now + TICK_NS);
+}
+
+static int open_store(struct control *c)
+{
+	struct node *n = c->node;
+	char err[400];
+	struct store_conf sc = { .path = n->ad_hoc ? NULL : n->conf.store, .fd = n->store_rw,
+		                 .reserve = n->conf.store_reserve, .old_root = n->root, .beats = n->beats };
+	c->st = store_open(&sc, c->key, err, sizeof err);
+	if (!c->st) {
+		log_say(LOG_ERROR, "%s", err);
+		return -1;
+	}
+	if (store_seq(c->st) < n->seq) {
+		log_say(LOG_ERROR, "the store stands at sequence %llu, but %llu was acknowledged: an older store was put in its place?",
+		        (unsigned long long)store_seq(c->st), (unsigned long long)n->seq);
+		return -1;
+	}
+	return msg_send(c->sup.fd, MSG_ROOT, NULL, 0, store_root_fd(c->st));
+}
+
+static int add_sources(struct control *c)
+{
+	sigset_t set;
+	sigemptyset(&set);
+	sigaddset(&set, SIGTERM);
+	sigaddset(&set, SIGINT);
+	sigprocmask(SIG_BLOCK, &set, NULL);
+	c->sup.want = c->signals.want = EPOLLIN;
+	c->sup.due_ns = c->signals.due_ns = LOOP_NEVER;
+	c->sup.wake = from_super;
+	c->signals.fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+	c->signals.wake = on_signal;
+	c->tick = (struct src){ .fd = -1, .due_ns = loop_now() + TICK_NS, .wake = on_tick };
+	return loop_init(&c->loop) != 0 || loop_add(&c->loop, &c->sup) != 0 || loop_add(&c->loop, &c->signals) != 0 ||
+	       loop_add(&c->loop, &c->tick) != 0;
+}
+
+static int start(struct control *c, int key_fd, int cred_fd)
+{
+	struct node *n = c->node;
+	char err[300];
+	struct journal_conf jc = { .plain_fd = n->ad_hoc ? 0 : -1 };
+	if (add_sources(c) != 0)
+		return -1;
+	c->key = key_recv(key_fd);
+	close(key_fd);
+	if (!c->key || open_store(c) != 0)
+		return -1;
+	if (cred_fd >= 0) {
+		c->cred = cred_read(cred_fd, err, sizeof err);
+		close(cred_fd);
+		if (!c->cred) {
+			log_say(LOG_ERROR, "credentials: %s", err);
+			return -1;
+		}
+	}
+	jc.cred = c->cred;
+	for (unsigned i = 0; i < n->conf.hub.n && i < JOURNAL_HUBS; i++) {
+		memcpy(jc.hub[i].host, n->conf.hub.at[i].host, sizeof jc.hub[i].host);
+		jc.hub[i].port = n->conf.hub.at[i].port;
+		jc.nhubs++;
+	}
+	c->journal = journal_new(&c->loop, c->st, &jc, &journal_calls, c);
+	c->stats = mmap(NULL, WORKERS_MAX * sizeof *c->stats, PROT_READ, MAP_SHARED, n->stats, 0);
+	if (!c->journal || c->stats == MAP_FAILED)
+		return -1;
+	if (n->dir && !(c->ctl = ctl_listen(&c->loop, n->dir, command, c, err, sizeof err))) {
+		log_say(LOG_ERROR, "%s", err);
+		return -1;
+	}
+	return 0;
+}
+
+int control_main(struct node *n, int sup, int key_fd, int cred_fd)
+{
+	static struct control c;
+	c.node = n;
+	c.sup.fd = sup;
+	c.dns.fd = -1;
+	signal(SIGPIPE, SIG_IGN);
+	c.code = start(&c, key_fd, cred_fd) != 0;
+	if (c.code == 0 && loop_run(&c.loop, &c.stop) != 0)
+		c.code = 1;
+	ctl_close(c.ctl);
+	journal_free(c.journal);
+	if (c.st && store_close(c.st) != 0)
+		c.code = 1;
+	cred_free(c.cred);
+	key_free(c.key);
+	return c.code;
+}

@@ -1,0 +1,62 @@
+/* node.h - what the processes of a node share, and say to each other. */
+#ifndef MAIN_NODE_H
+#define MAIN_NODE_H
+
+#include "base/conf.h"
+#include "crypto.h"
+#include "dns.h"
+#include "journal.h"
+#include "store.h"
+
+#include <limits.h>
+
+#define WORKERS_MAX STORE_WORKERS
+
+/* The configuration file, behind node_keys. */
+struct node_conf {
+	struct conf_addrs service, hub;
+	int credentials;
+	uint64_t workers, udp_size, tcp_connections, tcp_idle, store_reserve;
+	bool rrl;
+	char store[PATH_MAX];
+};
+extern const struct conf_key node_keys[];
+extern const size_t node_nkeys;
+
+struct node_socket { int fd; bool tcp; unsigned worker; };
+
+/* Made by the supervisor before it forks, inherited by the others. */
+struct node {
+	struct node_conf conf;
+	const char *dir;           /* NULL: ad hoc */
+	bool ad_hoc;
+	int store_rw, store_ro;    /* -1 in the process that has no business with it */
+	int beats, stats;          /* the workers' page; struct dns_stats for each worker */
+	int root;                  /* the root that living readers use; -1: none */
+	struct node_socket *sockets;
+	size_t nsockets;
+	uint64_t seq;              /* acknowledged last; a successor must not be below it */
+	uint8_t chain[CHAIN_LEN];
+};
+
+/* Between the supervisor and a child, and between control and dns: one message
+ * a packet (SOCK_SEQPACKET): type 8, then what it says; a descriptor with some. */
+enum node_msg {
+	MSG_COMMITTED = 1, /* control to super: sequence 64 | chain 32 */
+	MSG_ROOT,          /* control to super and dns: the root's descriptor */
+	MSG_PEER,          /* super to control and dns: a new channel to the other */
+	MSG_KEYS,          /* control to dns: store_keys_send() follows */
+	MSG_MOVED,         /* dns to control: all workers use the new root */
+	MSG_END,           /* ad hoc: the stream could not be used; stop */
+};
+#define MSG_MAX 64
+int msg_send(int fd, enum node_msg type, const void *p, size_t n, int pass);
+/* Returns the length behind the type, -1 at the end or on an error (EAGAIN: none yet). */
+ssize_t msg_recv(int fd, enum node_msg *type, uint8_t p[static MSG_MAX], int *passed);
+
+/* The children's mains: sup is the channel to the supervisor, key_fd where
+ * control gets K_data and cred_fd its credentials. */
+int control_main(struct node *n, int sup, int key_fd, int cred_fd);
+int service_main(struct node *n, int sup);
+
+#endif

@@ -1,0 +1,185 @@
+/* service.c - encdns-dns: reads the store, answers queries.
+ *
+ * One thread a worker (dns.c) and this one, which takes keys and roots from
+ * control.  Before the first root nothing is answered.  When control dies the
+ * workers go on with the root they have.
+ * Holds read keys only; its store is open for reading only. */
+#include "main/node.h"
+
+#include "base/log.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+struct worker {
+	pthread_t thread;
+	struct service *s;
+	unsigned number;
+	struct dns_socket *sockets;
+	size_t n;
+	void *mem;
+};
+
+struct service {
+	struct node *node;
+	struct store_map *map;
+	struct dns_conf conf;
+	struct dns_stats *stats;
+	struct worker *workers;
+	bool running;
+	_Atomic bool stop, failed;
+	int sup, control;
+};
+
+static void *work(void *p)
+{
+	struct worker *w = p;
+	struct service *s = w->s;
+	if (dns_run(s->map, &s->conf, w->number, w->sockets, w->n, w->mem, s->stats + w->number, &s->stop) != 0) {
+		log_say(LOG_ERROR, "worker %u: %s", w->number, strerror(errno));
+		s->failed = true;
+	}
+	return NULL;
+}
+
+static int prepare(struct service *s)
+{
+	struct node *n = s->node;
+	s->workers = calloc(s->conf.workers, sizeof *s->workers);
+	if (!s->workers)
+		return -1;
+	for (unsigned i = 0; i < s->conf.workers; i++) {
+		struct worker *w = s->workers + i;
+		w->s = s;
+		w->number = i;
+		w->mem = dns_memory_map(&s->conf);
+		w->sockets = calloc(n->nsockets, sizeof *w->sockets);
+		if (!w->mem || !w->sockets)
+			return -1;
+		for (size_t x = 0; x < n->nsockets; x++)
+			if (n->sockets[x].worker == i)
+				w->sockets[w->n++] = (struct dns_socket){ n->sockets[x].fd, n->sockets[x].tcp };
+	}
+	return 0;
+}
+
+static int start_workers(struct service *s)
+{
+	sigset_t all, old;
+	int r = 0;
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &old);
+	for (unsigned i = 0; i < s->conf.workers && r == 0; i++)
+		r = pthread_create(&s->workers[i].thread, NULL, work, &s->workers[i]);
+	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	s->running = r == 0;
+	return r ? -1 : 0;
+}
+
+static void lose_control(struct service *s)
+{
+	if (s->control >= 0)
+		close(s->control);
+	s->control = -1;
+}
+
+/* A new root: the workers move to it, then control hears so. */
+static int take_root(struct service *s, int fd)
+{
+	char err[200];
+	if (store_map_root(s->map, fd, err, sizeof err) != 0) {
+		log_say(LOG_ERROR, "%s", err);
+		return -1;
+	}
+	if (!s->running && store_map_ready(s->map) && start_workers(s) != 0)
+		return -1;
+	return msg_send(s->control, MSG_MOVED, NULL, 0, -1);
+}
+
+static void from_control(struct service *s)
+{
+	uint8_t p[MSG_MAX];
+	enum node_msg type;
+	int passed, r = -1;
+	if (msg_recv(s->control, &type, p, &passed) >= 0) {
+		if (type == MSG_KEYS)
+			r = store_keys_recv(s->map, s->control);
+		else if (type == MSG_ROOT && passed >= 0)
+			r = take_root(s, passed);
+	}
+	if (passed >= 0)
+		close(passed);
+	if (r != 0)
+		lose_control(s); /* the supervisor brings the next one */
+}
+
+static bool from_super(struct service *s)
+{
+	uint8_t p[MSG_MAX];
+	enum node_msg type;
+	int passed;
+	if (msg_recv(s->sup, &type, p, &passed) < 0)
+		return false;
+	if (type == MSG_PEER && passed >= 0) {
+		lose_control(s);
+		s->control = passed;
+	}
+	return true;
+}
+
+static int loop(struct service *s)
+{
+	sigset_t set;
+	sigemptyset(&set);
+	sigaddset(&set, SIGTERM);
+	sigaddset(&set, SIGINT);
+	sigprocmask(SIG_BLOCK, &set, NULL);
+	int sig = signalfd(-1, &set, SFD_CLOEXEC);
+	while (!s->failed) {
+		struct pollfd p[3] = { { s->sup, POLLIN, 0 }, { s->control, POLLIN, 0 }, { sig, POLLIN, 0 } };
+		if (poll(p, 3, 1000) < 0 && errno != EINTR)
+			return 1;
+		if (p[2].revents)
+			return 0;
+		if (p[1].revents)
+			from_control(s);
+		if (p[0].revents && !from_super(s))
+			return 0;
+	}
+	return 1;
+}
+
+int service_main(struct node *n, int sup)
+{
+	static struct service s;
+	char err[200];
+	s.node = n;
+	s.sup = sup;
+	s.control = -1;
+	s.conf = (struct dns_conf){ (unsigned)n->conf.workers, (uint16_t)n->conf.udp_size,
+		                    (unsigned)n->conf.tcp_connections, (unsigned)n->conf.tcp_idle * 1000 };
+	s.map = store_map_new(n->store_ro, n->beats, err, sizeof err);
+	if (!s.map) {
+		log_say(LOG_ERROR, "%s", err);
+		return 1;
+	}
+	s.stats = mmap(NULL, WORKERS_MAX * sizeof *s.stats, PROT_READ | PROT_WRITE, MAP_SHARED, n->stats, 0);
+	if (s.stats == MAP_FAILED || prepare(&s) != 0) {
+		log_say(LOG_ERROR, "no memory for the workers");
+		return 1;
+	}
+	for (unsigned i = 0; i < s.conf.workers; i++)
+		store_idle(s.map, i); /* what a dead predecessor announced counts no more */
+	int code = loop(&s);
+	s.stop = true;
+	for (unsigned i = 0; s.running && i < s.conf.workers; i++)
+		pthread_join(s.workers[i].thread, NULL);
+	store_map_free(s.map);
+	return code;
+}

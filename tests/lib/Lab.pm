@@ -1,0 +1,156 @@
+package Lab;
+# A lab for a test: tests/lab in a temporary folder, gone at the end.
+use strict;
+use warnings;
+use Cwd 'realpath';
+use DNS;
+use File::Temp 'tempdir';
+use JSON::PP ();
+use POSIX ();
+
+our $tree = realpath(__FILE__) =~ s,/tests/lib/[^/]*\z,,r;
+our $bin = realpath($ENV{ENCDNS_BUILD} // $tree);
+our $lab = "$tree/tests/lab";
+my %live; # folder => 1, brought down at the end
+
+# A port that is free on 127.0.0.1 to 127.0.0.3, UDP and TCP.
+sub free_port {
+	require IO::Socket::INET;
+	for (1 .. 200) {
+		my $p = 10000 + int rand 10000;
+		my @s = map { my $h = $_; map { IO::Socket::INET->new(LocalAddr => $h, LocalPort => $p, Proto => $_,
+			($_ eq 'tcp' ? (Listen => 1) : ())) } qw(udp tcp) } map { "127.0.0.$_" } 1 .. 3;
+		return $p unless grep { !$_ } @s[ 0 .. 5 ];
+	}
+	die "no free port\n";
+}
+
+# Runs a command with a limit of time: { status, out, err, seconds }; status is the
+# exit status, or 128 and the signal. Options: limit, input, env.
+sub run {
+	my %o = ref $_[0] eq 'HASH' ? %{ +shift } : ();
+	my @command = @_;
+	my $dir = tempdir('encdns-out-XXXXXX', TMPDIR => 1, CLEANUP => 1);
+	my $from = DNS::now();
+	my $pid = fork // die "fork: $!\n";
+	if (!$pid) {
+		open STDIN, '<', $o{input} // '/dev/null';
+		open STDOUT, '>', "$dir/out";
+		open STDERR, '>', "$dir/err";
+		%ENV = (%ENV, %{ $o{env} // {} });
+		setpgrp;
+		exec { $command[0] } @command or print STDERR "$command[0]: $!\n";
+		POSIX::_exit(127);
+	}
+	my $late;
+	local $SIG{ALRM} = sub { $late = 1; kill 'KILL', -$pid };
+	alarm($o{limit} // 120);
+	1 while waitpid($pid, 0) == -1 && $!{EINTR};
+	alarm 0;
+	my %r = (status => $? & 127 ? 128 + ($? & 127) : $? >> 8, seconds => DNS::now() - $from);
+	$r{$_} = slurp("$dir/$_") for qw(out err);
+	$r{err} .= "(killed: too late)\n" if $late;
+	unlink "$dir/out", "$dir/err";
+	rmdir $dir;
+	return \%r;
+}
+
+sub slurp {
+	open my $f, '<', $_[0] or return '';
+	binmode $f;
+	local $/;
+	return <$f> // '';
+}
+
+sub spurt {
+	my ($path, $text) = @_;
+	open my $f, '>', $path or die "$path: $!\n";
+	binmode $f;
+	print $f $text;
+	close $f or die "$path: $!\n";
+	return $path;
+}
+
+# Lab->new(zones => { origin => file }, list => file, nodes => n, set => [...],
+# may_fail => 1): a lab that is up. $lab->{up} is what run() said of it.
+sub new {
+	my ($class, %o) = @_;
+	my $base = tempdir('encdns-test-XXXXXX', TMPDIR => 1, CLEANUP => 1);
+	my $self = bless { base => $base, dir => "$base/lab", port => $o{port} // free_port() }, $class;
+	$live{ $self->{dir} } = $$;
+	my @args = ('--port', $self->{port}, ($o{nodes} ? ('--nodes', $o{nodes}) : ()),
+		(map { ('--set', $_) } @{ $o{set} // [] }), ($o{list} ? ('--zones', $o{list}) : ()),
+		map { "$_=$o{zones}{$_}" } sort keys %{ $o{zones} // {} });
+	$self->{up} = run({ limit => $o{limit} // 120 }, $lab, 'up', $self->{dir}, @args);
+	if ($self->{up}{status} && !$o{may_fail}) {
+		my $logs = join '', map { "--- $_\n" . slurp($_) } glob "$self->{dir}/*/log";
+		die "tests/lab up: $self->{up}{err}$logs";
+	}
+	return $self;
+}
+
+sub port { $_[0]{port} }
+sub dir { $_[0]{dir} }
+
+# A zone's file, below a folder that is gone at the end.
+sub file {
+	my ($self, $name, $text) = @_;
+	return spurt("$self->{base}/$name", $text);
+}
+
+# $lab->cmd('update', 'example.org=file')
+sub cmd {
+	my ($self, $verb, @args) = @_;
+	return run($lab, $verb, $self->{dir}, @args);
+}
+
+sub status {
+	my ($self, $who) = @_;
+	my $r = run({ limit => 10 }, $bin . ($who =~ /^hub/ ? '/encdns-hub' : '/encdns'), 'status', '--json', '--dir', "$self->{dir}/$who");
+	return if $r->{status};
+	return eval { JSON::PP::decode_json($r->{out}) };
+}
+
+sub ask {
+	my ($self, $name, $type, %o) = @_;
+	return DNS::ask($o{host} // '127.0.0.1', $self->{port}, $name, $type, %o);
+}
+
+# pids of a server's session by name (comm): encdns-super, encdns-control ...
+sub pids {
+	my ($self, $who, $comm) = @_;
+	my ($leader) = slurp("$self->{dir}/$who.pid") =~ /^(\d+)/ or return;
+	my @p;
+	for my $s (glob '/proc/[0-9]*/stat') {
+		my ($pid, $name, $rest) = slurp($s) =~ /^(\d+) \((.*)\) (.*)/s or next;
+		my ($state, undef, undef, $session) = split ' ', $rest;
+		push @p, $pid if $session == $leader && $state ne 'Z' && (!defined $comm || $name eq $comm);
+	}
+	return @p;
+}
+
+sub down {
+	my ($self) = @_;
+	delete $live{ $self->{dir} };
+	return run($lab, 'down', $self->{dir});
+}
+
+# Waits until a test is true; false when it took too long.
+sub wait_for {
+	my ($seconds, $test) = @_;
+	my $end = DNS::now() + $seconds;
+	until ($test->()) {
+		return 0 if DNS::now() > $end;
+		DNS::pause(0.01);
+	}
+	return 1;
+}
+
+END {
+	local $?;
+	for (grep { $live{$_} == $$ } keys %live) {
+		system $lab, 'down', $_;
+	}
+}
+
+1;
