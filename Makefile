@@ -33,8 +33,8 @@ MOCKED := $(shell grep -l mockstore.h tests/test_*.c tests/fuzz/fuzz_*.c 2>/dev/
 obj = $(patsubst %.c,$B/%.o,$(1))
 NODE_OBJ = $(call obj,main.c $(sort $(wildcard main/*.c)))
 HUB_OBJ = $(call obj,$(HUB))
-HUB_ROOMS = $(filter-out $B/hub/main.o,$(HUB_OBJ))
 LIB = $B/libencdns.a
+HUB_LIB = $B/libhub.a
 UNIT_BIN = $(UNITS:%.c=$B/%)
 REPLAY_BIN = $(FUZZERS:tests/fuzz/fuzz_%.c=$B/tests/replay_%)
 
@@ -95,6 +95,8 @@ $(BIN)/encdns-hub: $(HUB_OBJ) $(LIB) $(BEARSSL)
 	$(Q)$(call link,$(HUB_OBJ))
 
 $(LIB): $(call obj,$(MODULES))
+$(HUB_LIB): $(filter-out $B/hub/main.o,$(HUB_OBJ))
+$(LIB) $(HUB_LIB):
 	$(say)
 	$(Q)rm -f $@
 	$(Q)$(AR) rcs $@ $^
@@ -143,17 +145,17 @@ check-programs: $(UNIT_BIN) $(REPLAY_BIN)
 mock = $(if $(filter $(1),$(MOCKED)),$B/tests/mockstore.o)
 
 .SECONDEXPANSION:
-$B/tests/test_%: $B/tests/test_%.o $(HUB_ROOMS) $(LIB) $$(call mock,tests/test_$$*.c)
+$B/tests/test_%: $B/tests/test_%.o $(HUB_LIB) $(LIB) $$(call mock,tests/test_$$*.c)
 	@mkdir -p $(@D)
 	$(say)
-	$(Q)$(call link,$(filter-out $(LIB),$^))
+	$(Q)$(call link,$(filter-out %.a,$^) $(HUB_LIB))
 
 # The corpus of each fuzzer, without a fuzzer.
-$B/tests/replay_%: $B/tests/fuzz/fuzz_%.o $B/tests/fuzz/replay.o $(HUB_ROOMS) $(LIB) \
+$B/tests/replay_%: $B/tests/fuzz/fuzz_%.o $B/tests/fuzz/replay.o $(HUB_LIB) $(LIB) \
 		$$(call mock,tests/fuzz/fuzz_$$*.c)
 	@mkdir -p $(@D)
 	$(say)
-	$(Q)$(call link,$(filter-out $(LIB),$^))
+	$(Q)$(call link,$(filter-out %.a,$^) $(HUB_LIB))
 
 # A fuzzer may have a main() of its own for use without libFuzzer.
 $B/tests/fuzz/%.o: CPPFLAGS += -DFUZZER
@@ -170,9 +172,9 @@ fuzz:
 
 fuzzers: $(FUZZERS:tests/fuzz/%.c=$B/%)
 
-$B/fuzz_%: $B/tests/fuzz/fuzz_%.o $(HUB_ROOMS) $(LIB) $$(call mock,tests/fuzz/fuzz_$$*.c)
+$B/fuzz_%: $B/tests/fuzz/fuzz_%.o $(HUB_LIB) $(LIB) $$(call mock,tests/fuzz/fuzz_$$*.c)
 	$(say)
-	$(Q)$(call link,-fsanitize=fuzzer $(filter-out $(LIB),$^))
+	$(Q)$(call link,-fsanitize=fuzzer $(filter-out %.a,$^) $(HUB_LIB))
 
 ALL_C = $(wildcard main.c) $(MODULES) $(HUB)
 lint:

@@ -554,7 +554,7 @@ static int run(const struct args *a, char **argv)
 {
 	static struct super s;
 	s.node.ad_hoc = a->ad_hoc;
-	s.node.dir = a->dir;
+	s.node.dir = a->dir ? strdup(a->dir) : NULL; /* argv is written over */
 	s.node.root = -1;
 	if (read_conf(a->conf, &s.node.conf) != 0)
 		return complain("nothing was started");

@@ -62,8 +62,8 @@ is($run->{status}, 1, 'it does not run with it');
 like($run->{err}, qr/\Q$conf\E:3: /, 'and says why');
 is(Lab::run("$Lab::bin/encdns", 'checkconf', $lab->dir . '/node1/conf')->{status}, 0, "checkconf of the lab's");
 isnt(Lab::run("$Lab::bin/encdns", 'checkconf', "$dir/nothere")->{status}, 0, 'checkconf of no file');
-isnt(Lab::run("$Lab::bin/encdns", @$_)->{status}, 0, "encdns @$_") for [], ['nosuch'], ['run'], ['run', '--what'], ['status', '--dir', "$dir/nothere"];
-isnt(Lab::run("$Lab::bin/encdns-hub", @$_)->{status}, 0, "encdns-hub @$_") for [], ['nosuch'], ['load'], ['ca'], ['ca', 'issue', 'king', 'x', '--dir', $dir];
+isnt(Lab::run("$Lab::bin/encdns", @$_)->{status}, 0, "encdns @$_") for ['nosuch'], ['run'], ['run', '--what'], ['status', '--dir', "$dir/nothere"];
+isnt(Lab::run("$Lab::bin/encdns-hub", @$_)->{status}, 0, "encdns-hub @$_") for ['nosuch'], ['load'], ['ca'], ['ca', 'issue', 'king', 'x', '--dir', $dir];
 like(Lab::run("$Lab::bin/encdns", '--help', 'keys')->{out}, qr/^\s*service\b.*^\s*workers\b/ms, '--help keys');
 
 # Bad keys.
