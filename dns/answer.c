@@ -142,6 +142,8 @@ static enum step put_addresses(struct answer *a, const uint8_t *owner, const str
 	unsigned n = binding && !name_equal(owner, a->names[a->nnames - 1]) ? 3 : 2;
 	for (unsigned i = 0; i < n; i++) {
 		struct rrset s;
+		if (a->only && types[i] != a->only)
+			continue;
 		if (!set_find(f, types[i], &s)) {
 			missing = true;
 			continue;
@@ -270,7 +272,19 @@ static enum step put_additional(struct answer *a)
 		if (step != STEP_DONE)
 			return step;
 	}
-	step = put_extra(a, a->cut ? PASS_SIBLING : PASS_ALL);
+	/* When not all of it fits, IPv4 addresses come first, as in NSD. */
+	enum extra_pass pass = a->cut ? PASS_SIBLING : PASS_ALL;
+	struct compose_mark before = compose_mark(&a->c);
+	step = put_extra(a, pass);
+	if (step != STEP_FULL || is_binding(a->extra.type))
+		return step == STEP_FULL ? STEP_DONE : step;
+	compose_back(&a->c, &before);
+	a->only = T_A;
+	step = put_extra(a, pass);
+	a->only = T_AAAA;
+	if (step == STEP_DONE)
+		step = put_extra(a, pass);
+	a->only = 0;
 	return step == STEP_FULL ? STEP_DONE : step;
 }
 

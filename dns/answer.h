@@ -59,6 +59,7 @@ struct answer {
 	struct rrset extra;      /* the set whose targets' addresses are added */
 	const uint8_t *cut;      /* its owner when it is a referral, else NULL */
 	bool have_extra;
+	uint16_t only;           /* of the addresses only this type; 0: all */
 	struct probe probe[GLUE_GROUP];
 	uint8_t target[GLUE_GROUP][NAME_MAX_LEN];
 };

@@ -210,27 +210,36 @@ static bool put_rrs(struct compose *c, struct owner *o, uint16_t type, uint32_t 
 	return true;
 }
 
-struct mark { uint8_t *p; unsigned nused; };
+struct compose_mark compose_mark(const struct compose *c)
+{
+	struct compose_mark m = { c->w.p, c->nused, { 0 } };
+	memcpy(m.count, c->count, sizeof m.count);
+	return m;
+}
 
-static struct mark mark(const struct compose *c) { return (struct mark){ c->w.p, c->nused }; }
+void compose_back(struct compose *c, const struct compose_mark *m)
+{
+	c->w.p = m->p;
+	c->w.bad = false;
+	memcpy(c->count, m->count, sizeof c->count);
+	forget(c, m->nused);
+}
 
 /* Ends what began at m: counts it, or takes it back. */
-static enum composed settle(struct compose *c, struct mark m, enum section sec, unsigned n, bool sound)
+static enum composed settle(struct compose *c, struct compose_mark m, enum section sec, unsigned n, bool sound)
 {
 	if (sound && !c->w.bad && n <= 0xffffu - c->count[sec]) {
 		c->count[sec] = (uint16_t)(c->count[sec] + n);
 		return COMPOSED;
 	}
-	c->w.p = m.p;
-	c->w.bad = false;
-	forget(c, m.nused);
+	compose_back(c, &m);
 	return sound ? COMPOSE_FULL : COMPOSE_BAD;
 }
 
 enum composed compose_set(struct compose *c, enum section sec, const uint8_t *owner,
                           const struct rrset *s, uint32_t ttl, bool sigs)
 {
-	struct mark m = mark(c);
+	struct compose_mark m = compose_mark(c);
 	struct owner o = { owner, 0 };
 	bool sound = put_rrs(c, &o, s->type, ttl, s->rrs, s->nrr);
 	if (sound && sigs)
@@ -241,7 +250,7 @@ enum composed compose_set(struct compose *c, enum section sec, const uint8_t *ow
 enum composed compose_sigs(struct compose *c, enum section sec, const uint8_t *owner,
                            const struct rrset *s)
 {
-	struct mark m = mark(c);
+	struct compose_mark m = compose_mark(c);
 	struct owner o = { owner, 0 };
 	put_rrs(c, &o, T_RRSIG, s->ttl, s->sigs, s->nsig);
 	return settle(c, m, sec, s->nsig, true);
@@ -253,7 +262,7 @@ enum composed compose_cname(struct compose *c, const uint8_t *owner, uint32_t tt
 	size_t n = name_len(target);
 	put_u16(rr, (uint32_t)n);
 	memcpy(rr + 2, target, n);
-	struct mark m = mark(c);
+	struct compose_mark m = compose_mark(c);
 	struct owner o = { owner, 0 };
 	bool sound = put_rrs(c, &o, T_CNAME, ttl, rr, 1);
 	return settle(c, m, SEC_ANSWER, 1, sound);

@@ -38,6 +38,10 @@ enum composed compose_sigs(struct compose *c, enum section sec, const uint8_t *o
                            const struct rrset *s);
 /* One record whose rdata is a name that was made up here: a CNAME. */
 enum composed compose_cname(struct compose *c, const uint8_t *owner, uint32_t ttl, const uint8_t *target);
+/* Where the message stands, and back there. */
+struct compose_mark { uint8_t *p; unsigned nused; uint16_t count[4]; };
+struct compose_mark compose_mark(const struct compose *c);
+void compose_back(struct compose *c, const struct compose_mark *m);
 /* Takes everything back but the header and the question. */
 void compose_clear(struct compose *c, const struct query *q);
 /* Writes OPT and TSIG as the query asks for and completes the header.  flags:

@@ -70,6 +70,7 @@ int space_alloc(struct store *st, uint32_t n, enum block_use use, uint32_t *out)
 	uint32_t b = free_run(st, st->cursor, blocks, n);
 	if (!b) {
 		/* the cursor makes the search cheap; go round once it has run out */
+		space_collect(st);
 		b = free_run(st, 1, blocks, n);
 		if (!b && grow(st, n, &b) != 0)
 			return -1;
