@@ -201,6 +201,17 @@ static void on_snapshot(struct journal *j, struct rd r)
 	applier_begin(&j->applier, j->snap.seq);
 }
 
+/* Room for what is about to be applied?  When the disk is full nothing more is
+ * taken; what is served stays. */
+static bool room_for(struct journal *j, size_t n)
+{
+	if (store_reserve(j->st, n) == 0)
+		return true;
+	refuse(j, errno == ENOSPC ? "the disk is full: nothing more is applied until there is room; serving on"
+	                          : strerror(errno));
+	return false;
+}
+
 static void on_chunk(struct journal *j, const uint8_t *p, size_t n)
 {
 	uint8_t hash[32];
@@ -209,6 +220,8 @@ static void on_chunk(struct journal *j, const uint8_t *p, size_t n)
 		refuse(j, "a snapshot's chunk out of place");
 		return;
 	}
+	if (!room_for(j, n))
+		return;
 	sha256(p, n, hash);
 	buf_put(&j->snap_hashes, hash, sizeof hash);
 	if (j->snap_hashes.bad || applier_ops(&j->applier, p, n, err, sizeof err) != 0)
@@ -262,6 +275,8 @@ static void on_tx(struct journal *j, const uint8_t *p, size_t n)
 		refuse(j, "a transaction out of order");
 		return;
 	}
+	if (!room_for(j, n))
+		return;
 	if (t.flags & PART_FIRST) {
 		tx_chain_begin(&j->running, j->chain, t.seq, t.time);
 		applier_begin(&j->applier, t.seq);

@@ -610,6 +610,12 @@ int store_commit(struct store *st, uint64_t seq, const uint8_t meta[static STORE
 	return 0;
 }
 
+int store_reserve(struct store *st, uint64_t bytes)
+{
+	/* fragments are wider than what comes in, and move segments of the index */
+	return space_reserve(st, (uint32_t)(bytes * 3 / BLOCK) + EXTENT_BLOCKS + 8);
+}
+
 int store_pin(struct store *st, uint64_t seq)
 {
 	for (unsigned i = 0; i < PINS; i++)

@@ -169,6 +169,9 @@ enum store_found store_zone_next(struct store *st, const uint8_t *after, struct 
 
 /* Makes everything up to seq durable (group commit), then visible. */
 int store_commit(struct store *st, uint64_t seq, const uint8_t meta[static STORE_META]);
+/* Space for changes of so many octets, so that they can't fail for want of it.
+ * -1: errno, nothing has changed and the store goes on. */
+int store_reserve(struct store *st, uint64_t bytes);
 /* A pin keeps versions readable at a sequence that is committed. */
 int store_pin(struct store *st, uint64_t seq);  /* returns its number, or -1 */
 void store_unpin(struct store *st, int pin);

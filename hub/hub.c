@@ -32,7 +32,7 @@ static int store_meta_commit(struct hub *h, uint64_t seq, const uint8_t *chain, 
 	return 0;
 }
 
-/* Transactions that the store has not seen yet. */
+/* Brings the transactions that the store has not seen into it. */
 static int replay(struct hub *h, char *err, size_t n)
 {
 	struct jreader r = { .fd = -1 };
@@ -40,7 +40,6 @@ static int replay(struct hub *h, char *err, size_t n)
 	const uint8_t *p;
 	size_t len;
 	int got = jfile_seek(h->jfile, store_seq(h->store) + 1, &r);
-	uint64_t count = 0;
 	while (got == 0 && (got = jfile_read(h->jfile, &r, &t, &p, &len)) == 1) {
 		if (t.flags & PART_FIRST)
 			applier_begin(&h->applier, t.seq);
@@ -48,7 +47,6 @@ static int replay(struct hub *h, char *err, size_t n)
 			jreader_free(&r);
 			return -1;
 		}
-		count += (t.flags & PART_LAST) != 0;
 		got = 0;
 	}
 	jreader_free(&r);
@@ -57,8 +55,7 @@ static int replay(struct hub *h, char *err, size_t n)
 		         (unsigned long long)store_seq(h->store), strerror(errno));
 		return -1;
 	}
-	if (count)
-		log_say(LOG_NOTICE, "%llu transactions of the journal brought into the store", (unsigned long long)count);
+	h->uncommitted = 0;
 	return 0;
 }
 
@@ -148,9 +145,10 @@ int hub_commit(struct hub *h, char *err, size_t n)
 		return store_meta_commit(h, h->seq, h->chain, hub_now(), err, n);
 	if (jfile_last(h->jfile) == h->seq)
 		return 0;
+	/* a failed sync is final: nothing behind it can be believed durable */
 	if (jfile_sync(h->jfile) != 0) {
 		snprintf(err, n, "journal: %s", strerror(errno));
-	} else if (store_meta_commit(h, jfile_last(h->jfile), jfile_chain(h->jfile), jfile_time(h->jfile), err, n) == 0) {
+	} else if (replay(h, err, n) == 0 && store_meta_commit(h, jfile_last(h->jfile), jfile_chain(h->jfile), jfile_time(h->jfile), err, n) == 0) {
 		if (h->feeds)
 			feeds_wake(h->feeds);
 		return 0;

@@ -20,9 +20,10 @@ struct hub {
 	uint64_t seq;             /* committed: in journal and store, synced */
 	uint8_t chain[CHAIN_LEN];
 	uint64_t time;            /* of that transaction */
+	uint64_t uncommitted;     /* octets in the journal that the store hasn't seen */
 	const char *dir;
 	struct feeds *feeds;
-	bool failed;              /* the disk refused: start anew from what is durable */
+	bool failed;              /* the store can't go on: stop, and start from what is durable */
 	char why[400];
 };
 

@@ -2,8 +2,9 @@
  * transaction.
  *
  * Both sides are read in canonical order, so the whole is one merge in constant
- * memory.  Operations go to the journal and to the hub's own store as they are
- * found; a failure in between undoes the first and closes the second. */
+ * memory.  Operations go to the journal as they are found; the hub's own store
+ * follows when the journal is synced (hub_commit), so a transaction that fails
+ * half-way leaves no trace. */
 #include "hub/hub.h"
 #include "hub/walk.h"
 
@@ -20,6 +21,7 @@ struct writer {
 	struct buf ops;     /* of one name */
 	struct import_result *res;
 	bool begun;
+	uint64_t bytes;     /* of operations */
 	const uint8_t *origin;
 	bool add;           /* the zone is new here */
 	char *err;
@@ -38,12 +40,14 @@ static int write_ops(struct writer *w)
 		errno = ENOMEM;
 		return fail(w, "import");
 	}
-	if (w->h->jfile && jfile_ops(w->h->jfile, w->ops.p, w->ops.n) != 0)
-		return fail(w, "journal");
-	if (applier_ops(&w->h->applier, w->ops.p, w->ops.n, w->err, w->errn) != 0)
-		return -1;
+	int r = 0;
+	if (!w->h->jfile) /* ad hoc: straight into the store */
+		r = applier_ops(&w->h->applier, w->ops.p, w->ops.n, w->err, w->errn);
+	else if (jfile_ops(w->h->jfile, w->ops.p, w->ops.n) != 0)
+		r = fail(w, "journal");
+	w->bytes += w->ops.n;
 	w->ops.n = 0;
-	return 0;
+	return r;
 }
 
 /* The first operation opens the transaction. */
@@ -53,10 +57,10 @@ static int begin(struct writer *w)
 	if (w->begun)
 		return 0;
 	w->begun = true;
-	uint64_t now = hub_now();
-	if (h->jfile && jfile_begin(h->jfile, now) != 0)
+	if (!h->jfile)
+		applier_begin(&h->applier, h->seq + 1);
+	else if (jfile_begin(h->jfile, hub_now()) != 0)
 		return fail(w, "journal");
-	applier_begin(&h->applier, (h->jfile ? jfile_last(h->jfile) : h->seq) + 1);
 	struct buf ops = { 0 };
 	op_zone(&ops, w->origin);
 	if (w->add)
@@ -72,26 +76,25 @@ static int flush(struct writer *w) { return begin(w) != 0 ? -1 : write_ops(w); }
 static int end(struct writer *w)
 {
 	struct hub *h = w->h;
-	if (h->jfile && jfile_end(h->jfile) != 0)
-		return fail(w, "journal");
 	w->res->changed = true;
-	w->res->seq = h->applier.seq;
-	if (!h->jfile) /* ad hoc: no chain to keep */
-		h->seq = h->applier.seq;
+	if (!h->jfile) {
+		w->res->seq = ++h->seq; /* no chain to keep */
+		return 0;
+	}
+	/* room for it in the store now, or it is refused while it still can be */
+	h->uncommitted += w->bytes;
+	if (store_reserve(h->store, h->uncommitted) != 0)
+		return fail(w, "store");
+	if (jfile_end(h->jfile) != 0)
+		return fail(w, "journal");
+	w->res->seq = jfile_last(h->jfile);
 	return 0;
 }
 
-/* Undoes an unfinished transaction.  The store can't forget a part of a group,
- * so the hub begins anew from what is durable. */
 static void undo(struct writer *w)
 {
-	struct hub *h = w->h;
-	if (!w->begun)
-		return;
-	if (h->jfile)
-		jfile_abort(h->jfile);
-	h->failed = true;
-	snprintf(h->why, sizeof h->why, "%s", w->err);
+	if (w->begun && w->h->jfile)
+		jfile_abort(w->h->jfile);
 }
 
 /* ---- one name ---- */

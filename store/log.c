@@ -43,10 +43,10 @@ static int extent_push(struct store *st, struct extent e)
 
 int log_extent(struct store *st)
 {
-	uint32_t block;
-	if (space_alloc(st, EXTENT_BLOCKS, USE_LOG, &block) != 0)
+	uint32_t block, n;
+	if (space_extent(st, 1, &block, &n) != 0)
 		return -1;
-	struct extent e = { block, EXTENT_BLOCKS, st->next_serial++, st->salt_id };
+	struct extent e = { block, n, st->next_serial++, st->salt_id };
 	if (extent_push(st, e) != 0)
 		return -1;
 	st->at = st->buf_unit = st->map.pending_unit = (uint64_t)block * BLOCK_UNITS;
@@ -91,14 +91,15 @@ static uint64_t seal(struct store *st, enum frag_kind kind, uint64_t seq, uint64
 	return unit;
 }
 
-/* The log goes on in a new extent: the last fragment of the old one says so. */
-static int next_extent(struct store *st)
+/* The log goes on in a new extent with room for so many units: the last
+ * fragment of the old one says so. */
+static int next_extent(struct store *st, uint64_t units)
 {
 	uint8_t body[NEXT_LEN];
-	uint32_t block;
-	if (space_alloc(st, EXTENT_BLOCKS, USE_LOG, &block) != 0)
+	uint32_t block, n;
+	if (space_extent(st, (uint32_t)((units + BLOCK_UNITS - 1) / BLOCK_UNITS), &block, &n) != 0)
 		return -1;
-	struct extent e = { block, EXTENT_BLOCKS, st->next_serial++, st->salt_id };
+	struct extent e = { block, n, st->next_serial++, st->salt_id };
 	struct wr w = wr_init(body, sizeof body);
 	wr_u32(&w, e.block);
 	wr_u16(&w, e.nblocks);
@@ -116,7 +117,7 @@ int log_append(struct store *st, enum frag_kind kind, uint64_t seq, uint64_t old
 {
 	uint64_t need = frag_units((uint8_t)kind, FRAG_HEAD + keylen + len) +
 	                frag_units(FRAG_NEXT, FRAG_HEAD + NEXT_LEN);
-	if (st->at + need > extent_end(extent(st)) && next_extent(st) != 0)
+	if (st->at + need > extent_end(extent(st)) && next_extent(st, need) != 0)
 		return -1;
 	/* the buffer always has room for one more fragment: flushed far below its size */
 	if (st->buf_len >= LOG_FLUSH && log_flush(st, false) != 0)

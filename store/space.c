@@ -20,8 +20,12 @@ static bool is_free(const struct store *st, uint32_t block)
 
 void space_use(struct store *st, uint32_t block, uint32_t n, uint64_t info)
 {
-	for (uint32_t i = 0; i < n; i++)
-		atomic_store_explicit(root_info(st->root) + block + i, info, memory_order_release);
+	for (uint32_t i = 0; i < n; i++) {
+		_Atomic uint64_t *at = root_info(st->root) + block + i;
+		bool was = info_use(atomic_load_explicit(at, memory_order_relaxed)) != USE_FREE;
+		st->used += (uint32_t)(info_use(info) != USE_FREE) - (uint32_t)was;
+		atomic_store_explicit(at, info, memory_order_release);
+	}
 }
 
 /* Fills [off, off + n) where the file system can't reserve space. */
@@ -79,6 +83,28 @@ int space_alloc(struct store *st, uint32_t n, enum block_use use, uint32_t *out)
 	space_use(st, b, n, info_make(0, 0, use));
 	*out = b;
 	return 0;
+}
+
+int space_extent(struct store *st, uint32_t least, uint32_t *out, uint32_t *n)
+{
+	for (*n = EXTENT_BLOCKS; *n >= least && *n; *n /= 2)
+		if (space_alloc(st, *n, USE_LOG, out) == 0)
+			return 0;
+		else if (errno != ENOSPC)
+			return -1;
+	return -1;
+}
+
+int space_reserve(struct store *st, uint32_t n)
+{
+	uint64_t have = atomic_load_explicit(&st->root->blocks, memory_order_relaxed);
+	uint32_t block;
+	/* blocks that an old root's reader may be using count as free: soon they are */
+	if (have - st->used < n)
+		space_collect(st);
+	if (have - st->used >= n)
+		return 0;
+	return grow(st, n - (uint32_t)(have - st->used), &block);
 }
 
 void space_free(struct store *st, uint32_t block)

@@ -39,6 +39,7 @@ struct store {
 	struct segmeta *seg;       /* by block */
 	uint8_t *avoid;            /* a bit a block: an old root's reader may be there */
 	uint32_t cursor;           /* where the search for free blocks goes on */
+	uint32_t used;             /* blocks in use */
 
 	struct salt *salts;
 	size_t nsalts;
@@ -81,6 +82,11 @@ struct store {
 
 /* space.c */
 int space_alloc(struct store *st, uint32_t n, enum block_use use, uint32_t *out);
+/* Makes sure that n more blocks can be had. */
+int space_reserve(struct store *st, uint32_t n);
+/* An extent's blocks: a row of EXTENT_BLOCKS, or when the disk is full of at
+ * least `least`; *n tells. */
+int space_extent(struct store *st, uint32_t least, uint32_t *out, uint32_t *n);
 void space_free(struct store *st, uint32_t block);
 int space_retire(struct retire_list *l, uint32_t block, uint64_t epoch);
 void space_collect(struct store *st);           /* frees what no reader can reach any more */
@@ -94,7 +100,7 @@ int log_append(struct store *st, enum frag_kind kind, uint64_t seq, uint64_t old
                uint32_t len, uint64_t *unit);
 int log_flush(struct store *st, bool sync);     /* octets to the file, then slots */
 int log_commit(struct store *st, uint64_t seq, const uint8_t meta[static STORE_META]);
-int log_extent(struct store *st);               /* begins a new extent */
+int log_extent(struct store *st);               /* begins the first extent of this writer */
 int log_recover(struct store *st, char *err, size_t n); /* replays the tail behind the checkpoint */
 int store_fail(struct store *st);               /* latches the failure; -1 */
 
