@@ -155,6 +155,8 @@ void *link_owner(const struct link *l);
 const struct tls *link_tls(const struct link *l);
 /* Queues a frame of up to three parts; false: no memory, the link will close. */
 bool link_send(struct link *l, uint8_t type, const struct part *parts, size_t n);
+/* Says that we are alive, from within long work that keeps the loop waiting. */
+void link_ping(struct link *l);
 size_t link_queued(const struct link *l);
 /* May be called from a call-back; closed() is not called. */
 void link_close(struct link *l);

@@ -40,7 +40,8 @@ struct feed {
 	struct buf buf;
 };
 
-/* What is known of a node beyond its sessions. */
+/* What is known of a node beyond its sessions; kept in DIR/nodes, a line
+ * "NAME SEQUENCE" each. */
 struct mark { struct mark *next; char name[64]; uint64_t acked; unsigned sessions; };
 
 struct feeds {
@@ -49,6 +50,7 @@ struct feeds {
 	struct src listener, timer;
 	struct feed *first;
 	struct mark *marks;
+	bool marks_changed;
 	unsigned unfinished;
 	uint8_t head[HEAD_LEN];  /* the newest, signed once for all */
 	uint64_t head_seq, head_ns;
@@ -168,7 +170,13 @@ void feeds_wake(struct feeds *f)
 	}
 }
 
-/* ---- receiving ---- */
+void feeds_ping(struct feeds *f)
+{
+	for (struct feed *s = f->first; s; s = s->next)
+		link_ping(s->link);
+}
+
+/* ---- the nodes' high-water marks ---- */
 
 static struct mark *mark_of(struct feeds *f, const char *name)
 {
@@ -183,6 +191,42 @@ static struct mark *mark_of(struct feeds *f, const char *name)
 	}
 	return m;
 }
+
+static void read_marks(struct feeds *f)
+{
+	char path[4096], name[64];
+	unsigned long long acked;
+	snprintf(path, sizeof path, "%s/nodes", f->h->dir);
+	FILE *in = fopen(path, "re");
+	if (!in)
+		return;
+	while (fscanf(in, "%63s %llu", name, &acked) == 2) {
+		struct mark *m = mark_of(f, name);
+		if (m)
+			m->acked = acked;
+	}
+	fclose(in);
+}
+
+/* A crash may lose the last seconds: a mark is a floor, and stays one. */
+static void write_marks(struct feeds *f)
+{
+	char path[4096], temp[4096];
+	if (!f->marks_changed)
+		return;
+	snprintf(path, sizeof path, "%.4000s/nodes", f->h->dir);
+	snprintf(temp, sizeof temp, "%.4000s/nodes.new", f->h->dir);
+	FILE *out = fopen(temp, "we");
+	if (!out)
+		return;
+	for (struct mark *m = f->marks; m; m = m->next)
+		fprintf(out, "%s %llu\n", m->name, (unsigned long long)m->acked);
+	bool good = fflush(out) == 0 && fdatasync(fileno(out)) == 0;
+	if (fclose(out) == 0 && good && rename(temp, path) == 0)
+		f->marks_changed = false;
+}
+
+/* ---- receiving ---- */
 
 static void on_ready(struct link *l)
 {
@@ -271,8 +315,10 @@ static void on_frame(struct link *l, uint8_t type, const uint8_t *p, size_t n, u
 		uint64_t seq = rd_u64(&r);
 		if (!r.bad && seq <= s->all->h->seq) {
 			s->acked = seq;
-			if (seq > s->mark->acked)
+			if (seq > s->mark->acked) {
 				s->mark->acked = seq;
+				s->all->marks_changed = true;
+			}
 		}
 	} else {
 		give_up(s, "it sent a frame of an unknown type");
@@ -326,6 +372,7 @@ static void head_wake(struct src *src, uint32_t got, uint64_t now)
 {
 	struct feeds *f = (struct feeds *)(void *)((char *)src - offsetof(struct feeds, timer));
 	(void)got;
+	write_marks(f);
 	f->head_ns = 0;
 	for (struct feed *s = f->first, *next; s; s = next) {
 		next = s->next;
@@ -370,6 +417,7 @@ struct feeds *feeds_new(struct hub *h, const struct cred *cred, const char *addr
 	f->cred = cred;
 	f->listener = (struct src){ .fd = fd, .want = EPOLLIN, .due_ns = LOOP_NEVER, .wake = accept_wake };
 	f->timer = (struct src){ .fd = -1, .due_ns = loop_now() + HEAD_EVERY_NS, .wake = head_wake };
+	read_marks(f);
 	loop_add(&h->loop, &f->listener);
 	loop_add(&h->loop, &f->timer);
 	return f;
@@ -387,6 +435,7 @@ void feeds_free(struct feeds *f)
 	loop_del(&f->h->loop, &f->timer);
 	loop_del(&f->h->loop, &f->listener);
 	close(f->listener.fd);
+	write_marks(f);
 	for (struct mark *m = f->marks, *next; m; m = next) {
 		next = m->next;
 		free(m);

@@ -12,7 +12,18 @@
 #include <time.h>
 #include <unistd.h>
 
+#define BREATH_NS 1000000000ull
+
 uint64_t hub_now(void) { return (uint64_t)time(NULL); }
+
+void hub_breathe(struct hub *h)
+{
+	uint64_t now = loop_now();
+	if (!h->feeds || now - h->breath_ns < BREATH_NS)
+		return;
+	h->breath_ns = now;
+	feeds_ping(h->feeds);
+}
 
 static int store_meta_commit(struct hub *h, uint64_t seq, const uint8_t *chain, uint64_t time, char *err, size_t n)
 {
@@ -41,6 +52,7 @@ static int replay(struct hub *h, char *err, size_t n)
 	size_t len;
 	int got = jfile_seek(h->jfile, store_seq(h->store) + 1, &r);
 	while (got == 0 && (got = jfile_read(h->jfile, &r, &t, &p, &len)) == 1) {
+		hub_breathe(h);
 		if (t.flags & PART_FIRST)
 			applier_begin(&h->applier, t.seq);
 		if (applier_ops(&h->applier, t.ops, t.len, err, n) != 0) {

@@ -23,6 +23,7 @@ struct hub {
 	uint64_t uncommitted;     /* octets in the journal that the store hasn't seen */
 	const char *dir;
 	struct feeds *feeds;
+	uint64_t breath_ns;
 	bool failed;              /* the store can't go on: stop, and start from what is durable */
 	char why[400];
 };
@@ -31,6 +32,8 @@ struct hub {
 int hub_open(struct hub *h, const char *dir, const struct key *k, char *err, size_t n);
 void hub_close(struct hub *h);
 uint64_t hub_now(void); /* seconds since 1970 */
+/* Called often within long work: the nodes hear from us all the same. */
+void hub_breathe(struct hub *h);
 
 /* import.c */
 struct import_result { bool changed; uint32_t serial; uint64_t seq, puts, deletes; };
@@ -57,6 +60,7 @@ void snapshot_end(struct snapshot *s); /* NULL is fine */
 struct feeds *feeds_new(struct hub *h, const struct cred *cred, const char *addr, uint16_t port, char *err, size_t n);
 void feeds_free(struct feeds *f);
 void feeds_wake(struct feeds *f); /* there is something new */
+void feeds_ping(struct feeds *f);
 void feeds_print(struct feeds *f, struct ctl_conn *c, bool json);
 /* One snapshot into a plain descriptor (ad hoc), until it is written. */
 int feed_plain(struct hub *h, int fd, char *err, size_t n);

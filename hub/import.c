@@ -179,7 +179,9 @@ static int merge(struct writer *w, const struct zone *z, struct walk *old, struc
 	enum store_found left = old ? walk_next(old, s, &o) : STORE_ABSENT;
 	bool right = zone_next(&c, &n);
 	int r = 0;
-	while (r == 0 && (left == STORE_FOUND || right)) {
+	for (unsigned names = 0; r == 0 && (left == STORE_FOUND || right); names++) {
+		if (names % 4096 == 0)
+			hub_breathe(w->h);
 		int order = left != STORE_FOUND ? 1 : -1;
 		if (left == STORE_FOUND && right) {
 			size_t nn = walk_key(&at, n.flags & NODE_NSEC3 ? FRAG_NSEC3 : FRAG_NAME, n.owner, nk);
@@ -223,7 +225,8 @@ static int check_serial(struct writer *w, const struct zone *z, const struct sto
 	uint32_t forward = w->res->serial - have->serial; /* RFC 1982 */
 	if (force || (forward && forward < 0x80000000u))
 		return 0;
-	struct walk again = *old;
+	struct walk again;
+	walk_begin(&again, store_reader(w->h->store), have, old->seq);
 	int differs = forward ? 1 : merge(w, z, &again, s, true);
 	if (differs <= 0)
 		return differs == 0 ? 1 : -1;

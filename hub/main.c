@@ -12,6 +12,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -27,6 +28,7 @@
 
 #define TURN_ZONES    64 /* loaded before the others have their turn, and before one sync */
 #define TICK_NS       1000000000ull
+#define SMALL_FILE    (1 << 20)
 #define PASS_ROUNDS   600000u
 #define PASS_SALT_LEN 16
 
@@ -126,17 +128,47 @@ static void say_later(struct load *l, const uint8_t *origin, const struct import
 	buf_put(&l->said, line, (size_t)n);
 }
 
+/* Reading a file takes its time: a thread does it, while this one tells the
+ * nodes that the hub is alive and touches nothing else. */
+struct reading { const uint8_t *origin; const char *file; struct zone_report report; struct zone *z; _Atomic bool done; };
+
+static void *read_zone(void *p)
+{
+	struct reading *r = p;
+	r->z = zone_load(r->origin, r->file, &r->report);
+	r->done = true;
+	return NULL;
+}
+
+static struct zone *load_file(struct load *l, const uint8_t *origin, const char *file)
+{
+	struct reading r = { origin, file, { report_line, l }, NULL, false };
+	struct stat sb;
+	pthread_t t;
+	pthread_attr_t attr;
+	pthread_attr_init(&attr);
+	pthread_attr_setstacksize(&attr, 8 << 20); /* musl's own default is small */
+	/* a thread costs more than a small file */
+	if ((stat(file, &sb) == 0 && sb.st_size < SMALL_FILE) || pthread_create(&t, &attr, read_zone, &r) != 0)
+		return zone_load(origin, file, &r.report);
+	while (!r.done) {
+		usleep(20000);
+		hub_breathe(&l->d->hub);
+	}
+	pthread_join(t, NULL);
+	return r.z;
+}
+
 static void load_one(struct load *l, char *arg)
 {
 	uint8_t origin[NAME_MAX_LEN];
 	const char *file;
 	char err[1400], text[NAME_TEXT_MAX];
 	struct import_result r;
-	struct zone_report report = { report_line, l };
 	if (!split_arg(l, arg, origin, &file))
 		return;
 	struct hub *h = &l->d->hub;
-	struct zone *z = l->drop ? NULL : zone_load(origin, file, &report);
+	struct zone *z = l->drop ? NULL : load_file(l, origin, file);
 	if (!z && !l->drop) {
 		l->code = 1;
 		return;

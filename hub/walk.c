@@ -34,16 +34,20 @@ static bool name_of(const struct walk *w, struct walk_name *out)
 
 enum store_found walk_next(struct walk *w, struct scratch *s, struct walk_name *out)
 {
-	uint8_t next[TREE_KEY_MAX];
-	size_t n;
+	enum store_found r;
 	s->used = 0;
-	enum store_found r = tree_after(w->m, w->zone.inst, CHAIN_NAMES, w->seq, w->begun ? w->key : NULL,
-	                                w->keylen, s, next, &n);
-	if (r != STORE_FOUND)
-		return r;
-	memcpy(w->key, next, n);
-	w->keylen = n;
-	w->begun = true;
+	if (rd_left(&w->ahead) == 0) {
+		struct wr run = wr_init(w->run, sizeof w->run);
+		r = tree_run(w->m, w->zone.inst, CHAIN_NAMES, w->seq, w->begun ? w->key : NULL, w->keylen, s, &run);
+		if (r != STORE_FOUND)
+			return r;
+		w->ahead = rd_init(w->run, wr_len(&run));
+		w->begun = true;
+	}
+	w->keylen = rd_u16(&w->ahead);
+	if (w->keylen > sizeof w->key)
+		return STORE_DAMAGED;
+	rd_copy(&w->ahead, w->key, w->keylen);
 	if (!name_of(w, out))
 		return STORE_DAMAGED;
 	r = store_get(w->m, out->kind, w->zone.inst, out->owner, w->seq, s, &out->frag);

@@ -11,9 +11,11 @@ struct walk {
 	const struct store_map *m;
 	struct store_zone zone;
 	uint64_t seq;
-	uint8_t key[NAME_KEY_MAX + 2];
+	uint8_t key[NAME_KEY_MAX + 2]; /* of the last name */
 	size_t keylen;
 	bool begun;
+	uint8_t run[4096];             /* keys read ahead */
+	struct rd ahead;
 };
 struct walk_name {
 	enum frag_kind kind;

@@ -25,8 +25,9 @@ struct link {
 	const struct link_calls *calls;
 	void *owner;
 	bool keepalive, open, dead;
+	bool full;               /* the queue was above LOW_WATER: room() is due */
 	unsigned busy;           /* inside call-backs: freed when it falls to 0 */
-	uint64_t heard_ns, said_ns;
+	uint64_t heard_ns, said_ns, timed_ns;
 	uint8_t *in;
 	size_t in_len, in_room;
 	struct buf out;
@@ -170,8 +171,15 @@ bool link_send(struct link *l, uint8_t type, const struct part *parts, size_t n)
 	l->said_ns = loop_now();
 	if (l->open && pump_out(l) != 0)
 		return false; /* the next turn finds the socket closed */
+	l->full |= link_queued(l) >= LOW_WATER;
 	set_want(l);
 	return true;
+}
+
+void link_ping(struct link *l)
+{
+	if (l->open && !l->dead)
+		link_send(l, FRAME_PING, NULL, 0);
 }
 
 /* ---- receiving ---- */
@@ -309,6 +317,10 @@ static bool timers(struct link *l, uint64_t now)
 {
 	if (!l->keepalive)
 		return true;
+	/* when we ourselves were held up, the peer was not silent: we were deaf */
+	if (now - l->timed_ns > LINK_PING_NS)
+		l->heard_ns = now;
+	l->timed_ns = now;
 	if (now - l->heard_ns >= LINK_DEAD_NS) {
 		link_fail(l, "silent for 10 s");
 		return false;
@@ -324,14 +336,14 @@ static void wake(struct src *s, uint32_t got, uint64_t now)
 	struct link *l = (struct link *)(void *)((char *)s - offsetof(struct link, src));
 	if (got & (EPOLLIN | EPOLLHUP | EPOLLERR) && !receive(l, now))
 		return;
-	size_t before = link_queued(l);
 	if (pump_out(l) != 0) {
 		link_fail(l, strerror(errno));
 		return;
 	}
 	if (!check_tls(l) || !timers(l, now))
 		return;
-	if (l->open && l->calls->room && before && link_queued(l) < LOW_WATER) {
+	if (l->open && l->calls->room && l->full && link_queued(l) < LOW_WATER) {
+		l->full = false;
 		enter(l);
 		l->calls->room(l);
 		if (!leave(l))
@@ -351,7 +363,7 @@ struct link *link_new(struct loop *loop, int fd, struct tls *tls, bool keepalive
 		l->owner = owner;
 		l->keepalive = keepalive;
 		l->open = !tls;
-		l->heard_ns = l->said_ns = loop_now();
+		l->heard_ns = l->said_ns = l->timed_ns = loop_now();
 		l->src = (struct src){ .fd = fd, .want = EPOLLIN | (tls ? (uint32_t)EPOLLOUT : 0u), .wake = wake,
 			               .due_ns = keepalive ? l->heard_ns + LINK_PING_NS / 3 : LOOP_NEVER };
 		if (loop_add(loop, &l->src) == 0)

@@ -92,6 +92,11 @@ enum store_found tree_find(const struct store_map *m, uint32_t inst, uint32_t ch
 enum store_found tree_after(const struct store_map *m, uint32_t inst, uint32_t chain, uint64_t seq,
                             const uint8_t *key, size_t n, struct scratch *s,
                             uint8_t out[static TREE_KEY_MAX], size_t *outn);
+/* The same, and all keys behind it in the same leaf: each with its length 16
+ * in front. */
+#define TREE_RUN_MAX 4096
+enum store_found tree_run(const struct store_map *m, uint32_t inst, uint32_t chain, uint64_t seq,
+                          const uint8_t *key, size_t n, struct scratch *s, struct wr *run);
 uint32_t tree_nsec3_chain(const struct store_map *m, const struct nsec3_params *p);
 
 /* The writer's side of the trees: nodes it has changed since the last flush. */

@@ -62,6 +62,7 @@ struct search {
 	struct scratch *s;
 	uint8_t *out;
 	size_t *outn;
+	struct wr *run; /* up: the rest of the leaf, each key with its length 16 */
 };
 
 static bool at_most(const struct search *q, const struct entry *e)
@@ -74,6 +75,16 @@ static enum store_found found_key(const struct search *q, const struct entry *e)
 	memcpy(q->out, e->key, e->n);
 	*q->outn = e->n;
 	return STORE_FOUND;
+}
+
+/* The key and all behind it in its leaf. */
+static enum store_found found_run(const struct search *q, struct node_rd *n, struct entry *e)
+{
+	do {
+		wr_u16(q->run, (uint32_t)e->n);
+		wr_bytes(q->run, e->key, e->n);
+	} while (entry_next(n, e));
+	return q->run->bad || n->r.bad ? STORE_DAMAGED : STORE_FOUND;
 }
 
 /* Greatest key <= q->key below a node. */
@@ -121,7 +132,7 @@ static enum store_found search_up(const struct search *q, uint64_t number, unsig
 	while (entry_next(&n, &e)) {
 		bool smaller = q->key && at_most(q, &e);
 		if (n.level == 0 && !smaller)
-			return found_key(q, &e);
+			return q->run ? found_run(q, &n, &e) : found_key(q, &e);
 		if (n.level && have && !smaller) {
 			r = search_up(q, last.child, n.level);
 			if (r != STORE_ABSENT)
@@ -139,7 +150,7 @@ enum store_found tree_find(const struct store_map *m, uint32_t inst, uint32_t ch
                            const uint8_t *key, size_t n, struct scratch *s,
                            uint8_t out[static TREE_KEY_MAX], size_t *outn, bool *exact)
 {
-	struct search q = { m, inst, chain, seq, key, n, s, out, outn };
+	struct search q = { m, inst, chain, seq, key, n, s, out, outn, NULL };
 	size_t mark = s->used;
 	enum store_found r = search_down(&q, ROOT_NODE, LEVELS);
 	if (r == STORE_ABSENT && key) { /* before the first: the chain is a ring */
@@ -156,7 +167,17 @@ enum store_found tree_after(const struct store_map *m, uint32_t inst, uint32_t c
                             const uint8_t *key, size_t n, struct scratch *s,
                             uint8_t out[static TREE_KEY_MAX], size_t *outn)
 {
-	struct search q = { m, inst, chain, seq, key, n, s, out, outn };
+	struct search q = { m, inst, chain, seq, key, n, s, out, outn, NULL };
+	size_t mark = s->used;
+	enum store_found r = search_up(&q, ROOT_NODE, LEVELS);
+	s->used = mark;
+	return r;
+}
+
+enum store_found tree_run(const struct store_map *m, uint32_t inst, uint32_t chain, uint64_t seq,
+                          const uint8_t *key, size_t n, struct scratch *s, struct wr *run)
+{
+	struct search q = { m, inst, chain, seq, key, n, s, NULL, NULL, run };
 	size_t mark = s->used;
 	enum store_found r = search_up(&q, ROOT_NODE, LEVELS);
 	s->used = mark;
