@@ -5,8 +5,8 @@
  * and encdns-dns and starts each again when it dies.  It parses nothing from
  * the network.
  *
- * States of a child: running -> dead (restarted after a pause that grows while
- * it keeps dying young).  Stop: TERM to all, KILL after 5 s.
+ * States of a child: running -> dead -> running, after a pause that grows while
+ * it dies before it was of use.  Stop: TERM to all, KILL after 5 s.
  * Threat: the children, who may be taken over: what they say is only believed
  * to be a sequence, a descriptor or a wish to stop. */
 #include "main/node.h"
@@ -39,7 +39,6 @@
 #define STOP_NS        5000000000ull
 #define PAUSE_MIN_NS   20000000ull
 #define PAUSE_MAX_NS   5000000000ull
-#define YOUNG_NS       10000000000ull /* who lived longer is restarted at once */
 
 static const char usage[] =
 	"encdns: an authoritative DNS server that keeps its zones encrypted\n"
@@ -256,7 +255,8 @@ struct child {
 	struct super *super;
 	const char *name;
 	pid_t pid;               /* 0: not running */
-	uint64_t born, pause_ns, again; /* again: when to start it, 0 = running */
+	bool ready;              /* it has done something useful since it was born */
+	uint64_t pause_ns, again; /* again: when to start it, 0 = running */
 };
 enum { CONTROL, DNS, CHILDREN };
 
@@ -305,6 +305,15 @@ static void introduce(struct super *s)
 	}
 }
 
+/* Keeps the newest `keep` roots only. */
+static void forget_roots(struct node *n, unsigned keep)
+{
+	while (n->nroots > keep) {
+		close(n->roots[0]);
+		memmove(n->roots, n->roots + 1, --n->nroots * sizeof *n->roots);
+	}
+}
+
 /* In the child: nothing of the supervisor's that it has no business with. */
 static void become(struct super *s, int which, pid_t parent)
 {
@@ -325,8 +334,7 @@ static void become(struct super *s, int which, pid_t parent)
 		s->node.store_rw = -1;
 		if (s->node.ad_hoc)
 			close(0);
-		if (s->node.root >= 0)
-			close(s->node.root);
+		forget_roots(&s->node, 0);
 	} else {
 		close(s->node.store_ro);
 		s->node.store_ro = -1;
@@ -372,7 +380,7 @@ static void start(struct super *s, int which, uint64_t now)
 	close(up[1]);
 	c->src = (struct src){ .fd = up[0], .want = EPOLLIN, .due_ns = LOOP_NEVER, .wake = from_child };
 	c->pid = pid > 0 ? pid : 0;
-	c->born = now;
+	c->ready = false;
 	loop_add(&s->loop, &c->src);
 	if (control) {
 		close(key[1]);
@@ -399,6 +407,13 @@ static void begin_stop(struct super *s, uint64_t now)
 	loop_due(&s->loop, &s->timer, s->kill_at);
 }
 
+static void restart_dns(struct super *s)
+{
+	if (s->child[DNS].pid)
+		kill(s->child[DNS].pid, SIGKILL);
+	forget_roots(&s->node, 0);
+}
+
 static void from_child(struct src *src, uint32_t got, uint64_t now)
 {
 	struct child *c = (struct child *)(void *)((char *)src - offsetof(struct child, src));
@@ -412,14 +427,18 @@ static void from_child(struct src *src, uint32_t got, uint64_t now)
 		loop_want(&s->loop, src, 0); /* dying; SIGCHLD tells the rest */
 		return;
 	}
+	c->ready = true; /* only control speaks, and only when its store is open */
 	if (type == MSG_COMMITTED && c == &s->child[CONTROL] && n == 8 + CHAIN_LEN) {
 		s->node.seq = get_u64(p);
 		memcpy(s->node.chain, p + 8, CHAIN_LEN);
 	} else if (type == MSG_ROOT && c == &s->child[CONTROL] && passed >= 0) {
-		if (s->node.root >= 0)
-			close(s->node.root);
-		s->node.root = passed;
+		if (s->node.nroots == ROOTS_MAX) /* dns takes no new ones: it is stuck */
+			restart_dns(s);
+		s->node.roots[s->node.nroots++] = passed;
 		passed = -1;
+	} else if (type == MSG_MOVED && c == &s->child[CONTROL]) {
+		s->child[DNS].ready = true;
+		forget_roots(&s->node, 1);
 	} else if (type == MSG_END) {
 		s->code = 1;
 		begin_stop(s, now);
@@ -436,14 +455,18 @@ static void buried(struct super *s, struct child *c, int status, uint64_t now)
 	c->src.fd = -1;
 	if (s->stopping)
 		return;
-	if (now - c->born > YOUNG_NS)
-		c->pause_ns = 0;
+	if (c->ready) /* a crash in service is mended at once; who can't begin waits ever longer */
+		c->pause_ns = PAUSE_MIN_NS;
 	c->again = now + c->pause_ns;
+	if (c == &s->child[DNS])
+		forget_roots(&s->node, s->child[CONTROL].pid ? 1 : 0);
+	else if (WIFEXITED(status) && WEXITSTATUS(status) == EXIT_DOUBT)
+		restart_dns(s);
 	if (WIFSIGNALED(status))
 		log_say(LOG_WARNING, "%s was ended by signal %d; starting it again", c->name, WTERMSIG(status));
 	else
 		log_say(LOG_WARNING, "%s ended with status %d; starting it again", c->name, WEXITSTATUS(status));
-	c->pause_ns = c->pause_ns ? c->pause_ns * 2 : PAUSE_MIN_NS;
+	c->pause_ns = c->pause_ns * 2 + PAUSE_MIN_NS;
 	if (c->pause_ns > PAUSE_MAX_NS)
 		c->pause_ns = PAUSE_MAX_NS;
 }
@@ -555,7 +578,6 @@ static int run(const struct args *a, char **argv)
 	static struct super s;
 	s.node.ad_hoc = a->ad_hoc;
 	s.node.dir = a->dir ? strdup(a->dir) : NULL; /* argv is written over */
-	s.node.root = -1;
 	if (read_conf(a->conf, &s.node.conf) != 0)
 		return complain("nothing was started");
 	if (a->ad_hoc)

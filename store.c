@@ -108,28 +108,39 @@ static int map_memory(struct store *st, uint64_t reserve, char *err, size_t n)
 	return space_root(st, nblocks, err, n);
 }
 
-/* Blocks that readers of the root before this one can reach stay untouched. */
-static int heed_old_root(struct store *st, const struct store_conf *c, char *err, size_t n)
+/* Blocks that readers of an earlier root can reach stay untouched. */
+static int heed_old_root(struct store *st, int fd)
 {
 	struct stat sb;
-	if (c->old_root < 0)
-		return 0;
-	if (fstat(c->old_root, &sb) != 0 || (size_t)sb.st_size < sizeof(struct store_root))
-		return 0;
-	const struct store_root *old = mmap(NULL, (size_t)sb.st_size, PROT_READ, MAP_SHARED, c->old_root, 0);
-	if (old == MAP_FAILED || old->magic != ROOT_MAGIC || root_bytes(old->nblocks) > (size_t)sb.st_size) {
-		snprintf(err, n, "the readers' root can't be read: restart encdns-dns first");
+	if (fstat(fd, &sb) != 0 || (size_t)sb.st_size < sizeof(struct store_root))
 		return -1;
-	}
-	st->avoid = reserve_zeros(st->root->nblocks / 8 + 1);
-	for (uint64_t b = 0; st->avoid && b < old->nblocks && b < st->root->nblocks; b++)
+	const struct store_root *old = mmap(NULL, (size_t)sb.st_size, PROT_READ, MAP_SHARED, fd, 0);
+	if (old == MAP_FAILED)
+		return -1;
+	bool sound = old->magic == ROOT_MAGIC && root_bytes(old->nblocks) <= (size_t)sb.st_size;
+	uint64_t blocks = sound ? atomic_load(&old->blocks) : 0;
+	for (uint64_t b = 0; b < blocks && b < st->root->nblocks; b++)
 		if (info_use(atomic_load(root_info(old) + b)) != USE_FREE)
 			st->avoid[b >> 3] |= (uint8_t)(1u << (b & 7));
 	/* readers' announcements must not look old under the new root */
-	atomic_store(&st->root->epoch, atomic_load(&old->epoch) + 1);
-	st->root->generation = old->generation + 1;
+	uint64_t epoch = atomic_load(&old->epoch) + 1;
+	if (sound && epoch > atomic_load(&st->root->epoch))
+		atomic_store(&st->root->epoch, epoch);
 	munmap((void *)(uintptr_t)old, (size_t)sb.st_size);
-	return st->avoid ? 0 : -1;
+	return sound ? 0 : -1;
+}
+
+static int heed_old_roots(struct store *st, const struct store_conf *c, char *err, size_t n)
+{
+	if (c->nold_roots == 0)
+		return 0;
+	st->avoid = reserve_zeros(st->root->nblocks / 8 + 1);
+	for (unsigned i = 0; i < c->nold_roots; i++)
+		if (!st->avoid || heed_old_root(st, c->old_roots[i]) != 0) {
+			snprintf(err, n, "%s: what the living readers use can't be told", st->name);
+			return -1;
+		}
+	return 0;
 }
 
 static int create(struct store *st, char *err, size_t n)
@@ -207,7 +218,7 @@ struct store *store_open(const struct store_conf *c, const struct key *k, char *
 	}
 	if (c->beats >= 0)
 		st->map.beats = mmap(NULL, sizeof *st->map.beats, PROT_READ, MAP_SHARED, c->beats, 0);
-	if (st->map.beats == MAP_FAILED || heed_old_root(st, c, err, n) != 0)
+	if (st->map.beats == MAP_FAILED || heed_old_roots(st, c, err, n) != 0)
 		goto bad;
 	bool empty = size == 0 || (st->fixed_size && all_zero(st->fd));
 	if (!empty && size < BLOCK) {

@@ -129,7 +129,8 @@ struct store_conf {
 	int fd;            /* -1, or a descriptor open for reading and writing; stays the caller's */
 	uint64_t reserve;  /* octets of address space; 0: a default for this machine */
 	bool ordered;      /* hub: keep every name in an ordered tree, for the walk */
-	int old_root;      /* -1, or a descriptor of the root that living readers still use */
+	const int *old_roots; /* descriptors of roots that living readers may still use */
+	unsigned nold_roots;
 	int beats;         /* -1, or the readers' page */
 };
 /* Opens or creates.  err gets one line.  After -1 nothing was overwritten. */

@@ -82,11 +82,11 @@ static int end(struct writer *w)
 		return 0;
 	}
 	/* room for it in the store now, or it is refused while it still can be */
-	h->uncommitted += w->bytes;
-	if (store_reserve(h->store, h->uncommitted) != 0)
+	if (store_reserve(h->store, h->uncommitted + w->bytes) != 0)
 		return fail(w, "store");
 	if (jfile_end(h->jfile) != 0)
 		return fail(w, "journal");
+	h->uncommitted += w->bytes;
 	w->res->seq = jfile_last(h->jfile);
 	return 0;
 }

@@ -3,10 +3,12 @@
  * counts only with its tag, a transaction only with its chain hash. */
 #include "hub/jfile.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -60,6 +62,24 @@ static void record_nonce(uint8_t out[static 12], uint32_t record)
 	put_u32(out + 8, record);
 }
 
+/* All of it, or -1 with the reason: a short write alone doesn't tell why. */
+static int write_all(int fd, const void *p, size_t n, uint64_t off)
+{
+	for (const uint8_t *b = p; n;) {
+		ssize_t w = pwrite(fd, b, n, (off_t)off);
+		if (w < 0 && errno == EINTR)
+			continue;
+		if (w <= 0) {
+			errno = w ? errno : ENOSPC;
+			return -1;
+		}
+		b += w;
+		off += (uint64_t)w;
+		n -= (size_t)w;
+	}
+	return 0;
+}
+
 /* Opens a file for reading and makes its key. */
 static int file_open(int dir, const struct key *k, uint32_t number, struct aead **key)
 {
@@ -76,6 +96,11 @@ static int file_open(int dir, const struct key *k, uint32_t number, struct aead 
 		return -1;
 	}
 	*key = file_key(k, head + 12);
+	if (!*key) {
+		close(fd);
+		errno = ENOMEM;
+		return -1;
+	}
 	return fd;
 }
 
@@ -164,20 +189,27 @@ static int read_file(struct jfile *j, uint32_t number, struct buf *b, char *err,
 		if (fd >= 0)
 			close(fd);
 		aead_free(key);
+		if (unlinkat(j->dir, name, 0) != 0) {
+			snprintf(err, n, "journal/%s: %s", name, strerror(errno));
+			return -1;
+		}
+		j->newest--;
 		return 0;
 	}
-	if (fd < 0 || !key) {
+	if (fd < 0) {
 		snprintf(err, n, "journal/%s: %s", name, errno == EBADMSG ? "is no journal of this version" : strerror(errno));
 		return -1;
 	}
 	uint64_t off = FILE_HEAD;
 	uint32_t record = 0;
 	int r = record_read(fd, key, &off, record++, b);
-	if (r == 1)
-		r = check_first(j, b, name, err, n) == 0 ? 1 : -1;
-	else if (r == 0) {
+	bool follows = r == 1 && check_first(j, b, name, err, n) == 0;
+	if (r == 0)
 		snprintf(err, n, "journal/%s: the key does not fit, or the file is damaged", name);
-		r = -1;
+	if (r >= 0 && !follows) {
+		aead_free(key);
+		close(fd);
+		return -1;
 	}
 	struct place at = { off, number, record };
 	bool in_tx = false;
@@ -196,13 +228,19 @@ static int read_file(struct jfile *j, uint32_t number, struct buf *b, char *err,
 		if (!(t.flags & PART_LAST))
 			continue;
 		sha_out(&j->running, chain);
-		if (memcmp(chain, t.chain, CHAIN_LEN) != 0 || remember(j, at) != 0)
+		if (memcmp(chain, t.chain, CHAIN_LEN) != 0)
 			break;
+		if (remember(j, at) != 0) {
+			r = -1;
+			break;
+		}
 		memcpy(j->chain, chain, CHAIN_LEN);
 		j->time = j->tx_time;
 		in_tx = false;
 		at = (struct place){ off, number, record };
 	}
+	if (r < 0)
+		snprintf(err, n, "journal/%s: %s", name, strerror(errno));
 	aead_free(key);
 	close(fd);
 	return r < 0 ? -1 : 0;
@@ -229,9 +267,9 @@ static int new_file(struct jfile *j)
 	record_nonce(nonce, 0);
 	if (key)
 		aead_seal(key, nonce, len, 4, first, FIRST_LEN, first + FIRST_LEN, 16);
-	if (!key || write(fd, head, sizeof head) != FILE_HEAD || write(fd, len, 4) != 4 ||
-	    write(fd, first, sizeof first) != (ssize_t)sizeof first || fdatasync(fd) != 0 || fsync(j->dir) != 0) {
-		int e = errno ? errno : ENOSPC;
+	if (!key || write_all(fd, head, sizeof head, 0) != 0 || write_all(fd, len, 4, FILE_HEAD) != 0 ||
+	    write_all(fd, first, sizeof first, FILE_HEAD + 4) != 0 || fdatasync(fd) != 0 || fsync(j->dir) != 0) {
+		int e = key ? errno : ENOMEM;
 		unlinkat(j->dir, name, 0);
 		close(fd);
 		aead_free(key);
@@ -249,28 +287,46 @@ static int new_file(struct jfile *j)
 	return 0;
 }
 
-/* Numbers of the oldest and newest file; false: none. */
-static bool find_files(const struct jfile *j, uint32_t *oldest, uint32_t *newest)
+/* Numbers of the oldest and newest file (newest 0: none). */
+static int find_files(const struct jfile *j, uint32_t *oldest, uint32_t *newest)
 {
 	char name[16];
-	struct stat sb;
-	/* names are dense: pruning takes from the front only */
-	uint32_t n = 1;
-	for (; n < 1000000; n++) {
-		file_name(n, name);
-		if (fstatat(j->dir, name, &sb, 0) == 0)
-			break;
+	int fd = openat(j->dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	DIR *d = fd >= 0 ? fdopendir(fd) : NULL;
+	if (!d) {
+		if (fd >= 0)
+			close(fd);
+		return -1;
 	}
-	if (n == 1000000)
-		return false;
-	*oldest = n;
-	for (*newest = n;; n++) {
-		file_name(n, name);
-		if (fstatat(j->dir, name, &sb, 0) != 0)
-			break;
-		*newest = n;
+	*oldest = UINT32_MAX;
+	*newest = 0;
+	for (struct dirent *e; (e = readdir(d)) != NULL;) {
+		uint32_t number = (uint32_t)strtoul(e->d_name, NULL, 10);
+		file_name(number, name);
+		if (number == 0 || strcmp(name, e->d_name) != 0)
+			continue;
+		*oldest = number < *oldest ? number : *oldest;
+		*newest = number > *newest ? number : *newest;
 	}
-	return true;
+	closedir(d);
+	return 0;
+}
+
+/* The journal is one process's: another one's new file would fork it. */
+static int open_dir(const char *dir)
+{
+	int base = open(dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (base < 0)
+		return -1;
+	mkdirat(base, "journal", 0700);
+	int fd = openat(base, "journal", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	close(base);
+	if (fd < 0 || flock(fd, LOCK_EX | LOCK_NB) == 0)
+		return fd;
+	int e = errno;
+	close(fd);
+	errno = e;
+	return -1;
 }
 
 struct jfile *jfile_open(const char *dir, const struct key *k, char *err, size_t n)
@@ -282,21 +338,17 @@ struct jfile *jfile_open(const char *dir, const struct key *k, char *err, size_t
 		return NULL;
 	j->key = k;
 	j->fd = -1;
-	int base = open(dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
-	if (base >= 0)
-		mkdirat(base, "journal", 0700);
-	j->dir = base >= 0 ? openat(base, "journal", O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
-	if (base >= 0)
-		close(base);
-	if (j->dir < 0) {
-		snprintf(err, n, "%s/journal: %s", dir, strerror(errno));
+	j->dir = open_dir(dir);
+	if (j->dir < 0 || find_files(j, &oldest, &newest) != 0) {
+		snprintf(err, n, "%s/journal: %s", dir, errno == EWOULDBLOCK ? "in use by another process" : strerror(errno));
+		if (j->dir >= 0)
+			close(j->dir);
 		free(j);
 		return NULL;
 	}
-	bool any = find_files(j, &oldest, &newest);
 	j->newest = newest;
 	int r = 0;
-	for (uint32_t i = oldest; any && i <= newest && r == 0; i++)
+	for (uint32_t i = oldest; i <= newest && r == 0; i++)
 		r = read_file(j, i, &b, err, n);
 	buf_free(&b);
 	if (r == 0 && !j->have_id) {
@@ -349,11 +401,8 @@ static int put_part(struct jfile *j)
 	aead_seal(j->aead, nonce, head, 4, j->part.p, n, j->part.p + n, 16);
 	/* the nonce is spent, whatever becomes of the write */
 	j->record++;
-	if (pwrite(j->fd, head, 4, (off_t)j->off) != 4 ||
-	    pwrite(j->fd, j->part.p, n + 16, (off_t)j->off + 4) != (ssize_t)n + 16) {
-		errno = errno ? errno : ENOSPC;
+	if (write_all(j->fd, head, 4, j->off) != 0 || write_all(j->fd, j->part.p, n + 16, j->off + 4) != 0)
 		return -1;
-	}
 	j->off += 4 + n + 16;
 	j->part.n = 0;
 	j->wrote = true;
@@ -383,6 +432,10 @@ int jfile_ops(struct jfile *j, const uint8_t *ops, size_t n)
 		if (put_part(j) != 0)
 			return -1;
 		buf_put(&j->part, &(uint8_t){ 0 }, 1);
+	}
+	if (j->part.n + n + CHAIN_LEN > FRAME_MAX) {
+		errno = EMSGSIZE;
+		return -1;
 	}
 	sha_update(&j->running, ops, n);
 	buf_put(&j->part, ops, n);
@@ -448,25 +501,28 @@ bool jfile_chain_at(struct jfile *j, uint64_t seq, uint8_t out[static CHAIN_LEN]
 	return found;
 }
 
-void jreader_free(struct jreader *r)
+/* Its file is no longer open. */
+static void reader_leave(struct jreader *r)
 {
 	if (r->fd >= 0)
 		close(r->fd);
 	aead_free(r->key);
-	buf_free(&r->buf);
 	r->fd = -1;
 	r->key = NULL;
+}
+
+void jreader_free(struct jreader *r)
+{
+	reader_leave(r);
+	buf_free(&r->buf);
 }
 
 static int reader_at(struct jfile *j, struct jreader *r, struct place at)
 {
 	if (r->fd < 0 || r->file != at.file) {
-		if (r->fd >= 0)
-			close(r->fd);
-		aead_free(r->key);
-		r->key = NULL;
+		reader_leave(r);
 		r->fd = file_open(j->dir, j->key, at.file, &r->key);
-		if (r->fd < 0 || !r->key)
+		if (r->fd < 0)
 			return -1;
 	}
 	r->file = at.file;
@@ -479,8 +535,10 @@ static int reader_at(struct jfile *j, struct jreader *r, struct place at)
 int jfile_seek(struct jfile *j, uint64_t seq, struct jreader *r)
 {
 	r->seq = seq;
-	if (seq > j->last)
-		return 0; /* nothing there yet */
+	if (seq > j->last) { /* nothing there yet: its place is found when it comes */
+		reader_leave(r);
+		return 0;
+	}
 	if (seq < j->first) {
 		errno = ENOENT;
 		return -1;

@@ -80,6 +80,7 @@ static void from_dns(struct src *s, uint32_t got, uint64_t now)
 	} else if (type == MSG_MOVED) {
 		c->moved = true;
 		store_old_root_done(c->st);
+		msg_send(c->sup.fd, MSG_MOVED, NULL, 0, -1);
 		enter_level4(c);
 	}
 	if (passed >= 0)
@@ -287,10 +288,13 @@ static int open_store(struct control *c)
 	struct node *n = c->node;
 	char err[400];
 	struct store_conf sc = { .path = n->ad_hoc ? NULL : n->conf.store, .fd = n->store_rw,
-		                 .reserve = n->conf.store_reserve, .old_root = n->root, .beats = n->beats };
+		                 .reserve = n->conf.store_reserve, .old_roots = n->roots,
+		                 .nold_roots = n->nroots, .beats = n->beats };
 	c->st = store_open(&sc, c->key, err, sizeof err);
 	if (!c->st) {
 		log_say(LOG_ERROR, "%s", err);
+		if (strstr(err, "living readers"))
+			c->code = EXIT_DOUBT;
 		return -1;
 	}
 	if (store_seq(c->st) < n->seq) {
@@ -361,7 +365,8 @@ int control_main(struct node *n, int sup, int key_fd, int cred_fd)
 	c.sup.fd = sup;
 	c.dns.fd = -1;
 	signal(SIGPIPE, SIG_IGN);
-	c.code = start(&c, key_fd, cred_fd) != 0;
+	if (start(&c, key_fd, cred_fd) != 0 && c.code == 0)
+		c.code = 1;
 	if (c.code == 0 && loop_run(&c.loop, &c.stop) != 0)
 		c.code = 1;
 	ctl_close(c.ctl);

@@ -11,6 +11,8 @@
 #include <limits.h>
 
 #define WORKERS_MAX STORE_WORKERS
+#define ROOTS_MAX   8
+#define EXIT_DOUBT  3 /* control: the readers' roots are doubtful, restart dns first */
 
 /* The configuration file, behind node_keys. */
 struct node_conf {
@@ -32,7 +34,8 @@ struct node {
 	bool ad_hoc;
 	int store_rw, store_ro;    /* -1 in the process that has no business with it */
 	int beats, stats;          /* the workers' page; struct dns_stats for each worker */
-	int root;                  /* the root that living readers use; -1: none */
+	int roots[ROOTS_MAX];      /* roots that a living encdns-dns may be using, oldest first */
+	unsigned nroots;
 	struct node_socket *sockets;
 	size_t nsockets;
 	uint64_t seq;              /* acknowledged last; a successor must not be below it */
@@ -43,10 +46,10 @@ struct node {
  * a packet (SOCK_SEQPACKET): type 8, then what it says; a descriptor with some. */
 enum node_msg {
 	MSG_COMMITTED = 1, /* control to super: sequence 64 | chain 32 */
-	MSG_ROOT,          /* control to super and dns: the root's descriptor */
+	MSG_ROOT,          /* control to super, then to dns: the root's descriptor */
 	MSG_PEER,          /* super to control and dns: a new channel to the other */
 	MSG_KEYS,          /* control to dns: store_keys_send() follows */
-	MSG_MOVED,         /* dns to control: all workers use the new root */
+	MSG_MOVED,         /* dns to control, then to super: all workers use the new root */
 	MSG_END,           /* ad hoc: the stream could not be used; stop */
 };
 #define MSG_MAX 64

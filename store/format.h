@@ -101,7 +101,6 @@ struct segmac {
  * The arrays behind it are as long as the reserved range has blocks. */
 struct store_root {
 	uint64_t magic;      /* ROOT_MAGIC once the rest is complete */
-	uint64_t generation; /* of the writer */
 	uint64_t nblocks;    /* length of the arrays */
 	_Atomic uint64_t blocks;  /* blocks the file has now */
 	_Atomic uint64_t epoch;

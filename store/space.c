@@ -12,6 +12,8 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#define EXTENT_LEAST 4u /* blocks of a usual extent */
+
 static bool is_free(const struct store *st, uint32_t block)
 {
 	uint64_t info = atomic_load_explicit(root_info(st->root) + block, memory_order_relaxed);
@@ -68,31 +70,50 @@ static uint32_t free_run(const struct store *st, uint32_t from, uint32_t to, uin
 	return 0;
 }
 
-int space_alloc(struct store *st, uint32_t n, enum block_use use, uint32_t *out)
+/* A run of n free blocks that the file has already, or 0. */
+static uint32_t find(struct store *st, uint32_t n)
 {
 	uint32_t blocks = (uint32_t)atomic_load_explicit(&st->root->blocks, memory_order_relaxed);
 	uint32_t b = free_run(st, st->cursor, blocks, n);
-	if (!b) {
-		/* the cursor makes the search cheap; go round once it has run out */
-		space_collect(st);
-		b = free_run(st, 1, blocks, n);
-		if (!b && grow(st, n, &b) != 0)
-			return -1;
-	}
+	if (b)
+		return b;
+	/* the cursor makes the search cheap; go round once it has run out */
+	space_collect(st);
+	return free_run(st, 1, blocks, n);
+}
+
+static void take(struct store *st, uint32_t b, uint32_t n, enum block_use use)
+{
 	st->cursor = b + n;
 	space_use(st, b, n, info_make(0, 0, use));
-	*out = b;
+}
+
+int space_alloc(struct store *st, uint32_t n, enum block_use use, uint32_t *out)
+{
+	*out = find(st, n);
+	if (!*out && grow(st, n, out) != 0)
+		return -1;
+	take(st, *out, n, use);
 	return 0;
 }
 
 int space_extent(struct store *st, uint32_t least, uint32_t *out, uint32_t *n)
 {
-	for (*n = EXTENT_BLOCKS; *n >= least && *n; *n /= 2)
-		if (space_alloc(st, *n, USE_LOG, out) == 0)
-			return 0;
-		else if (errno != ENOSPC)
-			return -1;
-	return -1;
+	/* what restarts have left over before the file grows; a few blocks at
+	 * a time only when it can't */
+	*out = 0;
+	for (*n = EXTENT_BLOCKS; !*out && *n >= EXTENT_LEAST && *n >= least; *n /= 2)
+		if ((*out = find(st, *n)) != 0)
+			break;
+	if (!*out && grow(st, *n = EXTENT_BLOCKS, out) != 0 && errno != ENOSPC)
+		return -1;
+	for (*n = *out ? *n : EXTENT_LEAST; !*out && *n >= least && *n > 0; *n /= 2)
+		if ((*out = find(st, *n)) != 0 || grow(st, *n, out) == 0)
+			break;
+	if (!*out)
+		return -1;
+	take(st, *out, *n, USE_LOG);
+	return 0;
 }
 
 int space_reserve(struct store *st, uint32_t n)

@@ -271,7 +271,7 @@ static unsigned all_differ(struct store *st)
 static struct store *mem_store(void)
 {
 	int fd = memfd_create("test", MFD_CLOEXEC);
-	struct store_conf c = { .fd = fd, .reserve = 8ull << 30, .ordered = true, .old_root = -1, .beats = -1 };
+	struct store_conf c = { .fd = fd, .reserve = 8ull << 30, .ordered = true, .beats = -1 };
 	struct store *st = store_open(&c, k, err, sizeof err);
 	close(fd);
 	return st;
@@ -653,7 +653,6 @@ static void test_full(void)
 	rlim_t store_size = size_of(file);
 	uint64_t before = h.uncommitted;
 	lim.rlim_cur = store_size;
-	printf("# store %llu\n", (unsigned long long)store_size);
 	setrlimit(RLIMIT_FSIZE, &lim);
 	struct zone *huge = big(2, 30000, 2);
 	int r = hub_import(&h, huge, false, &res, err, sizeof err);
