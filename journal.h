@@ -126,6 +126,7 @@ struct applier {
 	uint64_t seq, names;       /* names: edits and deletions so far */
 	struct store_zone zone;
 	bool have_zone, fresh;     /* fresh: the instance is new, nothing to merge with */
+	uint8_t last_kind, last[NAME_MAX_LEN]; /* fresh: the last name edited; kind 0: none yet */
 	uint32_t zones;            /* zones ended by OP_SERIAL or OP_DROP */
 	uint8_t *body;             /* BODY_MAX, for merging */
 	struct scratch scratch;

@@ -78,6 +78,7 @@ struct load {
 	char **argv;
 	int argc, at, code;
 	bool force, drop;
+	const char *file;   /* being read */
 	struct buf said;    /* what is said once the turn's transactions are durable */
 	struct src src;
 	struct load *next;
@@ -94,11 +95,8 @@ struct daemon {
 static void report_line(void *ctx, bool error, const char *file, unsigned line, const char *text)
 {
 	struct load *l = ctx;
-	const char *kind = error ? "" : "warning: ";
-	if (line)
-		ctl_print(l->c, CTL_ERR, "%s:%u: %s%s\n", file, line, kind, text);
-	else
-		ctl_print(l->c, CTL_ERR, "%s: %s%s\n", file, kind, text);
+	/* what concerns the whole file is said at its first line */
+	ctl_print(l->c, CTL_ERR, "%s:%u: %s%s\n", file ? file : l->file, line ? line : 1, error ? "" : "warning: ", text);
 	if (error)
 		l->code = 1;
 }
@@ -146,6 +144,7 @@ static struct zone *load_file(struct load *l, const uint8_t *origin, const char 
 	struct stat sb;
 	pthread_t t;
 	pthread_attr_t attr;
+	l->file = file;
 	pthread_attr_init(&attr);
 	pthread_attr_setstacksize(&attr, 8 << 20); /* musl's own default is small */
 	/* a thread costs more than a small file */
@@ -445,8 +444,7 @@ static int run(const char *dir, const char *conf, int key_fd)
 
 static void stderr_report(void *ctx, bool error, const char *file, unsigned line, const char *text)
 {
-	(void)ctx;
-	fprintf(stderr, "%s:%u: %s%s\n", file, line, error ? "" : "warning: ", text);
+	fprintf(stderr, "%s:%u: %s%s\n", file ? file : (const char *)ctx, line ? line : 1, error ? "" : "warning: ", text);
 }
 
 static int stream(int argc, char **argv)
@@ -454,7 +452,6 @@ static int stream(int argc, char **argv)
 	static struct hub h;
 	char err[1400];
 	uint8_t origin[NAME_MAX_LEN];
-	struct zone_report report = { stderr_report, NULL };
 	struct import_result r;
 	if (argc == 0)
 		return wrong_usage("stream wants ORIGIN=ZONEFILE");
@@ -469,6 +466,7 @@ static int stream(int argc, char **argv)
 			break;
 		}
 		name_lower(origin, origin);
+		struct zone_report report = { stderr_report, eq + 1 };
 		struct zone *z = zone_load(origin, eq + 1, &report);
 		if (!z)
 			code = 1;

@@ -124,6 +124,18 @@ static enum store_found old_body(struct applier *a, const struct op_view *o, str
 	return r;
 }
 
+/* In a new instance names that come in rising order can't be there already; the
+ * first that does not ends that certainty. */
+static void check_order(struct applier *a, const struct op_view *o)
+{
+	if (!a->fresh)
+		return;
+	int order = a->last_kind ? name_cmp(a->last, o->name) : -1;
+	a->fresh = order < 0 || (order == 0 && a->last_kind < o->kind);
+	memcpy(a->last, o->name, name_len(o->name));
+	a->last_kind = o->kind;
+}
+
 static int edit(struct applier *a, struct op_view *o, char *err, size_t n)
 {
 	struct rd old;
@@ -131,6 +143,7 @@ static int edit(struct applier *a, struct op_view *o, char *err, size_t n)
 	name_lower(o->name, o->name);
 	if (!name_below(o->name, a->zone.name))
 		return say(err, n, a, "a name outside the zone");
+	check_order(a, o);
 	if (old_body(a, o, &old) == STORE_DAMAGED)
 		return say(err, n, a, "the store is damaged");
 	if (!merge(old, o->edits, &w))
@@ -183,6 +196,7 @@ static int apply(struct applier *a, struct op_view *o, char *err, size_t n)
 		a->zone.inst = store_new_instance(a->st);
 		a->zone.hold = 0;
 		a->fresh = true;
+		a->last_kind = 0;
 		return 0;
 	}
 	if (a->zone.inst == 0)

@@ -131,35 +131,36 @@ bool op_next(struct rd *r, struct op_view *out)
 {
 	if (rd_left(r) == 0)
 		return false;
+	struct op_view o = { .op = 0 };
 	uint8_t op = rd_u8(r);
 	struct rd in = rd_sub(r, rd_u24(r));
 	bool good = !in.bad;
-	out->op = (enum op)op;
+	o.op = (enum op)op;
 	switch (op) {
 	case OP_ZONE:
-		good = name_read(&in, out->name) && rd_left(&in) == 0;
+		good = name_read(&in, o.name) && rd_left(&in) == 0;
 		break;
 	case OP_ADD:
 	case OP_DROP:
 		good = good && rd_left(&in) == 0;
 		break;
 	case OP_SERIAL:
-		out->serial = rd_u32(&in);
-		out->expire = rd_u32(&in);
+		o.serial = rd_u32(&in);
+		o.expire = rd_u32(&in);
 		rd_take(&in, 32);
 		good = !in.bad && rd_left(&in) == 0;
 		break;
 	case OP_EDIT:
-		out->kind = rd_u8(&in);
-		out->flags = rd_u16(&in);
-		out->cut = rd_u8(&in);
-		name_read(&in, out->name);
-		out->edits = in;
-		good = !in.bad && kind_ok(out->kind) && edits_ok(in);
+		o.kind = rd_u8(&in);
+		o.flags = rd_u16(&in);
+		o.cut = rd_u8(&in);
+		name_read(&in, o.name);
+		o.edits = in;
+		good = !in.bad && kind_ok(o.kind) && edits_ok(in);
 		break;
 	case OP_DELETE:
-		out->kind = rd_u8(&in);
-		good = name_read(&in, out->name) && kind_ok(out->kind) && rd_left(&in) == 0;
+		o.kind = rd_u8(&in);
+		good = name_read(&in, o.name) && kind_ok(o.kind) && rd_left(&in) == 0;
 		break;
 	case OP_CONF:
 	case OP_STAGE:
@@ -170,6 +171,8 @@ bool op_next(struct rd *r, struct op_view *out)
 		good = false;
 	}
 	r->bad |= !good;
+	if (good)
+		*out = o;
 	return good;
 }
 
