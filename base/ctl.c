@@ -36,16 +36,21 @@ struct ctl {
 	int dir;
 };
 
-/* A socket's address below a folder, however long the folder's name is. */
-static int address(int dir, const char *path, struct sockaddr_un *out)
+/* Binds or connects to "control" in a folder, however long the folder's name
+ * is: a socket's address has room for 107 octets, so it is named from inside. */
+static int at_control(int dir, int fd, int (*call)(int, const struct sockaddr *, socklen_t))
 {
-	memset(out, 0, sizeof *out);
-	out->sun_family = AF_UNIX;
-	if (access("/proc/self/fd", X_OK) == 0)
-		snprintf(out->sun_path, sizeof out->sun_path, "/proc/self/fd/%d/control", dir);
-	else if (snprintf(out->sun_path, sizeof out->sun_path, "%s/control", path) >= (int)sizeof out->sun_path)
-		return -1;
-	return 0;
+	struct sockaddr_un a = { .sun_family = AF_UNIX, .sun_path = "control" };
+	int here = open(".", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	int r = fchdir(dir) == 0 ? call(fd, (struct sockaddr *)&a, sizeof a) : -1;
+	int e = errno;
+	if (here >= 0) {
+		if (fchdir(here) != 0)
+			e = errno; /* nothing here depends on the place */
+		close(here);
+	}
+	errno = e;
+	return r;
 }
 
 static void conn_free(struct ctl_conn *c)
@@ -209,20 +214,18 @@ static void accept_wake(struct src *s, uint32_t got, uint64_t now)
 
 struct ctl *ctl_listen(struct loop *loop, const char *dir, ctl_handler *h, void *owner, char *err, size_t n)
 {
-	struct sockaddr_un a;
 	struct ctl *c = calloc(1, sizeof *c);
 	if (!c)
 		return NULL;
 	c->loop = loop;
 	c->handler = h;
 	c->owner = owner;
-	c->dir = open(dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	c->dir = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (c->dir >= 0)
 		unlinkat(c->dir, "control", 0);
 	mode_t old = umask(0177);
-	bool good = c->dir >= 0 && fd >= 0 && address(c->dir, dir, &a) == 0 &&
-	            bind(fd, (struct sockaddr *)&a, sizeof a) == 0 && listen(fd, 16) == 0;
+	bool good = c->dir >= 0 && fd >= 0 && at_control(c->dir, fd, bind) == 0 && listen(fd, 16) == 0;
 	int e = errno;
 	umask(old);
 	c->src = (struct src){ .fd = fd, .want = EPOLLIN, .due_ns = LOOP_NEVER, .wake = accept_wake };
@@ -304,10 +307,9 @@ static int print_answer(int fd)
 
 int ctl_call(const char *dir, int argc, char **argv)
 {
-	struct sockaddr_un a;
-	int d = open(dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	int d = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	if (d < 0 || fd < 0 || address(d, dir, &a) != 0 || connect(fd, (struct sockaddr *)&a, sizeof a) != 0) {
+	if (d < 0 || fd < 0 || at_control(d, fd, connect) != 0) {
 		fprintf(stderr, "%s/control: %s (is it running?)\n", dir, strerror(errno));
 		return 1;
 	}

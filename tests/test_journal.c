@@ -412,8 +412,8 @@ static void test_model(void)
 		struct model before = m;
 		for (unsigned tx = 1 + dice(3); tx > 0; tx--) {
 			b.n = 0;
-			for (unsigned n = 1 + dice(3); n > 0; n--)
-				random_zone(&b, &m, dice(ZONES));
+			for (unsigned n = 1 + dice(3), first = dice(ZONES); n > 0; n--)
+				random_zone(&b, &m, (first + n) % ZONES);
 			applier_begin(&a, ++seq);
 			if (apply(&a, &b) != 0) {
 				printf("# round %u: %s\n", round, err);
