@@ -64,6 +64,7 @@ struct store_zone {
 	uint8_t state;    /* enum zone_state */
 	uint8_t hold;     /* 0, or 1 + number of its hold */
 	uint8_t labels;   /* of its name */
+	bool leaf;        /* reading: no zone below it, so it encloses all names below it */
 	uint64_t seq;     /* the view for this zone: visible, or its hold */
 	uint8_t name[NAME_MAX_LEN];
 };

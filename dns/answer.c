@@ -507,7 +507,12 @@ void answer_init(struct answer *a, const struct store_map *m, void *mem, size_t 
 
 void answer_view(struct answer *a)
 {
-	store_view_take(a->map, &a->view);
+	struct store_view v;
+	store_view_take(a->map, &v);
+	if (memcmp(&v, &a->view, sizeof v) == 0)
+		return;
+	a->view = v;
+	a->nrecent = 0;
 }
 
 size_t answer_limit(const struct answer *a, const struct query *q, bool tcp)
@@ -517,11 +522,33 @@ size_t answer_limit(const struct answer *a, const struct query *q, bool tcp)
 	return q->udp_size < a->udp_size ? q->udp_size : a->udp_size;
 }
 
+/* A name at or below a zone that has none below it needs no look at the catalog. */
+static const struct store_zone *recent_zone(const struct answer *a, const struct query *q)
+{
+	for (unsigned i = 0; i < a->nrecent; i++) {
+		const struct store_zone *z = &a->recent[i];
+		if (z->labels <= q->labels && name_equal(name_skip(q->qname, q->labels - z->labels), z->name))
+			return z;
+	}
+	return NULL;
+}
+
 static enum store_found zone_find(struct answer *a, const struct query *q, bool above,
                                   struct store_zone *out)
 {
+	const struct store_zone *z = above ? NULL : recent_zone(a, q);
+	if (z) {
+		*out = *z;
+		return STORE_FOUND;
+	}
 	a->scratch.used = 0;
-	return store_zone_find(a->map, &a->view, q->qname, q->labels, above, &a->scratch, out);
+	enum store_found r = store_zone_find(a->map, &a->view, q->qname, q->labels, above, &a->scratch, out);
+	if (r == STORE_FOUND && !above && out->leaf) {
+		a->recent[a->next_recent] = *out;
+		a->next_recent = (a->next_recent + 1) % RECENT_ZONES;
+		a->nrecent += a->nrecent < RECENT_ZONES;
+	}
+	return r;
 }
 
 void answer_begin(struct answer *a, struct answer_job *job)

@@ -27,6 +27,8 @@ struct link {
 	struct rrset set;
 };
 
+#define RECENT_ZONES 4
+
 enum denial_mode { DENIAL_UNKNOWN, DENIAL_NONE, DENIAL_NSEC, DENIAL_NSEC3 };
 
 /* A worker's answering state; about 20 KiB, no part of it outlives a query but
@@ -34,6 +36,8 @@ enum denial_mode { DENIAL_UNKNOWN, DENIAL_NONE, DENIAL_NSEC, DENIAL_NSEC3 };
 struct answer {
 	const struct store_map *map;
 	struct store_view view;
+	struct store_zone recent[RECENT_ZONES]; /* leaves, as this view sees them */
+	unsigned nrecent, next_recent;
 	struct scratch scratch;
 	struct compose c;
 	unsigned udp_size;

@@ -533,38 +533,58 @@ static char *absolute(const char *arg)
 	return out;
 }
 
-static int call(const struct args *a, const char *verb, bool flag)
+/* The words of a request, a growing list. */
+struct words { char **at; int n, room; };
+
+static bool add_word(struct words *w, char *word)
 {
-	int argc = 2, room = a->argc + 2;
-	char **argv = malloc((size_t)room * sizeof *argv);
+	if (w->n == w->room) {
+		int room = w->room ? w->room * 2 : 64;
+		char **at = realloc(w->at, (size_t)room * sizeof *at);
+		if (!at)
+			return false;
+		w->at = at;
+		w->room = room;
+	}
+	w->at[w->n++] = word;
+	return word != NULL;
+}
+
+/* The lines of a list that are neither empty nor comments. */
+static int add_list(struct words *w, const char *path)
+{
 	char *line = NULL;
 	size_t n = 0;
-	if (!argv)
-		return complain("no memory");
-	argv[0] = (char *)(uintptr_t)verb;
-	argv[1] = (char *)(uintptr_t)(flag ? "+" : "-");
-	for (int i = 0; i < a->argc; i++)
-		argv[argc++] = absolute(a->argv[i]);
-	FILE *f = a->list ? fopen(a->list, "r") : NULL;
-	if (a->list && !f) {
-		fprintf(stderr, "%s: %s\n", a->list, strerror(errno));
+	FILE *f = fopen(path, "re");
+	if (!f) {
+		fprintf(stderr, "%s: %s\n", path, strerror(errno));
 		return 1;
 	}
-	while (f && getline(&line, &n, f) > 0) {
+	while (getline(&line, &n, f) > 0) {
 		line[strcspn(line, "\r\n")] = 0;
-		if (*line == 0 || *line == '#')
-			continue;
-		if (argc == room) {
-			char **more = realloc(argv, (size_t)(room *= 2) * sizeof *argv);
-			if (!more)
-				return complain("no memory");
-			argv = more;
-		}
-		argv[argc++] = absolute(line);
+		if (*line && *line != '#' && !add_word(w, absolute(line)))
+			break;
 	}
-	if (f)
-		fclose(f);
-	return ctl_call(a->dir, argc, argv);
+	free(line);
+	fclose(f);
+	return 0;
+}
+
+static int call(const struct args *a, const char *verb, bool flag)
+{
+	struct words w = { 0 };
+	bool good = add_word(&w, strdup(verb)) && add_word(&w, strdup(flag ? "+" : "-"));
+	for (int i = 0; i < a->argc && good; i++)
+		good = add_word(&w, absolute(a->argv[i]));
+	int code = good ? 0 : complain("no memory");
+	if (code == 0 && a->list)
+		code = add_list(&w, a->list);
+	if (code == 0)
+		code = ctl_call(a->dir, w.n, w.at);
+	for (int i = 0; i < w.n; i++)
+		free(w.at[i]);
+	free(w.at);
+	return code;
 }
 
 static int local(const char *verb, const struct args *a)

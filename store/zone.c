@@ -110,6 +110,7 @@ enum store_found store_zone_find(const struct store_map *m, const struct store_v
 	if (!mk.zone)
 		return STORE_DAMAGED;
 	*out = mk.z;
+	out->leaf = mk.below == 1;
 	out->seq = mk.z.hold && v->hold[mk.z.hold - 1] ? v->hold[mk.z.hold - 1] : v->visible;
 	return STORE_FOUND;
 }
