@@ -154,7 +154,7 @@ struct link *link_new(struct loop *loop, int fd, struct tls *tls, bool keepalive
                       const struct link_calls *calls, void *owner);
 void *link_owner(const struct link *l);
 const struct tls *link_tls(const struct link *l);
-/* Queues a frame of up to three parts; false: no memory, the link will close. */
+/* Queues a frame; false: no memory or more than FRAME_MAX, the link will close. */
 bool link_send(struct link *l, uint8_t type, const struct part *parts, size_t n);
 /* Says that we are alive, from within long work that keeps the loop waiting. */
 void link_ping(struct link *l);

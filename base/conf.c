@@ -54,7 +54,7 @@ int conf_size(const struct conf_key *k, void *at, const char *v, char *err, size
 	static const char units[] = "KMGT";
 	uint64_t x;
 	const char *end, *u;
-	if (parse_number(v, &x, &end) != 0 || (*end && (!(u = strchr(units, *end & ~32)) || end[1]))) {
+	if (parse_number(v, &x, &end) != 0 || (*end && (*end == ' ' || !(u = strchr(units, *end & ~32)) || end[1]))) {
 		snprintf(err, n, "%s wants a size such as 512M or 2G, not \"%s\"", k->key, v);
 		return -1;
 	}
@@ -200,6 +200,10 @@ int conf_read_text(const char *text, size_t len, const char *path, const struct 
 		line++;
 		snprintf(err, sizeof err, "the line is too long");
 		bool bad = m >= sizeof buf;
+		if (memchr(p, 0, m)) {
+			snprintf(err, sizeof err, "the line has a NUL octet");
+			bad = true;
+		}
 		if (!bad) {
 			memcpy(buf, p, m);
 			buf[m] = 0;
@@ -225,7 +229,9 @@ int conf_read(const char *path, const struct conf_key *table, size_t n, void *ou
 		size_t have = 0;
 		while ((len = read(fd, text + have, FILE_MAX - have)) > 0)
 			have += (size_t)len;
-		len = len == 0 ? (ssize_t)have : -1;
+		if (have == FILE_MAX)
+			errno = EFBIG;
+		len = len == 0 && have < FILE_MAX ? (ssize_t)have : -1;
 	}
 	int wrong = 1;
 	if (len >= 0)

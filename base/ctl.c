@@ -294,9 +294,9 @@ static int print_answer(int fd)
 			return (int)n;
 		}
 		char *p = n <= REQUEST_MAX ? realloc(text, n + 1) : NULL;
+		text = p ? p : text;
 		if (!p || !read_all(fd, p, n))
 			break;
-		text = p;
 		fwrite(text, 1, n, head[0] == CTL_ERR ? stderr : stdout);
 		fflush(head[0] == CTL_ERR ? stderr : stdout);
 	}

@@ -512,7 +512,7 @@ void answer_view(struct answer *a)
 	if (memcmp(&v, &a->view, sizeof v) == 0)
 		return;
 	a->view = v;
-	a->nrecent = 0;
+	a->nrecent = a->next_recent = 0;
 }
 
 size_t answer_limit(const struct answer *a, const struct query *q, bool tcp)

@@ -115,7 +115,7 @@ static enum store_found old_body(struct applier *a, const struct op_view *o, str
 {
 	struct frag f;
 	a->scratch.used = 0;
-	*out = rd_init(NULL, 0);
+	*out = rd_init(a->body, 0);
 	if (a->fresh)
 		return STORE_ABSENT;
 	enum store_found r = store_newest(a->st, (enum frag_kind)o->kind, a->zone.inst, o->name, &a->scratch, &f);

@@ -25,6 +25,7 @@ struct link {
 	const struct link_calls *calls;
 	void *owner;
 	bool keepalive, open, dead;
+	bool lost;               /* a frame could not be queued: the next turn ends the link */
 	bool full;               /* the queue was above LOW_WATER: room() is due */
 	unsigned busy;           /* inside call-backs: freed when it falls to 0 */
 	uint64_t heard_ns, said_ns, timed_ns;
@@ -127,6 +128,14 @@ static int pump_plain_out(struct link *l)
 	return 0;
 }
 
+/* A frame is missing from the row: what follows would make no sense. */
+static bool lose(struct link *l)
+{
+	l->lost = true;
+	loop_due(l->loop, &l->src, loop_now());
+	return false;
+}
+
 /* What is left to be sent wants EPOLLOUT. */
 static void set_want(struct link *l)
 {
@@ -152,10 +161,12 @@ bool link_send(struct link *l, uint8_t type, const struct part *parts, size_t n)
 {
 	uint8_t head[HEAD];
 	size_t len = 0;
-	if (l->dead)
+	if (l->dead || l->lost)
 		return false;
 	for (size_t i = 0; i < n; i++)
 		len += parts[i].n;
+	if (len > FRAME_MAX)
+		return lose(l);
 	if (l->out_at > l->out.room / 2) { /* sent octets make room */
 		memmove(l->out.p, l->out.p + l->out_at, l->out.n - l->out_at);
 		l->out.n -= l->out_at;
@@ -166,8 +177,8 @@ bool link_send(struct link *l, uint8_t type, const struct part *parts, size_t n)
 	buf_put(&l->out, head, sizeof head);
 	for (size_t i = 0; i < n; i++)
 		buf_put(&l->out, parts[i].p, parts[i].n);
-	if (l->out.bad || len > FRAME_MAX)
-		return false;
+	if (l->out.bad)
+		return lose(l);
 	l->said_ns = loop_now();
 	if (l->open && pump_out(l) != 0)
 		return false; /* the next turn finds the socket closed */
@@ -321,11 +332,12 @@ static bool timers(struct link *l, uint64_t now)
 	if (now - l->timed_ns > LINK_PING_NS)
 		l->heard_ns = now;
 	l->timed_ns = now;
-	if (now - l->heard_ns >= LINK_DEAD_NS) {
+	/* either may lie ahead of now: what this turn has sent read the clock itself */
+	if (now >= l->heard_ns + LINK_DEAD_NS) {
 		link_fail(l, "silent for 10 s");
 		return false;
 	}
-	if (l->open && now - l->said_ns >= LINK_PING_NS)
+	if (l->open && now >= l->said_ns + LINK_PING_NS)
 		link_send(l, FRAME_PING, NULL, 0);
 	loop_due(l->loop, &l->src, now + LINK_PING_NS / 3);
 	return true;
@@ -336,6 +348,10 @@ static void wake(struct src *s, uint32_t got, uint64_t now)
 	struct link *l = (struct link *)(void *)((char *)s - offsetof(struct link, src));
 	if (got & (EPOLLIN | EPOLLHUP | EPOLLERR) && !receive(l, now))
 		return;
+	if (l->lost) {
+		link_fail(l, "a frame can't be sent: no memory, or too large");
+		return;
+	}
 	if (pump_out(l) != 0) {
 		link_fail(l, strerror(errno));
 		return;
