@@ -173,13 +173,14 @@ static void load_one(struct load *l, char *arg)
 		return;
 	}
 	int done = l->drop ? hub_drop(h, origin, &r, err, sizeof err) : hub_import(h, z, l->force, &r, err, sizeof err);
-	zone_free(z);
-	if (done == 0) {
+	if (done == 0)
 		say_later(l, origin, &r);
-		return;
-	}
-	ctl_print(l->c, CTL_ERR, "%s: %s\n", file ? file : name_text(origin, text), err);
-	l->code = 1;
+	else if (z)
+		report_line(l, true, file, zone_serial_line(z), err);
+	else
+		ctl_print(l->c, CTL_ERR, "%s: %s\n", name_text(origin, text), err);
+	l->code |= done != 0;
+	zone_free(z);
 }
 
 /* Has this turn seen the origin before?  Then it must be committed first. */

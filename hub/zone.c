@@ -39,6 +39,7 @@ struct zone {
 	size_t body_max;         /* the longest body a cursor will build */
 	uint64_t names;
 	uint32_t serial;
+	unsigned serial_line;
 };
 
 /* ---- records ---- */
@@ -767,8 +768,10 @@ static void check_apex(struct check *k)
 		refuse(k, NULL, "%s: no SOA", owner);
 	if (!ns)
 		refuse(k, NULL, "%s: no NS at the apex", owner);
-	if (soa)
+	if (soa) {
 		z->serial = get_u32(rec_rdata(soa) + rec_len(soa) - 20);
+		z->serial_line = rec_line(soa);
+	}
 }
 
 /* The topmost cut at or above a name inside the zone; NULL: none. */
@@ -989,6 +992,7 @@ struct zone *zone_load_text(const uint8_t *origin, const char *text, size_t n,
 
 const uint8_t *zone_origin(const struct zone *z) { return z->origin; }
 uint32_t zone_serial(const struct zone *z) { return z->serial; }
+unsigned zone_serial_line(const struct zone *z) { return z->serial_line; }
 uint64_t zone_records(const struct zone *z) { return z->n; }
 uint64_t zone_names(const struct zone *z) { return z->names; }
 uint64_t zone_memory(const struct zone *z) { return sizeof *z + z->used + z->n * sizeof *z->recs; }

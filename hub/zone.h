@@ -30,6 +30,7 @@ int zone_finish(struct zone *z, int64_t now, const struct zone_report *report);
 
 const uint8_t *zone_origin(const struct zone *z); /* lower case */
 uint32_t zone_serial(const struct zone *z);
+unsigned zone_serial_line(const struct zone *z); /* where the SOA ended */
 uint64_t zone_records(const struct zone *z); /* RRSIGs included, duplicates not */
 uint64_t zone_names(const struct zone *z);   /* nodes zone_next() returns */
 uint64_t zone_memory(const struct zone *z);  /* octets in use */
