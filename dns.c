@@ -67,7 +67,6 @@ struct worker {
 	const struct dns_conf *conf;
 	struct dns_stats *stats;
 	unsigned id;
-	unsigned nlisten;
 	struct listener listen[SOCKETS];
 	struct answer answer;
 
@@ -132,14 +131,9 @@ static size_t lay_out(struct worker *w, const struct dns_conf *c, uint8_t *base)
 	return at;
 }
 
-size_t dns_memory(const struct dns_conf *c)
-{
-	return lay_out(NULL, c, NULL);
-}
-
 void *dns_memory_map(const struct dns_conf *c)
 {
-	void *p = mmap(NULL, dns_memory(c), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	void *p = mmap(NULL, lay_out(NULL, c, NULL), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	return p == MAP_FAILED ? NULL : p;
 }
 

@@ -13,11 +13,10 @@
 
 struct dns_conf {
 	unsigned workers;     /* threads that call dns_run() */
-	uint16_t udp_size;    /* EDNS size: 512 to DNS_UDP_MAX; default 1232 */
-	unsigned tcp_max;     /* connections of one worker; default 256 */
-	unsigned tcp_idle_ms; /* without a whole query; default 10000 */
+	uint16_t udp_size;    /* EDNS size: 512 to DNS_UDP_MAX; 1232 is usual */
+	unsigned tcp_max;     /* connections of one worker */
+	unsigned tcp_idle_ms; /* without a whole query */
 };
-#define DNS_CONF_DEFAULT { 1, 1232, 256, 10000 }
 
 /* A service socket of one worker: bound to a specific address (so that answers
  * leave from it) with SO_REUSEPORT, non-blocking; TCP: listening. */
@@ -39,9 +38,7 @@ struct dns_stats {
 	_Atomic uint64_t tcp_closed;         /* by us: idle, to make room, malformed */
 };
 
-/* Memory that a worker works in: octets for conf, and one place to take them
- * from (anonymous, touched as needed).  NULL: errno. */
-size_t dns_memory(const struct dns_conf *c);
+/* Memory that a worker works in (anonymous, touched as needed).  NULL: errno. */
 void *dns_memory_map(const struct dns_conf *c);
 
 /* One worker's loop, until *stop.  mem comes from dns_memory_map(); nothing

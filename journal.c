@@ -14,9 +14,9 @@
  * origin's key decide; nothing else it says is believed. */
 #include "journal.h"
 
+#include "base/addr.h"
 #include "base/log.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
@@ -44,7 +44,7 @@ struct journal {
 	unsigned hub;
 	struct link *link;
 	enum journal_state state;
-	bool ended;
+	bool dead;                    /* broken: nothing more is taken */
 
 	struct journal_meta meta;     /* of the last commit */
 	uint64_t seq;                 /* committed */
@@ -82,6 +82,14 @@ static void pause_then_connect(struct journal *j)
 	j->pause_ns = j->pause_ns * 2 < PAUSE_MAX_NS ? j->pause_ns * 2 : PAUSE_MAX_NS;
 }
 
+/* The store holds what can't be taken back: the process starts anew, and until
+ * it ends nothing more is applied or committed. */
+static void give_up(struct journal *j, const char *why)
+{
+	j->dead = true;
+	j->calls->broken(j->owner, why);
+}
+
 /* Is something applied that no commit covers? */
 static bool halfway(const struct journal *j)
 {
@@ -93,17 +101,18 @@ static void on_closed(struct link *l, const char *why)
 	struct journal *j = link_owner(l);
 	bool half = halfway(j);
 	j->link = NULL;
+	if (j->dead)
+		return;
 	if (j->conf.plain_fd >= 0) {
-		j->ended = true;
-		if (half)
-			j->calls->broken(j->owner, "the stream ended before it was complete");
+		if (j->state != JOURNAL_STREAMING)
+			give_up(j, "stdin ended before a complete snapshot, or is no stream of encdns-hub");
 		else
 			j->calls->ended(j->owner);
 		return;
 	}
-	log_limited(LOG_NOTICE, "hub %s: %s", j->conf.hub[j->hub].host, why);
+	log_limited(LOG_NOTICE, "hub %s@%u: %s", j->conf.hub[j->hub].host, j->conf.hub[j->hub].port, why);
 	if (half) {
-		j->calls->broken(j->owner, "the connection was lost inside a group; going on from the last commit");
+		give_up(j, "the connection was lost inside a group; going on from the last commit");
 		return;
 	}
 	j->hub = (j->hub + 1) % j->conf.nhubs;
@@ -116,7 +125,7 @@ static void refuse(struct journal *j, const char *why)
 	bool half = halfway(j);
 	log_say(LOG_ERROR, "journal refused: %s", why);
 	if (half) {
-		j->calls->broken(j->owner, "it was refused inside a group; going on from the last commit");
+		give_up(j, "it was refused inside a group; going on from the last commit");
 		return;
 	}
 	j->pause_ns = PAUSE_MAX_NS;
@@ -141,7 +150,7 @@ static bool commit(struct journal *j, uint64_t seq, uint64_t time)
 	m.time = time;
 	meta_write(&m, meta);
 	if (store_commit(j->st, seq, meta) != 0) {
-		j->calls->broken(j->owner, errno == ENOSPC ? "the disk is full" : strerror(errno));
+		give_up(j, errno == ENOSPC ? "the disk is full" : strerror(errno));
 		return false;
 	}
 	j->meta = m;
@@ -321,6 +330,8 @@ static void on_frame(struct link *l, uint8_t type, const uint8_t *p, size_t n, u
 {
 	struct journal *j = link_owner(l);
 	(void)now;
+	if (j->dead)
+		return;
 	if ((type == FRAME_HELLO) != (j->state == JOURNAL_CONNECTING)) {
 		refuse(j, "a frame out of order");
 		return;
@@ -368,25 +379,6 @@ static const struct link_calls calls = { .frame = on_frame, .closed = on_closed 
 
 /* ---- connecting ---- */
 
-/* An address and port for the socket calls; 0 when it is no address. */
-static socklen_t address(const struct journal_hub *h, struct sockaddr_storage *out)
-{
-	struct sockaddr_in *v4 = (struct sockaddr_in *)(void *)out;
-	struct sockaddr_in6 *v6 = (struct sockaddr_in6 *)(void *)out;
-	memset(out, 0, sizeof *out);
-	if (inet_pton(AF_INET, h->host, &v4->sin_addr) == 1) {
-		v4->sin_family = AF_INET;
-		v4->sin_port = htons(h->port);
-		return sizeof *v4;
-	}
-	if (inet_pton(AF_INET6, h->host, &v6->sin6_addr) == 1) {
-		v6->sin6_family = AF_INET6;
-		v6->sin6_port = htons(h->port);
-		return sizeof *v6;
-	}
-	return 0;
-}
-
 /* Binds to a port of ours; gives up quietly: the kernel chooses one then. */
 static void bind_client_port(int fd, sa_family_t family)
 {
@@ -406,10 +398,10 @@ static void bind_client_port(int fd, sa_family_t family)
 	}
 }
 
-static int dial(const struct journal_hub *h)
+static int dial(const struct conf_addr *h)
 {
 	struct sockaddr_storage a;
-	socklen_t n = address(h, &a);
+	socklen_t n = addr_of(h, &a);
 	int fd = socket(a.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0), one = 1;
 	if (fd < 0)
 		return -1;
@@ -425,7 +417,7 @@ static int dial(const struct journal_hub *h)
 
 static void attempt(struct src *s, uint32_t got, uint64_t now)
 {
-	struct journal *j = (struct journal *)(void *)((char *)s - offsetof(struct journal, timer));
+	struct journal *j = SRC_OWNER(s, struct journal, timer);
 	(void)got;
 	(void)now;
 	loop_due(j->loop, &j->timer, LOOP_NEVER);
@@ -444,10 +436,10 @@ static void attempt(struct src *s, uint32_t got, uint64_t now)
 	if (j->link)
 		return;
 	if (plain) {
-		j->calls->broken(j->owner, "the stream's descriptor is no pipe or socket");
+		give_up(j, "stdin is no pipe or socket");
 		return;
 	}
-	log_limited(LOG_NOTICE, "hub %s: %s", j->conf.hub[j->hub].host, strerror(errno));
+	log_limited(LOG_NOTICE, "hub %s@%u: %s", j->conf.hub[j->hub].host, j->conf.hub[j->hub].port, strerror(errno));
 	j->hub = (j->hub + 1) % j->conf.nhubs;
 	pause_then_connect(j);
 }

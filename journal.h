@@ -8,6 +8,7 @@
 #ifndef JOURNAL_H
 #define JOURNAL_H
 
+#include "base/conf.h"
 #include "base/loop.h"
 #include "crypto.h"
 #include "store.h"
@@ -64,6 +65,9 @@ size_t op_edit_begin(struct buf *b, uint8_t kind, uint16_t flags, uint8_t cut, c
 void op_edit_put(struct buf *b, const uint8_t *set, size_t n);
 void op_edit_remove(struct buf *b, uint16_t type);
 void op_edit_end(struct buf *b, size_t at);
+/* A whole edit that puts all sets of a body. */
+void op_edit_body(struct buf *b, uint8_t kind, uint16_t flags, uint8_t cut, const uint8_t *owner,
+                  const uint8_t *body, size_t n);
 
 /* One operation, checked as far as it can be without a store. */
 struct op_view {
@@ -165,9 +169,8 @@ void link_fail(struct link *l, const char *why); /* the same with closed() */
 
 /* ---- the node's session with its hubs ---- */
 #define JOURNAL_HUBS 8
-struct journal_hub { char host[64]; uint16_t port; };
 struct journal_conf {
-	struct journal_hub hub[JOURNAL_HUBS]; /* in order of preference */
+	struct conf_addr hub[JOURNAL_HUBS]; /* in order of preference */
 	unsigned nhubs;
 	const struct cred *cred;
 	int plain_fd;           /* -1, or a descriptor to read a stream from (ad hoc) */

@@ -6,18 +6,18 @@
  * the network.
  *
  * States of a child: running -> dead -> running, after a pause that grows while
- * it dies before it was of use.  Stop: TERM to all, KILL after 5 s.
+ * it dies before it was of use.  A dns that stands still for 3 s is killed.  A
+ * control that can't even begin at the very first start ends the node.  Stop: TERM to all, KILL after 5 s.
  * Threat: the children, who may be taken over: what they say is only believed
  * to be a sequence, a descriptor or a wish to stop. */
 #include "main/node.h"
 
+#include "base/addr.h"
 #include "base/ctl.h"
 #include "base/log.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <netinet/in.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
@@ -37,6 +37,8 @@
 
 #define PEM_MAX        65536
 #define STOP_NS        5000000000ull
+#define WATCH_NS       500000000ull
+#define STILL_LOOKS    6
 #define PAUSE_MIN_NS   20000000ull
 #define PAUSE_MAX_NS   5000000000ull
 
@@ -104,15 +106,6 @@ static int wrong_usage(const char *what)
 	return 2;
 }
 
-static void conf_line(void *ctx, const char *path, unsigned line, const char *text)
-{
-	(void)ctx;
-	if (line)
-		fprintf(stderr, "%s:%u: %s\n", path, line, text);
-	else
-		fprintf(stderr, "%s: %s\n", path, text);
-}
-
 static unsigned processors(void)
 {
 	cpu_set_t set;
@@ -125,9 +118,8 @@ static unsigned processors(void)
 /* Reads and checks all; the number of mistakes, each said. */
 static int read_conf(const char *path, struct node_conf *c)
 {
-	struct conf_say say = { conf_line, NULL };
 	memset(c, 0, sizeof *c);
-	int wrong = conf_read(path, node_keys, node_nkeys, c, &say);
+	int wrong = conf_read(path, node_keys, node_nkeys, c, &conf_say_stderr);
 	static const struct { const char *key; size_t off; } wanted[] = {
 		{ "service", offsetof(struct node_conf, service) }, { "hub", offsetof(struct node_conf, hub) },
 	};
@@ -149,48 +141,20 @@ static int read_conf(const char *path, struct node_conf *c)
 
 static int open_socket(const struct conf_addr *a, bool tcp)
 {
-	struct sockaddr_in v4 = { .sin_family = AF_INET, .sin_port = htons(a->port) };
-	struct sockaddr_in6 v6 = { .sin6_family = AF_INET6, .sin6_port = htons(a->port) };
-	bool is4 = inet_pton(AF_INET, a->host, &v4.sin_addr) == 1;
-	if (!is4)
-		inet_pton(AF_INET6, a->host, &v6.sin6_addr);
-	int one = 1, buf = 4 << 20;
-	int fd = socket(is4 ? AF_INET : AF_INET6, (tcp ? SOCK_STREAM : SOCK_DGRAM) | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	if (fd < 0)
-		return -1;
-	if (!is4)
-		setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &one, sizeof one);
-	if (tcp)
-		setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
-	else
+	int buf = 4 << 20, fd = addr_open(a, tcp ? SOCK_STREAM : SOCK_DGRAM, ADDR_SHARED | ADDR_V6ONLY);
+	if (fd >= 0 && !tcp)
 		setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &buf, sizeof buf);
-	setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &one, sizeof one);
-	const struct sockaddr *sa = is4 ? (const struct sockaddr *)&v4 : (const struct sockaddr *)&v6;
-	if (bind(fd, sa, is4 ? sizeof v4 : sizeof v6) == 0 && (!tcp || listen(fd, 1024) == 0))
-		return fd;
-	int e = errno;
-	close(fd);
-	errno = e;
-	return -1;
+	return fd;
 }
 
 /* Another server on the port would share it silently (SO_REUSEPORT): ask first. */
 static bool port_taken(const struct conf_addr *a)
 {
-	struct sockaddr_in v4 = { .sin_family = AF_INET, .sin_port = htons(a->port) };
-	struct sockaddr_in6 v6 = { .sin6_family = AF_INET6, .sin6_port = htons(a->port) };
-	bool is4 = inet_pton(AF_INET, a->host, &v4.sin_addr) == 1;
-	if (!is4)
-		inet_pton(AF_INET6, a->host, &v6.sin6_addr);
-	int one = 1, fd = socket(is4 ? AF_INET : AF_INET6, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	int fd = addr_open(a, SOCK_DGRAM, ADDR_V6ONLY);
 	if (fd < 0)
-		return false;
-	if (!is4)
-		setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &one, sizeof one);
-	const struct sockaddr *sa = is4 ? (const struct sockaddr *)&v4 : (const struct sockaddr *)&v6;
-	bool taken = bind(fd, sa, is4 ? sizeof v4 : sizeof v6) != 0 && errno == EADDRINUSE;
+		return errno == EADDRINUSE;
 	close(fd);
-	return taken;
+	return false;
 }
 
 static int open_sockets(struct node *n)
@@ -256,7 +220,7 @@ struct child {
 	const char *name;
 	pid_t pid;               /* 0: not running */
 	bool ready;              /* it has done something useful since it was born */
-	uint64_t pause_ns, again; /* again: when to start it, 0 = running */
+	uint64_t pause_ns, again; /* again: when to start it, 0: it runs */
 };
 enum { CONTROL, DNS, CHILDREN };
 
@@ -269,6 +233,11 @@ struct super {
 	struct blob *cred;
 	char *title;             /* argv's memory, for names */
 	size_t title_len;
+	const struct dns_stats *stats;
+	struct src watch;
+	uint64_t turns[WORKERS_MAX]; /* of the workers, when last looked at */
+	unsigned still;          /* looks in a row at which a worker had not moved */
+	bool begun;              /* control has opened its store at least once */
 	uint64_t kill_at;        /* stopping: when patience ends */
 	_Atomic bool stop;
 	bool stopping;
@@ -354,19 +323,39 @@ static int give_secrets(struct super *s, int key_fd, int cred_fd)
 	return cred_fd >= 0 ? blob_send(s->cred, cred_fd) : 0;
 }
 
+static void close_pair(const int p[2])
+{
+	for (int i = 0; i < 2; i++)
+		if (p[i] >= 0)
+			close(p[i]);
+}
+
+/* The next try comes ever later. */
+static void put_off(struct child *c, uint64_t now)
+{
+	c->again = now + c->pause_ns;
+	c->pause_ns = c->pause_ns * 2 + PAUSE_MIN_NS;
+	if (c->pause_ns > PAUSE_MAX_NS)
+		c->pause_ns = PAUSE_MAX_NS;
+}
+
 static void start(struct super *s, int which, uint64_t now)
 {
 	struct child *c = s->child + which;
 	int up[2] = { -1, -1 }, key[2] = { -1, -1 }, cred[2] = { -1, -1 };
 	bool control = which == CONTROL;
-	pid_t self = getpid();
-	c->again = 0;
-	if (channel(up) != 0 || (control && channel(key) != 0) || (control && s->cred && pipe2(cred, O_CLOEXEC) != 0)) {
+	pid_t self = getpid(), pid = -1;
+	if (channel(up) == 0 && (!control || channel(key) == 0) &&
+	    (!control || !s->cred || pipe2(cred, O_CLOEXEC) == 0))
+		pid = fork();
+	if (pid < 0) {
 		log_say(LOG_ERROR, "%s can't be started: %s", c->name, strerror(errno));
-		c->again = now + PAUSE_MAX_NS;
+		put_off(c, now);
+		close_pair(up);
+		close_pair(key);
+		close_pair(cred);
 		return;
 	}
-	pid_t pid = fork();
 	if (pid == 0) {
 		become(s, which, self);
 		close(up[0]);
@@ -379,14 +368,18 @@ static void start(struct super *s, int which, uint64_t now)
 	}
 	close(up[1]);
 	c->src = (struct src){ .fd = up[0], .want = EPOLLIN, .due_ns = LOOP_NEVER, .wake = from_child };
-	c->pid = pid > 0 ? pid : 0;
+	c->pid = pid;
+	c->again = 0;
 	c->ready = false;
-	loop_add(&s->loop, &c->src);
+	if (loop_add(&s->loop, &c->src) != 0) {
+		log_say(LOG_ERROR, "%s can't be heard: %s", c->name, strerror(errno));
+		kill(pid, SIGKILL); /* and started again */
+	}
 	if (control) {
 		close(key[1]);
 		if (cred[0] >= 0)
 			close(cred[0]);
-		if (pid > 0 && give_secrets(s, key[0], cred[1]) != 0)
+		if (give_secrets(s, key[0], cred[1]) != 0)
 			log_say(LOG_ERROR, "%s did not take its keys", c->name);
 		close(key[0]);
 		if (cred[1] >= 0)
@@ -414,37 +407,44 @@ static void restart_dns(struct super *s)
 	forget_roots(&s->node, 0);
 }
 
-static void from_child(struct src *src, uint32_t got, uint64_t now)
+/* False: nothing that control has to say. */
+static bool hear_control(struct super *s, struct msg *m, uint64_t now)
 {
-	struct child *c = (struct child *)(void *)((char *)src - offsetof(struct child, src));
-	struct super *s = c->super;
-	uint8_t p[MSG_MAX];
-	enum node_msg type;
-	int passed;
-	(void)got;
-	ssize_t n = msg_recv(src->fd, &type, p, &passed);
-	if (n < 0) {
-		loop_want(&s->loop, src, 0); /* dying; SIGCHLD tells the rest */
-		return;
-	}
-	c->ready = true; /* only control speaks, and only when its store is open */
-	if (type == MSG_COMMITTED && c == &s->child[CONTROL] && n == 8 + CHAIN_LEN) {
-		s->node.seq = get_u64(p);
-		memcpy(s->node.chain, p + 8, CHAIN_LEN);
-	} else if (type == MSG_ROOT && c == &s->child[CONTROL] && passed >= 0) {
-		if (s->node.nroots == ROOTS_MAX) /* dns takes no new ones: it is stuck */
+	struct node *n = &s->node;
+	if (m->type == MSG_COMMITTED && m->n == 8 + CHAIN_LEN) {
+		n->seq = get_u64(m->p);
+		memcpy(n->chain, m->p + 8, CHAIN_LEN);
+	} else if (m->type == MSG_ROOT && m->fd >= 0) {
+		if (n->nroots == ROOTS_MAX) /* dns takes no new ones: it is stuck */
 			restart_dns(s);
-		s->node.roots[s->node.nroots++] = passed;
-		passed = -1;
-	} else if (type == MSG_MOVED && c == &s->child[CONTROL]) {
+		n->roots[n->nroots++] = m->fd;
+		m->fd = -1;
+	} else if (m->type == MSG_MOVED) {
 		s->child[DNS].ready = true;
-		forget_roots(&s->node, 1);
-	} else if (type == MSG_END) {
+		forget_roots(n, 1);
+	} else if (m->type == MSG_END && n->ad_hoc) {
 		s->code = 1;
 		begin_stop(s, now);
+	} else {
+		return false;
 	}
-	if (passed >= 0)
-		close(passed);
+	return true;
+}
+
+static void from_child(struct src *src, uint32_t got, uint64_t now)
+{
+	struct child *c = SRC_OWNER(src, struct child, src);
+	struct super *s = c->super;
+	struct msg m;
+	(void)got;
+	if (msg_recv(src->fd, &m) != 0) { /* dying, or not ours any more: SIGCHLD tells the rest */
+		loop_del(&s->loop, src);
+		kill(c->pid, SIGKILL);
+		return;
+	}
+	if (c == &s->child[CONTROL] && hear_control(s, &m, now))
+		c->ready = s->begun = true; /* it speaks only when its store is open */
+	msg_end(&m);
 }
 
 static void buried(struct super *s, struct child *c, int status, uint64_t now)
@@ -457,7 +457,15 @@ static void buried(struct super *s, struct child *c, int status, uint64_t now)
 		return;
 	if (c->ready) /* a crash in service is mended at once; who can't begin waits ever longer */
 		c->pause_ns = PAUSE_MIN_NS;
-	c->again = now + c->pause_ns;
+	if (!s->begun && c == &s->child[CONTROL] && WIFEXITED(status)) {
+		/* a mistake of the operator's, not a crash: it has said what */
+		log_say(LOG_ERROR, "nothing was started");
+		s->code = 1;
+		begin_stop(s, now);
+		return;
+	}
+	put_off(c, now);
+	s->still = 0;
 	if (c == &s->child[DNS])
 		forget_roots(&s->node, s->child[CONTROL].pid ? 1 : 0);
 	else if (WIFEXITED(status) && WEXITSTATUS(status) == EXIT_DOUBT)
@@ -466,9 +474,6 @@ static void buried(struct super *s, struct child *c, int status, uint64_t now)
 		log_say(LOG_WARNING, "%s was ended by signal %d; starting it again", c->name, WTERMSIG(status));
 	else
 		log_say(LOG_WARNING, "%s ended with status %d; starting it again", c->name, WEXITSTATUS(status));
-	c->pause_ns = c->pause_ns * 2 + PAUSE_MIN_NS;
-	if (c->pause_ns > PAUSE_MAX_NS)
-		c->pause_ns = PAUSE_MAX_NS;
 }
 
 /* Starts what is due; when everything has stopped, ends. */
@@ -493,15 +498,37 @@ static void look_after(struct super *s, uint64_t now)
 	loop_due(&s->loop, &s->timer, due);
 }
 
+/* A worker turns at least ten times a second; one that stands still for long
+ * serves nobody and keeps space from being freed. */
+static void on_watch(struct src *src, uint32_t got, uint64_t now)
+{
+	struct super *s = SRC_OWNER(src, struct super, watch);
+	struct child *c = &s->child[DNS];
+	bool still = false;
+	(void)got;
+	for (unsigned i = 0; i < s->node.conf.workers; i++) {
+		uint64_t turns = atomic_load_explicit(&s->stats[i].beats, memory_order_relaxed);
+		still |= turns == s->turns[i];
+		s->turns[i] = turns;
+	}
+	s->still = still && c->pid && c->ready ? s->still + 1 : 0;
+	if (s->still >= STILL_LOOKS) {
+		log_say(LOG_ERROR, "a worker of %s stands still: starting it again", c->name);
+		kill(c->pid, SIGKILL);
+		s->still = 0;
+	}
+	loop_due(&s->loop, src, now + WATCH_NS);
+}
+
 static void on_timer(struct src *src, uint32_t got, uint64_t now)
 {
 	(void)got;
-	look_after((struct super *)(void *)((char *)src - offsetof(struct super, timer)), now);
+	look_after(SRC_OWNER(src, struct super, timer), now);
 }
 
 static void on_signal(struct src *src, uint32_t got, uint64_t now)
 {
-	struct super *s = (struct super *)(void *)((char *)src - offsetof(struct super, signals));
+	struct super *s = SRC_OWNER(src, struct super, signals);
 	struct signalfd_siginfo si;
 	int status;
 	pid_t pid;
@@ -519,24 +546,16 @@ static void on_signal(struct src *src, uint32_t got, uint64_t now)
 static int supervise(struct super *s)
 {
 	static const char *const names[] = { "encdns-control", "encdns-dns" };
-	sigset_t set;
-	sigemptyset(&set);
-	sigaddset(&set, SIGTERM);
-	sigaddset(&set, SIGINT);
-	sigaddset(&set, SIGCHLD);
-	sigprocmask(SIG_BLOCK, &set, NULL);
-	signal(SIGPIPE, SIG_IGN);
-	s->signals = (struct src){ .fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK), .want = EPOLLIN,
-		                   .due_ns = LOOP_NEVER, .wake = on_signal };
+	s->signals = (struct src){ .fd = loop_signals(SIGCHLD), .want = EPOLLIN, .due_ns = LOOP_NEVER, .wake = on_signal };
+	s->watch = (struct src){ .fd = -1, .due_ns = loop_now() + WATCH_NS, .wake = on_watch };
 	s->timer = (struct src){ .fd = -1, .due_ns = LOOP_NEVER, .wake = on_timer };
-	if (loop_init(&s->loop) != 0 || s->signals.fd < 0 || loop_add(&s->loop, &s->signals) != 0 ||
-	    loop_add(&s->loop, &s->timer) != 0)
+	if (s->signals.fd < 0 || loop_init(&s->loop) != 0 || loop_add(&s->loop, &s->signals) != 0 ||
+	    loop_add(&s->loop, &s->timer) != 0 || loop_add(&s->loop, &s->watch) != 0)
 		return complain(strerror(errno));
 	for (int i = 0; i < CHILDREN; i++)
-		s->child[i] = (struct child){ .src = { .fd = -1 }, .super = s, .name = names[i] };
+		s->child[i] = (struct child){ .src = { .fd = -1 }, .super = s, .name = names[i], .again = loop_now() };
 	log_say(LOG_NOTICE, "Entering run level 2");
-	for (int i = 0; i < CHILDREN; i++)
-		start(s, i, loop_now());
+	look_after(s, loop_now());
 	if (loop_run(&s->loop, &s->stop) != 0)
 		return complain(strerror(errno));
 	log_say(LOG_NOTICE, "stopped");
@@ -556,6 +575,33 @@ static void ad_hoc_conf(struct super *s, uint16_t port)
 	l->n = 2;
 }
 
+/* Is it a node's certificate, with its key?  Better said now than by a child. */
+static int check_credentials(const struct blob *b)
+{
+	int p[2];
+	char err[300] = "can't be read";
+	struct cred *c = NULL;
+	if (pipe2(p, O_CLOEXEC) == 0) {
+		fcntl(p[1], F_SETPIPE_SZ, PEM_MAX);
+		if (blob_send(b, p[1]) == 0) {
+			close(p[1]);
+			c = cred_read(p[0], err, sizeof err);
+		} else {
+			close(p[1]);
+		}
+		close(p[0]);
+	}
+	bool good = c && cred_role(c) == ROLE_NODE;
+	if (c && !good)
+		snprintf(err, sizeof err, "the certificate is a %s's, not a node's", cert_role_text(cred_role(c)));
+	cred_free(c);
+	if (!good)
+		fprintf(stderr, "encdns: credentials: %s; nothing was started\n", err);
+	return good ? 0 : 1;
+}
+
+/* Both descriptors are read before any other is opened: a number that nobody
+ * opened for us is then surely closed. */
 static int read_secrets(struct super *s, const struct args *a)
 {
 	if (a->ad_hoc) {
@@ -567,10 +613,12 @@ static int read_secrets(struct super *s, const struct args *a)
 		return complain("--key: 64 hex digits or 32 octets are wanted on that descriptor");
 	close(a->key);
 	s->cred = blob_read(s->node.conf.credentials, PEM_MAX);
-	if (!s->cred)
-		return complain("credentials: the descriptor can't be read");
+	if (!s->cred) {
+		fprintf(stderr, "encdns: credentials fd:%d: %s; nothing was started\n", s->node.conf.credentials, strerror(errno));
+		return 1;
+	}
 	close(s->node.conf.credentials);
-	return 0;
+	return check_credentials(s->cred);
 }
 
 static int run(const struct args *a, char **argv)
@@ -582,23 +630,35 @@ static int run(const struct args *a, char **argv)
 		return complain("nothing was started");
 	if (a->ad_hoc)
 		ad_hoc_conf(&s, a->port);
-	if (a->dir && mkdir(a->dir, 0700) != 0 && errno != EEXIST)
-		return complain(strerror(errno));
-	s.node.beats = shared("encdns-beats", sizeof(uint64_t) * 8 * STORE_WORKERS);
+	/* by way of /proc/self, which is closed to an undumpable process */
+	if (a->ad_hoc && open_store(&s.node) != 0)
+		return 1;
+	struct rlimit no_core = { 0, 0 }; /* before there are secrets */
+	setrlimit(RLIMIT_CORE, &no_core);
+	prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
+	if (read_secrets(&s, a) != 0)
+		return 1;
+	if (a->dir && mkdir(a->dir, 0700) != 0 && errno != EEXIST) {
+		fprintf(stderr, "encdns: %s: %s\n", a->dir, strerror(errno));
+		return 1;
+	}
+	s.node.beats = shared("encdns-beats", STORE_BEATS_SIZE);
 	s.node.stats = shared("encdns-stats", sizeof(struct dns_stats) * WORKERS_MAX);
 	if (s.node.beats < 0 || s.node.stats < 0)
 		return complain(strerror(errno));
-	if (open_sockets(&s.node) != 0 || open_store(&s.node) != 0 || read_secrets(&s, a) != 0)
+	if (open_sockets(&s.node) != 0 || (!a->ad_hoc && open_store(&s.node) != 0))
 		return 1;
-	struct rlimit no_core = { 0, 0 };
-	setrlimit(RLIMIT_CORE, &no_core);
-	prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
+	s.stats = mmap(NULL, sizeof(struct dns_stats) * WORKERS_MAX, PROT_READ, MAP_SHARED, s.node.stats, 0);
+	if (s.stats == MAP_FAILED)
+		return complain(strerror(errno));
 	s.title = argv[0];
 	for (char **p = argv; *p; p++) /* the words lie in a row */
 		if (*p == s.title + s.title_len)
 			s.title_len += strlen(*p) + 1;
 	prctl(PR_SET_NAME, "encdns-super", 0, 0, 0);
 	log_name("encdns-super");
+	if (!crypto_locked())
+		log_say(LOG_WARNING, "keys can't be locked in memory and may be swapped out: raise the limit RLIMIT_MEMLOCK (ulimit -l)");
 	return supervise(&s);
 }
 
@@ -624,10 +684,16 @@ static int parse_args(int argc, char **argv, struct args *out)
 	*out = (struct args){ .key = -1, .port = 5300 };
 	for (int i = 0; i < argc; i++) {
 		const char *a = argv[i], *v = i + 1 < argc ? argv[i + 1] : NULL;
+		if (strcmp(a, "--help") == 0 || strcmp(a, "-h") == 0) {
+			fputs(usage, stdout);
+			exit(0);
+		}
 		bool valued = strcmp(a, "--dir") == 0 || strcmp(a, "--conf") == 0 || strcmp(a, "--key") == 0 ||
 		              strcmp(a, "--port") == 0;
-		if (valued && !v)
-			return wrong_usage("an option lacks its value");
+		if (valued && !v) {
+			snprintf(err, sizeof err, "%s lacks its value", a);
+			return wrong_usage(err);
+		}
 		if (strcmp(a, "--dir") == 0) {
 			out->dir = v;
 		} else if (strcmp(a, "--conf") == 0) {
@@ -644,7 +710,8 @@ static int parse_args(int argc, char **argv, struct args *out)
 		} else if (strcmp(a, "--json") == 0) {
 			out->json = true;
 		} else {
-			return wrong_usage("unknown option");
+			snprintf(err, sizeof err, "unknown option %.80s", a);
+			return wrong_usage(err);
 		}
 		i += valued;
 	}
@@ -673,14 +740,14 @@ static int command_status(int argc, char **argv)
 		return r;
 	if (!a.dir)
 		return wrong_usage("status wants --dir DIR");
-	char *words[] = { "status", a.json ? "+" : "-" };
+	char *words[] = { "status", a.json ? "json" : "plain" };
 	return ctl_call(a.dir, 2, words);
 }
 
 static int command_checkconf(int argc, char **argv)
 {
 	struct node_conf c;
-	if (argc != 3)
+	if (argc != 3 || argv[2][0] == '-')
 		return wrong_usage("checkconf wants one FILE");
 	if (read_conf(argv[2], &c) != 0)
 		return 1;

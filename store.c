@@ -69,38 +69,17 @@ static int derive_keys(struct store *st)
 	return st->super_key ? 0 : -1;
 }
 
-static void *reserve_zeros(size_t n)
+static int open_memory(struct store *st, const struct store_conf *c, char *err, size_t n)
 {
-	void *p = mmap(NULL, n, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-	return p == MAP_FAILED ? NULL : p;
-}
-
-/* Maps the file for writing over the reserved range; less where less is given. */
-static int map_memory(struct store *st, uint64_t reserve, char *err, size_t n)
-{
-	uint64_t want = reserve ? reserve : sizeof(void *) > 4 ? 1ull << 40 : 1ull << 30;
-	void *p = MAP_FAILED;
-	for (; want >= 64ull << 20; want /= 2) {
-		p = mmap(NULL, want, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, st->fd, 0);
-		if (p != MAP_FAILED)
-			break;
-	}
-	if (p == MAP_FAILED) {
-		snprintf(err, n, "%s: can't be mapped: %s", st->name, strerror(errno));
+	st->map.reserve = c->reserve;
+	st->base = map_open(&st->map, st->fd, c->beats, true, err, n);
+	if (!st->base)
 		return -1;
-	}
-	uint64_t nblocks = want / BLOCK;
-	st->base = p;
-	st->map.base = p;
-	st->map.reserve = want;
-	st->map.salt = reserve_zeros(SALTS * sizeof *st->map.salt);
-	st->map.verified = reserve_zeros(nblocks / 8 + 1);
-	st->seg = reserve_zeros(nblocks * sizeof *st->seg);
-	st->buf = reserve_zeros(LOG_BUFFER);
-	st->scratch.size = 16u << 20;
-	st->scratch.mem = reserve_zeros(st->scratch.size);
+	uint64_t nblocks = st->map.reserve / BLOCK;
+	st->seg = map_zeros(nblocks * sizeof *st->seg);
+	st->buf = map_zeros(LOG_BUFFER);
 	st->trees = tree_cache_new(st);
-	if (!st->map.salt || !st->map.verified || !st->seg || !st->buf || !st->scratch.mem || !st->trees) {
+	if (!st->seg || !st->buf || !st->trees || scratch_new(&st->scratch, 16u << 20) != 0) {
 		snprintf(err, n, "no memory");
 		return -1;
 	}
@@ -130,14 +109,20 @@ static int heed_old_root(struct store *st, int fd)
 	return sound ? 0 : -1;
 }
 
-static int heed_old_roots(struct store *st, const struct store_conf *c, char *err, size_t n)
+/* *doubt: it can't be told what the readers use. */
+static int heed_old_roots(struct store *st, const struct store_conf *c, bool *doubt, char *err, size_t n)
 {
 	if (c->nold_roots == 0)
 		return 0;
-	st->avoid = reserve_zeros(st->root->nblocks / 8 + 1);
+	st->avoid = map_zeros(st->root->nblocks / 8 + 1);
+	if (!st->avoid) {
+		snprintf(err, n, "no memory");
+		return -1;
+	}
 	for (unsigned i = 0; i < c->nold_roots; i++)
-		if (!st->avoid || heed_old_root(st, c->old_roots[i]) != 0) {
+		if (heed_old_root(st, c->old_roots[i]) != 0) {
 			snprintf(err, n, "%s: what the living readers use can't be told", st->name);
+			*doubt = true;
 			return -1;
 		}
 	return 0;
@@ -197,76 +182,43 @@ static bool all_zero(int fd)
 	return true;
 }
 
-static void release(struct store *st);
-
-struct store *store_open(const struct store_conf *c, const struct key *k, char *err, size_t n)
+static int open_all(struct store *st, const struct store_conf *c, bool *doubt, char *err, size_t n)
 {
 	uint64_t size;
-	struct store *st = calloc(1, sizeof *st);
-	if (!st) {
-		snprintf(err, n, "no memory");
-		return NULL;
-	}
-	st->fd = st->root_fd = -1;
-	st->key = k;
-	st->ordered = c->ordered;
-	if (open_file(st, c, &size, err, n) != 0 || map_memory(st, c->reserve, err, n) != 0)
-		goto bad;
+	if (open_file(st, c, &size, err, n) != 0 || open_memory(st, c, err, n) != 0)
+		return -1;
 	if (derive_keys(st) != 0) {
 		snprintf(err, n, "no room for keys");
-		goto bad;
+		return -1;
 	}
-	if (c->beats >= 0)
-		st->map.beats = mmap(NULL, sizeof *st->map.beats, PROT_READ, MAP_SHARED, c->beats, 0);
-	if (st->map.beats == MAP_FAILED || heed_old_roots(st, c, err, n) != 0)
-		goto bad;
+	if (heed_old_roots(st, c, doubt, err, n) != 0)
+		return -1;
 	bool empty = size == 0 || (st->fixed_size && all_zero(st->fd));
 	if (!empty && size < BLOCK) {
 		snprintf(err, n, "%s: is no encdns store, or cut short; nothing was changed", st->name);
-		goto bad;
+		return -1;
 	}
 	atomic_store(&st->root->blocks, size / BLOCK < st->root->nblocks ? size / BLOCK : st->root->nblocks);
 	if ((empty ? create(st, err, n) : reopen(st, err, n)) != 0)
-		goto bad;
+		return -1;
 	st->last_seq = st->seq;
 	atomic_store(&st->root->visible, st->seq);
 	__atomic_store_n(&st->root->magic, ROOT_MAGIC, __ATOMIC_RELEASE);
-	return st;
-bad:
-	release(st);
-	return NULL;
+	return 0;
 }
 
 static void release(struct store *st)
 {
-	for (unsigned i = 0; st->map.salt && i < SALTS; i++) {
-		if (!st->map.salt[i].frag)
-			continue;
-		aead_free(st->map.salt[i].frag);
-		aead_free(st->map.salt[i].seg);
-	}
 	uint64_t nblocks = st->map.reserve / BLOCK;
 	tree_cache_free(st->trees);
-	if (st->scratch.mem) {
-		crypto_wipe(st->scratch.mem, st->scratch.used);
-		munmap(st->scratch.mem, st->scratch.size);
-	}
+	scratch_free(&st->scratch);
 	if (st->buf)
 		munmap(st->buf, LOG_BUFFER);
 	if (st->seg)
 		munmap(st->seg, nblocks * sizeof *st->seg);
-	if (st->map.verified)
-		munmap(st->map.verified, nblocks / 8 + 1);
-	if (st->map.salt)
-		munmap(st->map.salt, SALTS * sizeof *st->map.salt);
 	if (st->avoid)
 		munmap(st->avoid, nblocks / 8 + 1);
-	if (st->root)
-		munmap(st->root, st->map.root_size);
-	if (st->map.beats && st->map.beats != MAP_FAILED)
-		munmap(st->map.beats, sizeof *st->map.beats);
-	if (st->base)
-		munmap(st->base, st->map.reserve);
+	map_close(&st->map); /* and with it the root */
 	if (st->root_fd >= 0)
 		close(st->root_fd);
 	if (st->fd >= 0)
@@ -286,6 +238,25 @@ static void release(struct store *st)
 	free(st);
 }
 
+struct store *store_open(const struct store_conf *c, const struct key *k, char *err, size_t n)
+{
+	bool doubt = false;
+	struct store *st = calloc(1, sizeof *st);
+	if (!st) {
+		snprintf(err, n, "no memory");
+		errno = 0;
+		return NULL;
+	}
+	st->fd = st->root_fd = -1;
+	st->key = k;
+	st->ordered = c->ordered;
+	if (open_all(st, c, &doubt, err, n) == 0)
+		return st;
+	release(st);
+	errno = doubt ? ESTALE : 0;
+	return NULL;
+}
+
 int store_close(struct store *st)
 {
 	int r = 0;
@@ -301,10 +272,8 @@ int store_close(struct store *st)
 const struct store_map *store_reader(struct store *st) { return &st->map; }
 uint64_t store_seq(const struct store *st) { return st->seq; }
 const uint8_t *store_meta(const struct store *st) { return st->meta; }
-int store_fd(const struct store *st) { return st->fd; }
 int store_root_fd(const struct store *st) { return st->root_fd; }
 bool store_failed(const struct store *st) { return st->failed; }
-bool store_keys_changed(struct store *st) { return st->keys_changed; }
 
 void store_old_root_done(struct store *st)
 {
@@ -337,23 +306,18 @@ int store_keys_send(struct store *st, int fd)
 		key_free(f);
 		key_free(g);
 	}
-	if (r == 0)
-		st->keys_changed = false;
 	return r;
 }
 
 void store_stats_get(const struct store *st, struct store_stats *out)
 {
-	uint64_t blocks = atomic_load(&st->root->blocks), segments = 0;
-	for (uint32_t i = 0; i < DIR_SIZE; segments++)
-		i += 1u << (DIR_BITS - st->seg[atomic_load(&st->root->dir[i])].depth);
 	*out = (struct store_stats){
 		.names = st->names,
 		.log_bytes = st->log_bytes,
-		.index_bytes = segments * BLOCK,
-		.file_bytes = blocks * BLOCK,
+		.index_bytes = (uint64_t)segment_count(st) * BLOCK,
+		.file_bytes = atomic_load(&st->root->blocks) * BLOCK,
 		.checkpoints = st->checkpoints,
-		.damaged = atomic_load(&st->map.damaged),
+		.damaged = atomic_load(st->map.damaged),
 	};
 }
 
@@ -384,35 +348,26 @@ static int pending_add(struct store *st, const uint64_t hash[static 2], uint64_t
 }
 
 /* A key as it is now, uncommitted changes included. */
-static enum store_found newest(struct store *st, const struct probe *p, struct scratch *s, struct found *f)
+static enum store_found newest(struct store *st, const struct probe *p, struct scratch *s, struct raw *f)
 {
 	struct pending *w = pending_find(st, p->hash);
 	if (!w)
 		return frag_find(&st->map, st->root, p, s, f);
-	f->slot = NULL;
-	return frag_open(&st->map, st->root, w->unit, s, &f->raw);
-}
-
-static struct probe probe_of(const struct store *st, enum frag_kind kind, uint32_t inst,
-                             const uint8_t *key, size_t keylen)
-{
-	struct probe p = { .seq = UINT64_MAX, .inst = inst, .keylen = (uint32_t)keylen, .key = key,
-		           .kind = (uint8_t)kind };
-	frag_hash(&st->map, kind, inst, key, keylen, p.hash);
-	return p;
+	return frag_open(&st->map, st->root, w->unit, s, f);
 }
 
 enum store_found store_get_newest(struct store *st, enum frag_kind kind, uint32_t inst,
                                   const uint8_t *key, size_t keylen, struct scratch *s,
                                   struct frag *out)
 {
-	struct probe p = probe_of(st, kind, inst, key, keylen);
-	struct found f;
+	struct probe p;
+	struct raw f;
+	probe_init(&st->map, &p, kind, inst, key, keylen, UINT64_MAX);
 	enum store_found r = newest(st, &p, s, &f);
-	if (r == STORE_FOUND && f.raw.gone)
+	if (r == STORE_FOUND && f.gone)
 		return STORE_ABSENT;
 	if (r == STORE_FOUND)
-		*out = f.raw.f;
+		*out = f.f;
 	return r;
 }
 
@@ -433,33 +388,20 @@ static bool needed(const struct store *st, uint64_t from, uint64_t to)
 	return false;
 }
 
-struct change {
-	enum frag_kind kind;
-	uint64_t seq;
-	uint32_t inst;
-	uint16_t flags;
-	uint8_t cut;
-	const uint8_t *key;
-	size_t keylen;
-	const uint8_t *body;
-	uint32_t len;
-};
-
 /* Appends a version and remembers its slot.  was: the one before (or absent). */
 static int append(struct store *st, const struct change *c, const struct probe *p,
-                  enum store_found was, const struct found *old)
+                  enum store_found was, const struct raw *old)
 {
 	uint64_t older = 0, unit;
 	if (was == STORE_FOUND)
-		older = needed(st, old->raw.f.seq, c->seq) ? old->raw.unit : old->raw.older;
-	if (log_append(st, c->kind, c->seq, older, c->inst, c->flags, c->cut, c->key, c->keylen, c->body,
-	               c->len, &unit) != 0)
+		older = needed(st, old->f.seq, c->seq) ? old->unit : old->older;
+	if (log_append(st, c, older, &unit) != 0)
 		return store_fail(st);
 	/* appending may have flushed what was pending */
 	struct pending *w = was == STORE_FOUND ? pending_find(st, p->hash) : NULL;
 	if (w)
 		w->unit = unit;
-	else if (pending_add(st, p->hash, unit, was == STORE_FOUND ? old->raw.unit : 0) != 0)
+	else if (pending_add(st, p->hash, unit, was == STORE_FOUND ? old->unit : 0) != 0)
 		return store_fail(st);
 	st->last_seq = c->seq;
 	return 0;
@@ -469,9 +411,10 @@ int store_append_tree(struct store *st, uint64_t seq, uint32_t inst, const uint8
                       const uint8_t *body, uint32_t len)
 {
 	struct change c = { FRAG_TREE, seq, inst, 0, 0, key, keylen, body, len };
-	struct probe p = probe_of(st, FRAG_TREE, inst, key, keylen);
-	struct found old;
+	struct probe p;
+	struct raw old;
 	size_t mark = st->scratch.used;
+	probe_init(&st->map, &p, FRAG_TREE, inst, key, keylen, UINT64_MAX);
 	enum store_found was = newest(st, &p, &st->scratch, &old);
 	st->scratch.used = mark;
 	if (was == STORE_DAMAGED) {
@@ -479,30 +422,6 @@ int store_append_tree(struct store *st, uint64_t seq, uint32_t inst, const uint8
 		return store_fail(st);
 	}
 	return append(st, &c, &p, was, &old);
-}
-
-void nsec3_from_rdata(const uint8_t *rdata, size_t n, struct nsec3_params *p)
-{
-	struct rd r = rd_init(rdata, n);
-	memset(p, 0, sizeof *p);
-	p->alg = rd_u8(&r);
-	rd_u8(&r);
-	p->iterations = rd_u16(&r);
-	uint8_t len = rd_u8(&r);
-	const uint8_t *salt = rd_take(&r, len);
-	if (!salt)
-		return;
-	p->saltlen = len;
-	memcpy(p->salt, salt, len);
-}
-
-size_t zone_key(const uint8_t *owner, unsigned zone_labels, uint8_t out[static NAME_KEY_MAX])
-{
-	uint8_t apex[NAME_KEY_MAX];
-	size_t n = name_key(owner, out);
-	size_t skip = name_key(name_skip(owner, name_labels(owner) - zone_labels), apex);
-	memmove(out, out + skip, n - skip);
-	return n - skip;
 }
 
 /* The chain a fragment is a link of, and its key there. False: of none. */
@@ -513,9 +432,8 @@ static bool chain_of(const struct store *st, enum frag_kind kind, uint8_t zone_l
 	struct rrset s;
 	struct nsec3_params p;
 	if (kind == FRAG_NSEC3) {
-		if (!rrset_find(body, len, T_NSEC3, &s) || s.nrr == 0)
+		if (!rrset_find(body, len, T_NSEC3, &s) || !nsec3_params_read(s.rrs + 2, get_u16(s.rrs), &p))
 			return false;
-		nsec3_from_rdata(s.rrs + 2, get_u16(s.rrs), &p);
 		*chain = tree_nsec3_chain(&st->map, &p);
 		*n = base32hex_decode(owner + 1, owner[0], key);
 		return *n > 0;
@@ -529,18 +447,16 @@ static bool chain_of(const struct store *st, enum frag_kind kind, uint8_t zone_l
 
 /* Keeps the ordered trees in step with a fragment that comes or goes. */
 static int trees_follow(struct store *st, const struct change *c, uint8_t zone_labels,
-                        enum store_found was, const struct found *old)
+                        enum store_found was, const struct raw *old)
 {
 	uint32_t oldc = 0, newc = 0;
-	uint8_t oldk[NAME_KEY_MAX], newk[NAME_KEY_MAX];
+	uint8_t oldk[NAME_KEY_MAX], newk[NAMES_KEY_MAX];
 	size_t oldn = 0, newn = 0;
-	const struct frag *f = &old->raw.f;
-	bool had = was == STORE_FOUND && !old->raw.gone;
+	const struct frag *f = &old->f;
+	bool had = was == STORE_FOUND && !old->gone;
 	bool has = !(c->flags & FRAG_GONE);
 	if (st->ordered && had != has) {
-		size_t n = zone_key(c->key, zone_labels, newk);
-		newk[n++] = 0;              /* no label follows: behind the name itself */
-		newk[n++] = (uint8_t)c->kind; /* a name and its NSEC3 twin are two */
+		size_t n = names_key(c->key, zone_labels, c->kind, newk);
 		if ((has ? tree_insert : tree_remove)(st->trees, c->inst, CHAIN_NAMES, newk, n) != 0)
 			return -1;
 	}
@@ -559,15 +475,16 @@ static int change(struct store *st, struct change *c, uint8_t zone_labels, bool 
 		errno = st->failed ? EIO : EINVAL;
 		return -1;
 	}
-	struct probe p = probe_of(st, c->kind, c->inst, c->key, c->keylen);
-	struct found old = { 0 };
+	struct probe p;
+	struct raw old = { 0 };
 	size_t mark = st->scratch.used;
+	probe_init(&st->map, &p, c->kind, c->inst, c->key, c->keylen, UINT64_MAX);
 	enum store_found was = fresh ? STORE_ABSENT : newest(st, &p, &st->scratch, &old);
 	if (was == STORE_DAMAGED) {
 		errno = EBADMSG;
 		return store_fail(st);
 	}
-	bool had = was == STORE_FOUND && !old.raw.gone, has = !(c->flags & FRAG_GONE);
+	bool had = was == STORE_FOUND && !old.gone, has = !(c->flags & FRAG_GONE);
 	int r = 0;
 	if (had || has) {
 		if (c->kind == FRAG_NAME || c->kind == FRAG_NSEC3)
@@ -643,8 +560,10 @@ uint64_t store_pin_seq(const struct store *st, int pin) { return st->pins[pin] -
 
 int store_tick(struct store *st)
 {
-	if (st->failed)
+	if (st->failed) {
+		errno = EIO;
 		return -1;
+	}
 	space_collect(st);
 	if (st->group || (st->tail_ops < TAIL_OPS && st->tail_bytes < TAIL_BYTES))
 		return 0;

@@ -37,7 +37,13 @@ struct frag {
 };
 
 /* Memory for decrypted fragments, emptied by its owner between queries. */
-struct scratch { uint8_t *mem; size_t size, used; };
+struct scratch {
+	uint8_t *mem;
+	size_t size, used;
+	size_t top; /* octets that ever held something */
+};
+int scratch_new(struct scratch *s, size_t size);
+void scratch_free(struct scratch *s); /* wiped; a zeroed one is fine */
 
 enum store_found {
 	STORE_FOUND,
@@ -102,7 +108,6 @@ enum store_found store_get(const struct store_map *m, enum frag_kind kind, uint3
  * *exact tells whether it is the name (hash) itself. */
 enum store_found store_nsec(const struct store_map *m, const struct store_zone *z, const uint8_t *name,
                             struct scratch *s, struct frag *out, bool *exact);
-struct nsec3_params { uint8_t alg; uint16_t iterations; uint8_t saltlen; uint8_t salt[255]; };
 enum store_found store_nsec3(const struct store_map *m, const struct store_zone *z,
                              const struct nsec3_params *p, const uint8_t hash[static 20],
                              struct scratch *s, struct frag *out, bool *exact);
@@ -113,10 +118,13 @@ void store_announce(struct store_map *m, unsigned worker);
 void store_idle(struct store_map *m, unsigned worker);
 
 /* The reader process's side: descriptors come from the supervisor and from the
- * writer.  file is read-only, beats read-write. */
-struct store_map *store_map_new(int file, int beats, char *err, size_t n);
+ * writer.  file is read-only; beats, read-write, has STORE_BEATS_SIZE octets;
+ * reserve as in struct store_conf, and not below the writer's. */
+#define STORE_BEATS_SIZE (64u * STORE_WORKERS)
+struct store_map *store_map_new(int file, int beats, uint64_t reserve, char *err, size_t n);
 /* Takes a new root (a descriptor, closed by the caller) and returns when every
- * worker has announced it or is idle; not to be called by a worker. */
+ * worker has announced it or is idle; not to be called by a worker.  -1: err,
+ * the old root stays in use. */
 int store_map_root(struct store_map *m, int root, char *err, size_t n);
 /* Keys for reading, from store_keys_send over a socketpair of SOCK_SEQPACKET. */
 int store_keys_recv(struct store_map *m, int fd);
@@ -128,13 +136,15 @@ struct store;
 struct store_conf {
 	const char *path;  /* file or raw partition; for messages when fd is given */
 	int fd;            /* -1, or a descriptor open for reading and writing; stays the caller's */
-	uint64_t reserve;  /* octets of address space; 0: a default for this machine */
+	uint64_t reserve;  /* octets of address space, 64 MiB or more; 0: a default for this machine */
 	bool ordered;      /* hub: keep every name in an ordered tree, for the walk */
 	const int *old_roots; /* descriptors of roots that living readers may still use */
 	unsigned nold_roots;
 	int beats;         /* -1, or the readers' page */
 };
-/* Opens or creates.  err gets one line.  After -1 nothing was overwritten. */
+/* Opens or creates.  NULL: err has one line, nothing was overwritten, and errno
+ * is ESTALE when it can't be told what living readers use (without them the
+ * store may well open), else 0. */
 struct store *store_open(const struct store_conf *c, const struct key *k, char *err, size_t n);
 /* Clean stop: checkpoint, then free.  After a failure only frees. */
 int store_close(struct store *st);
@@ -143,10 +153,8 @@ const struct store_map *store_reader(struct store *st); /* the writer's own eyes
 /* Where the last commit stood. */
 uint64_t store_seq(const struct store *st);
 const uint8_t *store_meta(const struct store *st); /* STORE_META octets */
-int store_fd(const struct store *st);
 int store_root_fd(const struct store *st); /* read-only; for the supervisor and dns */
 int store_keys_send(struct store *st, int fd);
-bool store_keys_changed(struct store *st); /* since the last send */
 
 /* Changes between two commits carry the sequence of their transaction, never
  * falling.  A name's fragment is replaced as a whole.  -1: errno, and the
@@ -179,14 +187,29 @@ int store_pin(struct store *st, uint64_t seq);  /* returns its number, or -1 */
 void store_unpin(struct store *st, int pin);
 uint64_t store_pin_seq(const struct store *st, int pin);
 /* Housekeeping from the owner's loop, outside a group: checkpoint when due,
- * frees space. */
+ * frees space.  -1: errno, the store has failed. */
 int store_tick(struct store *st);
 /* The readers have moved to this writer's root: the old one's blocks go free. */
 void store_old_root_done(struct store *st);
 bool store_failed(const struct store *st);
 
+/* ---- listing all names of a zone: only in a store that is `ordered` ---- */
+
+/* Keys of the list, in canonical order by memcmp, a prefix first. */
+#define NAMES_KEY_MAX (NAME_KEY_MAX + 2)
+size_t names_key(const uint8_t *owner, unsigned zone_labels, enum frag_kind kind,
+                 uint8_t out[static NAMES_KEY_MAX]);
+/* The way back; false: it is no key. */
+bool names_owner(const struct store_zone *z, const uint8_t *key, size_t n, enum frag_kind *kind,
+                 uint8_t out[static NAME_MAX_LEN]);
+/* Some keys behind `key` (NULL: from the first on), each with its length 16 in
+ * front; STORE_ABSENT at the end. */
+#define STORE_RUN_MAX 4096 /* octets that a run needs at most */
+enum store_found store_walk_run(const struct store_map *m, const struct store_zone *z, uint64_t seq,
+                                const uint8_t *key, size_t n, struct scratch *s, struct wr *run);
+
 struct store_stats {
-	uint64_t names, log_bytes, index_bytes, file_bytes, live_versions, checkpoints, damaged;
+	uint64_t names, log_bytes, index_bytes, file_bytes, checkpoints, damaged;
 };
 void store_stats_get(const struct store *st, struct store_stats *out);
 

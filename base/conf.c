@@ -1,5 +1,7 @@
 /* conf.c - configuration lines by table.  Contract in conf.h.
- * Nothing takes effect before all is read: the caller counts the mistakes. */
+ * Nothing takes effect before all is read: the caller counts the mistakes.
+ * Threat: none beyond mistakes, as the file is the operator's; still lines and
+ * file are bounded, and a number that does not fit is refused. */
 #include "base/conf.h"
 
 #include <arpa/inet.h>
@@ -59,8 +61,10 @@ int conf_size(const struct conf_key *k, void *at, const char *v, char *err, size
 		return -1;
 	}
 	unsigned shift = *end ? 10 * (unsigned)(u - units + 1) : 0;
-	if (x > UINT64_MAX >> shift)
-		x = UINT64_MAX >> shift;
+	if (x > UINT64_MAX >> shift) {
+		snprintf(err, n, "%s: %s is too large", k->key, v);
+		return -1;
+	}
 	x <<= shift;
 	if (in_range(k, x, err, n) != 0)
 		return -1;
@@ -136,6 +140,16 @@ int conf_fd(const struct conf_key *k, void *at, const char *v, char *err, size_t
 
 /* ---- the file ---- */
 
+static void say_stderr(void *ctx, const char *path, unsigned line, const char *text)
+{
+	(void)ctx;
+	if (line)
+		fprintf(stderr, "%s:%u: %s\n", path, line, text);
+	else
+		fprintf(stderr, "%s: %s\n", path, text);
+}
+const struct conf_say conf_say_stderr = { say_stderr, NULL };
+
 static const struct conf_key *find(const struct conf_key *t, size_t n, const char *key)
 {
 	for (size_t i = 0; i < n; i++)
@@ -160,6 +174,12 @@ static int take_line(char *line, const struct conf_key *t, size_t n, void *out, 
 	char *key = trim(line);
 	if (*key == 0 || *key == '#')
 		return 0;
+	for (char *c = key; (c = strchr(c, '#')) != NULL; c++)
+		if (c[-1] == ' ' || c[-1] == '\t') { /* a comment behind the value */
+			*c = 0;
+			trim(key);
+			break;
+		}
 	char *value = key + strcspn(key, " \t");
 	if (*value)
 		*value++ = 0;

@@ -1,7 +1,7 @@
 /* conf.h - configuration: lines of KEY VALUE, one table for all there is to
  * know about a key.
  *
- *   # comment
+ *   # a line of its own, or behind a value and a blank
  *   service 192.0.2.53@53
  *
  * The table is behind the file, `checkconf` and `--help keys` alike. */
@@ -30,6 +30,7 @@ struct conf_say { void (*line)(void *ctx, const char *path, unsigned line, const
 int conf_read(const char *path, const struct conf_key *table, size_t n, void *out, const struct conf_say *say);
 int conf_read_text(const char *text, size_t len, const char *path, const struct conf_key *table, size_t n,
                    void *out, const struct conf_say *say);
+extern const struct conf_say conf_say_stderr;
 /* The table for people, to stdout. */
 void conf_help(const struct conf_key *table, size_t n);
 

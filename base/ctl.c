@@ -172,7 +172,7 @@ static void read_request(struct ctl_conn *c)
 
 static void conn_wake(struct src *s, uint32_t got, uint64_t now)
 {
-	struct ctl_conn *c = (struct ctl_conn *)(void *)s;
+	struct ctl_conn *c = SRC_OWNER(s, struct ctl_conn, src);
 	(void)now;
 	if (!c->asked) {
 		read_request(c);
@@ -194,7 +194,7 @@ static void conn_wake(struct src *s, uint32_t got, uint64_t now)
 
 static void accept_wake(struct src *s, uint32_t got, uint64_t now)
 {
-	struct ctl *ctl = (struct ctl *)(void *)s;
+	struct ctl *ctl = SRC_OWNER(s, struct ctl, src);
 	(void)got;
 	(void)now;
 	int fd = accept4(s->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
@@ -215,8 +215,10 @@ static void accept_wake(struct src *s, uint32_t got, uint64_t now)
 struct ctl *ctl_listen(struct loop *loop, const char *dir, ctl_handler *h, void *owner, char *err, size_t n)
 {
 	struct ctl *c = calloc(1, sizeof *c);
-	if (!c)
+	if (!c) {
+		snprintf(err, n, "%s/control: %s", dir, strerror(errno));
 		return NULL;
+	}
 	c->loop = loop;
 	c->handler = h;
 	c->owner = owner;
@@ -226,12 +228,11 @@ struct ctl *ctl_listen(struct loop *loop, const char *dir, ctl_handler *h, void 
 		unlinkat(c->dir, "control", 0);
 	mode_t old = umask(0177);
 	bool good = c->dir >= 0 && fd >= 0 && at_control(c->dir, fd, bind) == 0 && listen(fd, 16) == 0;
-	int e = errno;
 	umask(old);
 	c->src = (struct src){ .fd = fd, .want = EPOLLIN, .due_ns = LOOP_NEVER, .wake = accept_wake };
 	if (good && loop_add(loop, &c->src) == 0)
 		return c;
-	snprintf(err, n, "%s/control: %s", dir, strerror(e));
+	snprintf(err, n, "%s/control: %s", dir, strerror(errno));
 	if (fd >= 0)
 		close(fd);
 	if (c->dir >= 0)
@@ -310,7 +311,8 @@ int ctl_call(const char *dir, int argc, char **argv)
 	int d = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	if (d < 0 || fd < 0 || at_control(d, fd, connect) != 0) {
-		fprintf(stderr, "%s/control: %s (is it running?)\n", dir, strerror(errno));
+		fprintf(stderr, "%s/control: %s %s\n", dir, strerror(errno),
+		        errno == ENOENT || errno == ECONNREFUSED ? " (is it running?)" : "");
 		return 1;
 	}
 	for (int i = 0; i < argc; i++)

@@ -6,6 +6,8 @@
 #include "base/loop.h"
 
 #include <errno.h>
+#include <signal.h>
+#include <sys/signalfd.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -127,6 +129,20 @@ void loop_wake(struct loop *l)
 		loop_due(l, s, LOOP_NEVER);
 		s->wake(s, 0, now);
 	}
+}
+
+int loop_signals(int more)
+{
+	sigset_t set;
+	sigemptyset(&set);
+	sigaddset(&set, SIGTERM);
+	sigaddset(&set, SIGINT);
+	if (more)
+		sigaddset(&set, more);
+	signal(SIGPIPE, SIG_IGN);
+	if (sigprocmask(SIG_BLOCK, &set, NULL) != 0)
+		return -1;
+	return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 }
 
 int loop_run(struct loop *l, const _Atomic bool *stop)

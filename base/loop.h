@@ -21,6 +21,8 @@ struct src {
 	void (*wake)(struct src *s, uint32_t got, uint64_t now_ns);
 	struct src *next, *prev; /* the loop's: sources with a timer, soonest first */
 };
+/* The owner of a source that is its `member`. */
+#define SRC_OWNER(s, type, member) ((type *)(void *)((char *)(s) - offsetof(type, member)))
 
 struct loop {
 	int ep;
@@ -48,6 +50,11 @@ void loop_del(struct loop *l, struct src *s);
  * then wakes what is due.  loop_wait returns 0, or -1 with errno (not EINTR). */
 int loop_wait(struct loop *l, uint64_t until_ns);
 void loop_wake(struct loop *l);
+
+/* From now on SIGTERM, SIGINT and `more` (0: none) come by the descriptor that is
+ * returned (struct signalfd_siginfo; not blocking), and a broken pipe is an
+ * error only.  -1 with errno. */
+int loop_signals(int more);
 
 /* Turns until *stop; looks at it at least every 100 ms. */
 int loop_run(struct loop *l, const _Atomic bool *stop);

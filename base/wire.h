@@ -61,6 +61,17 @@ static inline void put_u64(uint8_t *p, uint64_t v)
 	put_u32(p + 4, (uint32_t)v);
 }
 
+/* As 2n hex digits and a NUL. */
+static inline void hex_text(char *out, const uint8_t *p, size_t n)
+{
+	static const char digits[] = "0123456789abcdef";
+	for (size_t i = 0; i < n; i++) {
+		*out++ = digits[p[i] >> 4];
+		*out++ = digits[p[i] & 15];
+	}
+	*out = 0;
+}
+
 /* A bounded view of bytes we did not write.  The first short read latches
  * `bad`; later reads yield zero and nothing moves, so a parser reads straight
  * through and tests `bad` once, before believing anything. */

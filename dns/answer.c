@@ -54,11 +54,6 @@ const struct frag *answer_apex(struct answer *a)
 	return &a->apex;
 }
 
-static bool set_find(const struct frag *f, uint16_t type, struct rrset *s)
-{
-	return rrset_find(f->body, f->len, type, s) && s->nrr > 0;
-}
-
 /* Finds the place of a name that is not there itself.  Existence is monotone
  * along a name: binary search between the zone's apex and the name. */
 static bool locate_encloser(struct answer *a, const uint8_t *name, unsigned n, struct place *out)
@@ -165,7 +160,7 @@ static enum step put_addresses(struct answer *a, const uint8_t *owner, const str
 /* Addresses of a target that is not there: maybe a wildcard's. */
 static enum step put_wild_addresses(struct answer *a, const uint8_t *name)
 {
-	uint8_t wild[NAME_MAX_LEN + 2] = { 1, '*' };
+	uint8_t wild[NAME_MAX_LEN + 2];
 	struct place p;
 	struct frag f;
 	unsigned n = name_labels(name);
@@ -173,8 +168,7 @@ static enum step put_wild_addresses(struct answer *a, const uint8_t *name)
 		return STEP_DONE;
 	if (p.node.cut || !(p.node.flags & NODE_WILD))
 		return STEP_DONE;
-	const uint8_t *ce = name_skip(name, n - p.labels);
-	memcpy(wild + 2, ce, name_len(ce));
+	name_wildcard(name_skip(name, n - p.labels), wild);
 	if (get(a, wild, &f) != STORE_FOUND || (f.flags & NODE_CUT))
 		return STEP_DONE;
 	return put_addresses(a, name, &f, false);
@@ -213,7 +207,7 @@ static enum step put_group(struct answer *a, unsigned n, bool glue)
 static size_t extra_target(const struct answer *a, const uint8_t *rr, uint8_t out[static NAME_MAX_LEN])
 {
 	size_t len = get_u16(rr), at = (size_t)extra_offset(a->extra.type);
-	if (len <= at || !compose_name_len(rr + 2 + at, len - at) || rr[2 + at] == 0)
+	if (len <= at || !name_measure(rr + 2 + at, len - at) || rr[2 + at] == 0)
 		return 0;
 	return name_lower(out, rr + 2 + at);
 }
@@ -305,7 +299,7 @@ static enum step put_soa(struct answer *a)
 /* Takes up the name a CNAME leads to; its end when it leads nowhere we go. */
 static enum step follow(struct answer *a, const uint8_t *target, size_t len)
 {
-	if (a->nnames > CHAIN_MAX || compose_name_len(target, len) != len)
+	if (a->nnames > CHAIN_MAX || name_measure(target, len) != len)
 		return a->nnames > CHAIN_MAX ? STEP_DONE : STEP_BAD;
 	uint8_t *name = a->names[a->nnames];
 	name_lower(name, target);
@@ -343,7 +337,7 @@ static enum step substitute(struct answer *a, const uint8_t *name, const uint8_t
 {
 	struct rrset s;
 	uint8_t target[2 * NAME_MAX_LEN];
-	if (!set_find(node, T_DNAME, &s) || compose_name_len(s.rrs + 2, get_u16(s.rrs)) != get_u16(s.rrs))
+	if (!set_find(node, T_DNAME, &s) || name_measure(s.rrs + 2, get_u16(s.rrs)) != get_u16(s.rrs))
 		return STEP_BAD;
 	bool shown = false;
 	for (unsigned i = 0; i < a->ndnames; i++)
@@ -441,10 +435,9 @@ static enum step from_node(struct answer *a, const uint8_t *name, unsigned n, co
 
 static enum step from_wildcard(struct answer *a, const uint8_t *name, unsigned n, unsigned ce)
 {
-	uint8_t wild[NAME_MAX_LEN + 2] = { 1, '*' };
-	const uint8_t *at = name_skip(name, n - ce);
+	uint8_t wild[NAME_MAX_LEN + 2];
 	struct frag f;
-	memcpy(wild + 2, at, name_len(at));
+	name_wildcard(name_skip(name, n - ce), wild);
 	if (get(a, wild, &f) != STORE_FOUND)
 		return STEP_BAD; /* its encloser says there is one */
 	return from_node(a, name, n, &f, (int)ce);
@@ -500,7 +493,7 @@ void answer_init(struct answer *a, const struct store_map *m, void *mem, size_t 
 {
 	memset(a, 0, sizeof *a);
 	a->map = m;
-	a->scratch = (struct scratch){ mem, size, 0 };
+	a->scratch = (struct scratch){ .mem = mem, .size = size };
 	a->udp_size = udp_size;
 	compose_init(&a->c);
 }

@@ -85,6 +85,11 @@ size_t answer_limit(const struct answer *a, const struct query *q, bool tcp);
 
 /* ---- between answer.c and denial.c ---- */
 
+static inline bool set_find(const struct frag *f, uint16_t type, struct rrset *out)
+{
+	return rrset_find(f->body, f->len, type, out);
+}
+
 /* The fragment of the zone's own name; NULL: damaged. */
 const struct frag *answer_apex(struct answer *a);
 

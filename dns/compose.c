@@ -26,19 +26,6 @@ static void forget(struct compose *c, unsigned n)
 		c->slot[c->used[--c->nused]] = 0;
 }
 
-size_t compose_name_len(const uint8_t *p, size_t n)
-{
-	size_t at = 0;
-	while (at < n && at < NAME_MAX_LEN) {
-		if (p[at] == 0)
-			return at + 1;
-		if (p[at] > 63)
-			return 0;
-		at += p[at] + 1u;
-	}
-	return 0;
-}
-
 static uint32_t hash_label(uint32_t h, const uint8_t *label)
 {
 	for (unsigned i = 0; i <= *label; i++)
@@ -142,7 +129,7 @@ static bool put_rdata(struct compose *c, const char *names, const uint8_t *rdata
 	for (; names && *names; names++) {
 		size_t n;
 		if (*names == 'n') {
-			n = compose_name_len(rdata + at, len - at);
+			n = name_measure(rdata + at, len - at);
 			if (n == 0)
 				return false;
 			put_name(c, rdata + at);

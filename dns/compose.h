@@ -51,7 +51,4 @@ void compose_clear(struct compose *c, const struct query *q);
 size_t compose_end(struct compose *c, const struct query *q, unsigned flags, unsigned rcode,
                    unsigned our_size);
 
-/* Octets of the uncompressed name at p, at most n; 0 if there is none. */
-size_t compose_name_len(const uint8_t *p, size_t n);
-
 #endif

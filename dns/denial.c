@@ -10,18 +10,13 @@
 #include "dns/answer.h"
 
 /* The parameters in use: hash algorithm 1, no flags (RFC 5155 section 4.1.2). */
-static bool params_read(const struct rrset *s, struct nsec3_params *out)
+static bool params_find(const struct rrset *s, struct nsec3_params *out)
 {
 	const uint8_t *rr = s->rrs;
 	for (unsigned i = 0; i < s->nrr; i++, rr = rr_next(rr)) {
-		struct rd r = rd_init(rr + 2, get_u16(rr));
-		struct nsec3_params p = { 0 };
-		p.alg = rd_u8(&r);
-		uint8_t flags = rd_u8(&r);
-		p.iterations = rd_u16(&r);
-		p.saltlen = rd_u8(&r);
-		rd_copy(&r, p.salt, p.saltlen);
-		if (r.bad || p.alg != 1 || flags != 0 || p.iterations > NSEC3_ITERATIONS_MAX)
+		struct nsec3_params p;
+		if (!nsec3_params_read(rr + 2, get_u16(rr), &p) || p.alg != 1 || p.flags != 0 ||
+		    p.iterations > NSEC3_ITERATIONS_MAX)
 			continue;
 		*out = p;
 		return true;
@@ -39,9 +34,9 @@ static bool mode_find(struct answer *a)
 	if (!apex)
 		return false;
 	a->mode = DENIAL_NONE;
-	if (rrset_find(apex->body, apex->len, T_NSEC3PARAM, &s) && params_read(&s, &a->n3))
+	if (set_find(apex, T_NSEC3PARAM, &s) && params_find(&s, &a->n3))
 		a->mode = DENIAL_NSEC3;
-	else if (rrset_find(apex->body, apex->len, T_NSEC, &s) && s.nrr > 0)
+	else if (set_find(apex, T_NSEC, &s))
 		a->mode = DENIAL_NSEC;
 	return true;
 }
@@ -59,7 +54,7 @@ static void link_add(struct answer *a, const uint8_t *owner, const struct rrset 
 static bool link_keep(struct answer *a, size_t mark, const struct frag *f, uint16_t type)
 {
 	struct rrset s;
-	if (!rrset_find(f->body, f->len, type, &s) || s.nrr == 0)
+	if (!set_find(f, type, &s))
 		return false;
 	uint8_t owner[NAME_MAX_LEN];
 	size_t n = name_lower(owner, f->owner), len = (size_t)(s.end - s.start);
@@ -80,7 +75,7 @@ static bool link_keep(struct answer *a, size_t mark, const struct frag *f, uint1
 static bool own_nsec(struct answer *a, const struct frag *node)
 {
 	struct rrset s;
-	if (!rrset_find(node->body, node->len, T_NSEC, &s) || s.nrr == 0)
+	if (!set_find(node, T_NSEC, &s))
 		return false;
 	link_add(a, node->owner, &s);
 	return true;
@@ -160,15 +155,6 @@ static bool prove_encloser(struct answer *a, const uint8_t *name, unsigned n, un
 	return *ce >= n || add_nsec3(a, name_skip(name, n - *ce - 1), N3_ANY, &exact);
 }
 
-/* "*" below the closest encloser. */
-static void wildcard_of(const uint8_t *name, unsigned n, unsigned ce, uint8_t out[static NAME_MAX_LEN + 2])
-{
-	const uint8_t *at = name_skip(name, n - ce);
-	out[0] = 1;
-	out[1] = '*';
-	memcpy(out + 2, at, name_len(at));
-}
-
 bool denial_nxdomain(struct answer *a, const uint8_t *name, unsigned n, unsigned ce)
 {
 	uint8_t wild[NAME_MAX_LEN + 2];
@@ -179,12 +165,12 @@ bool denial_nxdomain(struct answer *a, const uint8_t *name, unsigned n, unsigned
 		return false;
 	switch (a->mode) {
 	case DENIAL_NSEC:
-		wildcard_of(name, n, ce, wild);
+		name_wildcard(name_skip(name, n - ce), wild);
 		return add_nsec(a, name) && add_nsec(a, wild);
 	case DENIAL_NSEC3:
 		if (!prove_encloser(a, name, n, &ce))
 			return false;
-		wildcard_of(name, n, ce, wild);
+		name_wildcard(name_skip(name, n - ce), wild);
 		return add_nsec3(a, wild, N3_ANY, &exact);
 	default:
 		return true;

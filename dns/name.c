@@ -26,6 +26,26 @@ const uint8_t *name_skip(const uint8_t *name, unsigned n)
 	return name;
 }
 
+size_t name_measure(const uint8_t *p, size_t n)
+{
+	size_t at = 0;
+	while (at < n && at < NAME_MAX_LEN) {
+		if (p[at] == 0)
+			return at + 1;
+		if (p[at] > 63)
+			return 0;
+		at += p[at] + 1u;
+	}
+	return 0;
+}
+
+void name_wildcard(const uint8_t *name, uint8_t out[static NAME_MAX_LEN + 2])
+{
+	out[0] = 1;
+	out[1] = '*';
+	memcpy(out + 2, name, name_len(name));
+}
+
 size_t name_read(struct rd *r, uint8_t out[static NAME_MAX_LEN])
 {
 	size_t at = 0;

@@ -23,6 +23,11 @@ unsigned name_labels(const uint8_t *name);
 /* The name without its first n labels; n <= name_labels(name). */
 const uint8_t *name_skip(const uint8_t *name, unsigned n);
 
+/* Octets of the uncompressed name at p, of which n may be read; 0: there is none. */
+size_t name_measure(const uint8_t *p, size_t n);
+/* "*" below a name: the wildcard that stands for what is not there. */
+void name_wildcard(const uint8_t *name, uint8_t out[static NAME_MAX_LEN + 2]);
+
 /* Takes an uncompressed name from a reader and copies it as it stands to out.
  * Returns its length, or 0 (and r->bad) when it is no name. */
 size_t name_read(struct rd *r, uint8_t out[static NAME_MAX_LEN]);

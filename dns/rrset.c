@@ -113,10 +113,24 @@ bool rrset_find(const uint8_t *body, size_t len, uint16_t type, struct rrset *ou
 	/* hop by the headers alone; the one that matches is checked in full */
 	while (rd_left(&r) >= SET_HEAD) {
 		if (get_u16(r.p) == type)
-			return rrset_next(&r, &s) ? (*out = s, true) : false;
+			return rrset_next(&r, &s) && s.nrr > 0 ? (*out = s, true) : false;
 		rd_take(&r, SET_HEAD + (size_t)get_u32(r.p + 10));
 	}
 	return false;
+}
+
+bool nsec3_params_read(const uint8_t *rdata, size_t n, struct nsec3_params *out)
+{
+	struct rd r = rd_init(rdata, n);
+	struct nsec3_params p = { .alg = rd_u8(&r) };
+	p.flags = rd_u8(&r);
+	p.iterations = rd_u16(&r);
+	p.saltlen = rd_u8(&r);
+	rd_copy(&r, p.salt, p.saltlen);
+	if (r.bad)
+		return false;
+	*out = p;
+	return true;
 }
 
 size_t base32hex_decode(const uint8_t *text, size_t n, uint8_t out[static 40])

@@ -55,10 +55,15 @@ struct rrset {
 /* Reads the next set; false at the end, and when the body is damaged (then
  * r->bad).  Checks every inner length, not what is inside the rdata. */
 bool rrset_next(struct rd *r, struct rrset *out);
-/* Finds a type's set in a body. */
+/* Finds a type's set in a body; signatures alone are none. */
 bool rrset_find(const uint8_t *body, size_t len, uint16_t type, struct rrset *out);
 /* The rr behind this one (rrs or sigs): p + 2 + get_u16(p). */
 static inline const uint8_t *rr_next(const uint8_t *p) { return p + 2 + get_u16(p); }
+
+/* What an NSEC3 or NSEC3PARAM begins with (RFC 5155 sections 3.2 and 4.2). */
+struct nsec3_params { uint8_t alg, flags; uint16_t iterations; uint8_t saltlen; uint8_t salt[255]; };
+/* False: the rdata is too short; *out is left alone. */
+bool nsec3_params_read(const uint8_t *rdata, size_t n, struct nsec3_params *out);
 
 /* What a name is in its zone; travels with the body (journal, fragment). */
 enum node_flag {

@@ -246,8 +246,7 @@ int ca_init(const char *dir, char *errtext, size_t n)
 		           .until = now + (int64_t)CA_DAYS * 86400 };
 
 	crypto_random(id, sizeof id);
-	for (size_t k = 0; k < sizeof id; k++)
-		snprintf(cn + 2 * k, 3, "%02x", id[k]);
+	hex_text(cn, id, sizeof id);
 	if (make_dir(dir, err) != 0)
 		return -1;
 	int rc = make_ca(dir, "root", &i, NULL, &root, err);
@@ -279,8 +278,7 @@ static int enter(const char *dir, const struct issue *i)
 {
 	char path[PATH_MAX], line[256], from[32], until[32], serial[33];
 
-	for (size_t k = 0; k < 16; k++)
-		snprintf(serial + 2 * k, 3, "%02x", i->serial[k]);
+	hex_text(serial, i->serial, 16);
 	time_text(i->from, from);
 	time_text(i->until, until);
 	int n = snprintf(line, sizeof line, "%s %s %s %s %s\n", serial, cert_role_text(i->role),

@@ -3,13 +3,15 @@
  * States of a session: handshake -> greeted (HELLO sent) -> snapshot ->
  * streaming, or greeted -> streaming.  Each reads the journal at its own pace;
  * what waits to be sent is bounded, so a slow node costs a buffer and no more.
- * Threat: strangers on the tunnel's port: only so many unfinished handshakes,
- * each dropped after 10 s; a node that lies about where it stands gets DIVERGED. */
+ * Threat: strangers on the port: only so many unfinished handshakes, each with
+ * 5 s in all, and a newcomer takes the place of any of them, so that idle
+ * connections keep nobody out.  A node that lies about where it stands gets
+ * DIVERGED and is closed; of two sessions of one node the newer stays. */
 #include "hub/hub.h"
 
+#include "base/addr.h"
 #include "base/log.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
@@ -23,8 +25,10 @@
 #define QUEUE_MAX     (1u << 20)  /* octets waiting for one node */
 #define HEAD_BYTES    (4u << 20)  /* of transactions before a head, at the latest */
 #define HEAD_EVERY_NS 10000000000ull
+#define TICK_NS       1000000000ull
+#define HANDSHAKE_NS  5000000000ull /* from accept to a certified node, whatever trickles in */
 
-enum feed_state { FEED_HANDSHAKE, FEED_GREETED, FEED_SNAPSHOT, FEED_STREAMING };
+enum feed_state { FEED_HANDSHAKE, FEED_GREETED, FEED_SNAPSHOT, FEED_STREAMING, FEED_DIVERGED };
 
 struct feed {
 	struct feed *next;
@@ -32,6 +36,7 @@ struct feed {
 	struct link *link;
 	struct mark *mark;       /* who it is; NULL before */
 	enum feed_state state;
+	uint64_t born_ns;
 	uint64_t acked, headed;  /* headed: the last sequence a head was sent for */
 	uint64_t since_head;     /* octets */
 	bool in_tx;
@@ -54,6 +59,7 @@ struct feeds {
 	unsigned unfinished;
 	uint8_t head[HEAD_LEN];  /* the newest, signed once for all */
 	uint64_t head_seq, head_ns;
+	uint64_t next_heads_ns;
 };
 
 /* ---- heads ---- */
@@ -147,7 +153,8 @@ static bool push_tx(struct feed *s)
 		give_up(s, "the journal can't be read");
 		return false;
 	}
-	link_send(s->link, FRAME_TX, &(struct part){ p, n }, 1);
+	if (!link_send(s->link, FRAME_TX, &(struct part){ p, n }, 1))
+		return false; /* the link ends by itself */
 	s->since_head += n;
 	s->in_tx = !(t.flags & PART_LAST);
 	if (!s->in_tx && s->since_head > HEAD_BYTES)
@@ -240,6 +247,11 @@ static void on_ready(struct link *l)
 		give_up(s, "no memory");
 		return;
 	}
+	for (struct feed *o = s->all->first, *next; o; o = next) {
+		next = o->next;
+		if (o != s && o->mark == s->mark)
+			give_up(o, "it has connected anew");
+	}
 	s->mark->sessions++;
 	struct part p[] = { { &version, 1 }, { h->id, JOURNAL_ID }, { h->pub, SIGN_PUB } };
 	link_send(l, FRAME_HELLO, p, 3);
@@ -262,9 +274,11 @@ static void begin_snapshot(struct feed *s)
 
 static void diverged(struct feed *s, uint64_t seq)
 {
-	log_say(LOG_ERROR, "ALARM: node %s stands at sequence %llu of a history that is not ours", s->mark->name,
-	        (unsigned long long)seq);
+	log_limited(LOG_ERROR, "ALARM: node %s stands at sequence %llu of a history that is not ours", s->mark->name,
+	            (unsigned long long)seq);
 	link_send(s->link, FRAME_DIVERGED, NULL, 0);
+	s->state = FEED_DIVERGED; /* nothing more is heard; it goes by itself or in 5 s */
+	s->born_ns = loop_now();
 }
 
 static void on_resume(struct feed *s, struct rd r)
@@ -281,7 +295,7 @@ static void on_resume(struct feed *s, struct rd r)
 	}
 	bool fresh = memcmp(id, none, sizeof id) == 0;
 	if (!fresh && seq < s->mark->acked)
-		log_say(LOG_ERROR, "ALARM: node %s returns at sequence %llu but had acknowledged %llu: an older disk, or a copy",
+		log_limited(LOG_ERROR, "ALARM: node %s returns at sequence %llu but had acknowledged %llu: an older disk, or a copy",
 		        s->mark->name, (unsigned long long)seq, (unsigned long long)s->mark->acked);
 	if (fresh || (memcmp(id, h->id, sizeof id) == 0 && seq + 1 < jfile_first(h->jfile))) {
 		begin_snapshot(s);
@@ -309,11 +323,13 @@ static void on_frame(struct link *l, uint8_t type, const uint8_t *p, size_t n, u
 	struct feed *s = link_owner(l);
 	struct rd r = rd_init(p, n);
 	(void)now;
+	if (s->state == FEED_DIVERGED)
+		return;
 	if (type == FRAME_RESUME) {
 		on_resume(s, r);
 	} else if (type == FRAME_ACK) {
 		uint64_t seq = rd_u64(&r);
-		if (!r.bad && seq <= s->all->h->seq) {
+		if (!r.bad && seq <= s->all->h->seq && s->state == FEED_STREAMING) {
 			s->acked = seq;
 			if (seq > s->mark->acked) {
 				s->mark->acked = seq;
@@ -331,7 +347,7 @@ static void on_closed(struct link *l, const char *why)
 {
 	struct feed *s = link_owner(l);
 	if (s->mark)
-		log_say(LOG_NOTICE, "node %s: %s", s->mark->name, why);
+		log_limited(LOG_NOTICE, "node %s: %s", s->mark->name, why);
 	else
 		log_limited(LOG_NOTICE, "a connection to the tunnel's port failed: %s", why);
 	feed_end(s);
@@ -339,15 +355,30 @@ static void on_closed(struct link *l, const char *why)
 
 static const struct link_calls calls = { on_ready, on_frame, on_room, on_closed };
 
+/* Ends a random unfinished handshake: who waits long enough is found in the end,
+ * an operator's node that is quick hardly ever. */
+static void evict(struct feeds *f)
+{
+	uint32_t r;
+	crypto_random(&r, sizeof r);
+	r %= f->unfinished;
+	for (struct feed *s = f->first; s; s = s->next)
+		if (s->state == FEED_HANDSHAKE && r-- == 0) {
+			give_up(s, "others are waiting");
+			return;
+		}
+}
+
 static void accept_wake(struct src *src, uint32_t got, uint64_t now)
 {
-	struct feeds *f = (struct feeds *)(void *)((char *)src - offsetof(struct feeds, listener));
+	struct feeds *f = SRC_OWNER(src, struct feeds, listener);
 	int one = 1, fd = accept4(src->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 	(void)got;
-	(void)now;
 	if (fd < 0)
 		return;
-	struct feed *s = f->unfinished < UNFINISHED ? calloc(1, sizeof *s) : NULL;
+	if (f->unfinished == UNFINISHED)
+		evict(f);
+	struct feed *s = calloc(1, sizeof *s);
 	struct tls *tls = s ? tls_server(f->cred, ROLE_NODE) : NULL;
 	if (!tls) {
 		free(s);
@@ -356,6 +387,7 @@ static void accept_wake(struct src *src, uint32_t got, uint64_t now)
 	}
 	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
 	s->all = f;
+	s->born_ns = now;
 	s->reader.fd = -1;
 	s->link = link_new(&f->h->loop, fd, tls, true, &calls, s);
 	if (!s->link) {
@@ -367,47 +399,35 @@ static void accept_wake(struct src *src, uint32_t got, uint64_t now)
 	f->first = s;
 }
 
-/* Every 10 s a fresh head for those who have everything. */
-static void head_wake(struct src *src, uint32_t got, uint64_t now)
+/* Every second: who dawdles goes.  Every 10 s a fresh head for those who have
+ * everything. */
+static void tick_wake(struct src *src, uint32_t got, uint64_t now)
 {
-	struct feeds *f = (struct feeds *)(void *)((char *)src - offsetof(struct feeds, timer));
+	struct feeds *f = SRC_OWNER(src, struct feeds, timer);
 	(void)got;
-	write_marks(f);
-	f->head_ns = 0;
+	bool heads = now >= f->next_heads_ns;
+	if (heads) {
+		write_marks(f);
+		f->head_ns = 0; /* signed anew, with the time */
+		f->next_heads_ns = now + HEAD_EVERY_NS;
+	}
 	for (struct feed *s = f->first, *next; s; s = next) {
+		bool begun = s->state == FEED_SNAPSHOT || s->state == FEED_STREAMING;
 		next = s->next;
-		if (s->state == FEED_STREAMING && s->headed == f->h->seq)
+		if (!begun && now - s->born_ns > HANDSHAKE_NS)
+			give_up(s, "it took too long to say what it wants");
+		else if (heads && s->state == FEED_STREAMING && s->headed == f->h->seq)
 			send_head(s, f->h->chain, f->h->seq);
 	}
-	loop_due(&f->h->loop, &f->timer, now + HEAD_EVERY_NS);
-}
-
-static int listen_at(const char *addr, uint16_t port)
-{
-	struct sockaddr_in v4 = { .sin_family = AF_INET, .sin_port = htons(port) };
-	struct sockaddr_in6 v6 = { .sin6_family = AF_INET6, .sin6_port = htons(port) };
-	bool is4 = inet_pton(AF_INET, addr, &v4.sin_addr) == 1;
-	if (!is4 && inet_pton(AF_INET6, addr, &v6.sin6_addr) != 1) {
-		errno = EINVAL;
-		return -1;
-	}
-	int one = 1, fd = socket(is4 ? AF_INET : AF_INET6, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	if (fd < 0)
-		return -1;
-	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
-	const struct sockaddr *a = is4 ? (const struct sockaddr *)&v4 : (const struct sockaddr *)&v6;
-	if (bind(fd, a, is4 ? sizeof v4 : sizeof v6) == 0 && listen(fd, 128) == 0)
-		return fd;
-	int e = errno;
-	close(fd);
-	errno = e;
-	return -1;
+	loop_due(&f->h->loop, &f->timer, now + TICK_NS);
 }
 
 struct feeds *feeds_new(struct hub *h, const struct cred *cred, const char *addr, uint16_t port, char *err, size_t n)
 {
 	struct feeds *f = calloc(1, sizeof *f);
-	int fd = f ? listen_at(addr, port) : -1;
+	struct conf_addr a = { .port = port };
+	snprintf(a.host, sizeof a.host, "%s", addr);
+	int fd = f ? addr_open(&a, SOCK_STREAM, 0) : -1;
 	if (fd < 0) {
 		snprintf(err, n, "listen %s@%u: %s", addr, port, strerror(errno));
 		free(f);
@@ -416,11 +436,13 @@ struct feeds *feeds_new(struct hub *h, const struct cred *cred, const char *addr
 	f->h = h;
 	f->cred = cred;
 	f->listener = (struct src){ .fd = fd, .want = EPOLLIN, .due_ns = LOOP_NEVER, .wake = accept_wake };
-	f->timer = (struct src){ .fd = -1, .due_ns = loop_now() + HEAD_EVERY_NS, .wake = head_wake };
+	f->timer = (struct src){ .fd = -1, .due_ns = loop_now() + TICK_NS, .wake = tick_wake };
 	read_marks(f);
-	loop_add(&h->loop, &f->listener);
-	loop_add(&h->loop, &f->timer);
-	return f;
+	if (loop_add(&h->loop, &f->timer) == 0 && loop_add(&h->loop, &f->listener) == 0)
+		return f;
+	snprintf(err, n, "listen %s@%u: %s", addr, port, strerror(errno));
+	feeds_free(f);
+	return NULL;
 }
 
 void feeds_free(struct feeds *f)

@@ -99,14 +99,14 @@ static void undo(struct writer *w)
 
 /* ---- one name ---- */
 
+static enum frag_kind kind_of(const struct zone_node *n)
+{
+	return n->flags & NODE_NSEC3 ? FRAG_NSEC3 : FRAG_NAME;
+}
+
 static int put_all(struct writer *w, const struct zone_node *n)
 {
-	struct rd r = rd_init(n->body, n->len);
-	struct rrset s;
-	size_t at = op_edit_begin(&w->ops, n->flags & NODE_NSEC3 ? FRAG_NSEC3 : FRAG_NAME, n->flags, n->cut, n->owner);
-	while (rrset_next(&r, &s))
-		op_edit_put(&w->ops, s.start, (size_t)(s.end - s.start));
-	op_edit_end(&w->ops, at);
+	op_edit_body(&w->ops, kind_of(n), n->flags, n->cut, n->owner, n->body, n->len);
 	w->res->puts++;
 	return flush(w);
 }
@@ -159,7 +159,7 @@ static bool unchanged(const struct zone_node *n, const struct walk_name *old)
 static uint32_t soa_field(const struct zone_node *apex, unsigned which)
 {
 	struct rrset s;
-	if (!rrset_find(apex->body, apex->len, T_SOA, &s) || s.nrr == 0 || get_u16(s.rrs) < 20)
+	if (!rrset_find(apex->body, apex->len, T_SOA, &s) || get_u16(s.rrs) < 20)
 		return 0;
 	return get_u32(s.rrs + 2 + get_u16(s.rrs) - 20 + which * 4);
 }
@@ -170,12 +170,12 @@ static int merge(struct writer *w, const struct zone *z, struct walk *old, struc
 	struct zone_cursor c;
 	struct zone_node n;
 	struct walk_name o;
-	uint8_t nk[NAME_KEY_MAX + 2], ok[NAME_KEY_MAX + 2];
+	uint8_t nk[NAMES_KEY_MAX], ok[NAMES_KEY_MAX];
 	if (zone_open(&c, z) != 0) {
 		errno = ENOMEM;
 		return fail(w, "import");
 	}
-	struct store_zone at = { .labels = (uint8_t)name_labels(zone_origin(z)) };
+	unsigned labels = name_labels(zone_origin(z));
 	enum store_found left = old ? walk_next(old, s, &o) : STORE_ABSENT;
 	bool right = zone_next(&c, &n);
 	int r = 0;
@@ -184,8 +184,8 @@ static int merge(struct writer *w, const struct zone *z, struct walk *old, struc
 			hub_breathe(w->h);
 		int order = left != STORE_FOUND ? 1 : -1;
 		if (left == STORE_FOUND && right) {
-			size_t nn = walk_key(&at, n.flags & NODE_NSEC3 ? FRAG_NSEC3 : FRAG_NAME, n.owner, nk);
-			size_t on = walk_key(&at, o.kind, o.owner, ok);
+			size_t nn = names_key(n.owner, labels, kind_of(&n), nk);
+			size_t on = names_key(o.owner, labels, o.kind, ok);
 			order = memcmp(ok, nk, on < nn ? on : nn);
 			order = order ? order : (on > nn) - (on < nn);
 		}
@@ -242,12 +242,13 @@ int hub_import(struct hub *h, const struct zone *z, bool force, struct import_re
 	struct walk old;
 	struct zone_cursor c;
 	struct zone_node apex;
-	struct scratch s = { malloc(SCRATCH), SCRATCH, 0 };
+	struct scratch s;
 	struct writer w = { .h = h, .res = out, .origin = zone_origin(z), .err = err, .errn = n };
 	memset(out, 0, sizeof *out);
 	out->serial = zone_serial(z);
 	out->seq = h->jfile ? jfile_last(h->jfile) : h->seq;
 	uint32_t expire = 0;
+	scratch_new(&s, SCRATCH);
 	if (zone_open(&c, z) == 0) {
 		if (zone_next(&c, &apex))
 			expire = soa_field(&apex, 3);
@@ -270,7 +271,7 @@ int hub_import(struct hub *h, const struct zone *z, bool force, struct import_re
 	}
 	if (done != 0)
 		undo(&w);
-	free(s.mem);
+	scratch_free(&s);
 	buf_free(&w.ops);
 	return done;
 }

@@ -174,76 +174,98 @@ static int check_first(struct jfile *j, const struct buf *b, const char *name, c
 	return -1;
 }
 
-/* Transactions of one file, as far as they are whole. */
+/* Record 0; *at moves behind it. */
+static int read_first(struct jfile *j, int fd, const struct aead *key, struct place *at, struct buf *b,
+                      const char *name, char *err, size_t n)
+{
+	int r = record_read(fd, key, &at->off, at->record++, b);
+	if (r == 1)
+		return check_first(j, b, name, err, n);
+	snprintf(err, n, "journal/%s: %s", name,
+	         r == 0 ? "the key does not fit, or the file is damaged" : strerror(errno));
+	return -1;
+}
+
+/* A whole transaction has been read: 1, 0 when its chain hash is another, -1. */
+static int end_read(struct jfile *j, const struct tx_part *t, struct place at)
+{
+	uint8_t chain[CHAIN_LEN];
+	sha_out(&j->running, chain);
+	if (memcmp(chain, t->chain, CHAIN_LEN) != 0)
+		return 0;
+	if (remember(j, at) != 0)
+		return -1;
+	memcpy(j->chain, chain, CHAIN_LEN);
+	j->time = j->tx_time;
+	return 1;
+}
+
+/* The transactions from `at` on, as far as they are whole. */
+static int read_transactions(struct jfile *j, int fd, const struct aead *key, struct place at, struct buf *b)
+{
+	struct place next = at;
+	bool in_tx = false;
+	int r;
+	while ((r = record_read(fd, key, &next.off, next.record, b)) == 1) {
+		struct tx_part t;
+		next.record++;
+		if (!tx_part_parse(b->p, b->n, &t))
+			return 0;
+		bool first = t.flags & PART_FIRST;
+		if (first == in_tx || (first && t.seq != j->last + 1))
+			return 0;
+		if (first) {
+			tx_chain_begin(&j->running, j->chain, t.seq, t.time);
+			j->tx_time = t.time;
+		}
+		in_tx = !(t.flags & PART_LAST);
+		sha_update(&j->running, t.ops, t.len);
+		if (in_tx)
+			continue;
+		r = end_read(j, &t, at);
+		if (r != 1)
+			return r;
+		at = next;
+	}
+	return r;
+}
+
+/* Did a crash come while it was made?  Then nothing was written to it yet. */
+static bool unborn(const struct jfile *j, uint32_t number, const char *name)
+{
+	struct stat sb;
+	return number == j->newest && fstatat(j->dir, name, &sb, 0) == 0 &&
+	       sb.st_size < FILE_HEAD + 4 + FIRST_LEN + 16;
+}
+
 static int read_file(struct jfile *j, uint32_t number, struct buf *b, char *err, size_t n)
 {
 	char name[16];
 	struct aead *key = NULL;
+	struct place at = { FILE_HEAD, number, 0 };
 	file_name(number, name);
-	struct stat sb;
-	int fd = file_open(j->dir, j->key, number, &key);
-	/* a crash while it was made: nothing was written to it yet */
-	bool unborn = number == j->newest && fstatat(j->dir, name, &sb, 0) == 0 &&
-	              sb.st_size < FILE_HEAD + 4 + FIRST_LEN + 16;
-	if (unborn) {
-		if (fd >= 0)
-			close(fd);
-		aead_free(key);
-		if (unlinkat(j->dir, name, 0) != 0) {
-			snprintf(err, n, "journal/%s: %s", name, strerror(errno));
-			return -1;
+	if (unborn(j, number, name)) {
+		if (unlinkat(j->dir, name, 0) == 0) {
+			j->newest--;
+			return 0;
 		}
-		j->newest--;
-		return 0;
+		snprintf(err, n, "journal/%s: %s", name, strerror(errno));
+		return -1;
 	}
+	int fd = file_open(j->dir, j->key, number, &key);
 	if (fd < 0) {
 		snprintf(err, n, "journal/%s: %s", name, errno == EBADMSG ? "is no journal of this version" : strerror(errno));
 		return -1;
 	}
-	uint64_t off = FILE_HEAD;
-	uint32_t record = 0;
-	int r = record_read(fd, key, &off, record++, b);
-	bool follows = r == 1 && check_first(j, b, name, err, n) == 0;
-	if (r == 0)
-		snprintf(err, n, "journal/%s: the key does not fit, or the file is damaged", name);
-	if (r >= 0 && !follows) {
-		aead_free(key);
-		close(fd);
-		return -1;
+	int r = read_first(j, fd, key, &at, b, name, err, n);
+	if (r == 0) {
+		r = read_transactions(j, fd, key, at, b);
+		if (r != 0)
+			snprintf(err, n, "journal/%s: %s", name, strerror(errno));
 	}
-	struct place at = { off, number, record };
-	bool in_tx = false;
-	while (r == 1 && (r = record_read(fd, key, &off, record, b)) == 1) {
-		struct tx_part t;
-		uint8_t chain[CHAIN_LEN];
-		if (!tx_part_parse(b->p, b->n, &t) || (t.flags & PART_FIRST ? in_tx || t.seq != j->last + 1 : !in_tx))
-			break;
-		if (t.flags & PART_FIRST) {
-			tx_chain_begin(&j->running, j->chain, t.seq, t.time);
-			j->tx_time = t.time;
-		}
-		in_tx = true;
-		sha_update(&j->running, t.ops, t.len);
-		record++;
-		if (!(t.flags & PART_LAST))
-			continue;
-		sha_out(&j->running, chain);
-		if (memcmp(chain, t.chain, CHAIN_LEN) != 0)
-			break;
-		if (remember(j, at) != 0) {
-			r = -1;
-			break;
-		}
-		memcpy(j->chain, chain, CHAIN_LEN);
-		j->time = j->tx_time;
-		in_tx = false;
-		at = (struct place){ off, number, record };
-	}
-	if (r < 0)
-		snprintf(err, n, "journal/%s: %s", name, strerror(errno));
 	aead_free(key);
 	close(fd);
-	return r < 0 ? -1 : 0;
+	return r;
 }
 
 /* A new file becomes the one written to. */
@@ -315,16 +337,19 @@ static int find_files(const struct jfile *j, uint32_t *oldest, uint32_t *newest)
 /* The journal is one process's: another one's new file would fork it. */
 static int open_dir(const char *dir)
 {
-	int base = open(dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	int base = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (base < 0)
 		return -1;
 	mkdirat(base, "journal", 0700);
 	int fd = openat(base, "journal", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	close(base);
-	if (fd < 0 || flock(fd, LOCK_EX | LOCK_NB) == 0)
-		return fd;
+	/* what is synced in a folder is lost when the folder itself is */
+	bool ok = fd >= 0 && fsync(base) == 0 && flock(fd, LOCK_EX | LOCK_NB) == 0;
 	int e = errno;
-	close(fd);
+	close(base);
+	if (ok)
+		return fd;
+	if (fd >= 0)
+		close(fd);
 	errno = e;
 	return -1;
 }
@@ -334,8 +359,10 @@ struct jfile *jfile_open(const char *dir, const struct key *k, char *err, size_t
 	struct jfile *j = calloc(1, sizeof *j);
 	struct buf b = { 0 };
 	uint32_t oldest = 1, newest = 0;
-	if (!j)
+	if (!j) {
+		snprintf(err, n, "no memory");
 		return NULL;
+	}
 	j->key = k;
 	j->fd = -1;
 	j->dir = open_dir(dir);

@@ -36,7 +36,7 @@ int jfile_sync(struct jfile *j); /* all ended transactions are durable */
 
 /* Reading part by part, from the first part of a sequence on.  jfile_read: 1 and
  * the part (the reader's buffer), 0 at the end of what is ended, -1: errno. */
-struct jreader { uint64_t seq, off; uint32_t file, record; int fd; struct aead *key; uint32_t key_file; struct buf buf; };
+struct jreader { uint64_t seq, off; uint32_t file, record; int fd; struct aead *key; struct buf buf; };
 int jfile_seek(struct jfile *j, uint64_t seq, struct jreader *r);
 int jfile_read(struct jfile *j, struct jreader *r, struct tx_part *out, const uint8_t **part, size_t *n);
 void jreader_free(struct jreader *r);

@@ -13,10 +13,8 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/mman.h>
 #include <sys/signalfd.h>
 #include <sys/stat.h>
 #include <termios.h>
@@ -36,7 +34,7 @@ static const char usage[] =
 	"encdns-hub: zones in, journal out\n"
 	"\n"
 	"  encdns-hub ca init --dir CADIR           make the private CA (at the operator's station)\n"
-	"  encdns-hub ca issue hub|node|operator NAME --dir CADIR [--out FILE]\n"
+	"  encdns-hub ca issue hub|node|operator NAME --dir CADIR [--out FILE] [--days N]\n"
 	"  encdns-hub run --dir DIR --conf FILE [--key fd:N]\n"
 	"                                           run the hub; without --key it asks for a passphrase\n"
 	"  encdns-hub load --dir DIR [--force] [--list FILE] [ORIGIN=ZONEFILE...]\n"
@@ -211,7 +209,7 @@ static void load_end(struct load *l, int code)
 
 static void load_turn(struct src *s, uint32_t got, uint64_t now)
 {
-	struct load *l = (struct load *)(void *)((char *)s - offsetof(struct load, src));
+	struct load *l = SRC_OWNER(s, struct load, src);
 	struct hub *h = &l->d->hub;
 	char err[400];
 	(void)got;
@@ -242,6 +240,7 @@ static void begin_load(struct daemon *d, struct ctl_conn *c, int argc, char **ar
 {
 	struct load *l = calloc(1, sizeof *l);
 	if (!l) {
+		ctl_print(c, CTL_ERR, "encdns-hub: no memory\n");
 		ctl_done(c, 1);
 		return;
 	}
@@ -253,12 +252,6 @@ static void begin_load(struct daemon *d, struct ctl_conn *c, int argc, char **ar
 
 /* ---- the hub ---- */
 
-static void hex(const uint8_t *p, size_t n, char *out)
-{
-	for (size_t i = 0; i < n; i++)
-		snprintf(out + i * 2, 3, "%02x", p[i]);
-}
-
 static void status(struct daemon *d, struct ctl_conn *c, bool json)
 {
 	struct hub *h = &d->hub;
@@ -269,9 +262,9 @@ static void status(struct daemon *d, struct ctl_conn *c, bool json)
 	for (enum store_found r = store_zone_next(h->store, NULL, &z); r == STORE_FOUND; zones++)
 		r = store_zone_next(h->store, z.name, &z);
 	store_stats_get(h->store, &s);
-	hex(h->chain, CHAIN_LEN, chain);
-	hex(h->id, JOURNAL_ID, id);
-	hex(h->pub, SIGN_PUB, pub);
+	hex_text(chain, h->chain, CHAIN_LEN);
+	hex_text(id, h->id, JOURNAL_ID);
+	hex_text(pub, h->pub, SIGN_PUB);
 	if (json) {
 		ctl_print(c, CTL_OUT, "{\"sequence\":%llu,\"chain\":\"%s\",\"journal\":\"%s\",\"journal_key\":\"%s\",\"zones\":%llu,"
 		          "\"names\":%llu,\"store_bytes\":%llu,\"nodes\":[", (unsigned long long)h->seq, chain, id, pub, zones,
@@ -290,11 +283,11 @@ static void status(struct daemon *d, struct ctl_conn *c, bool json)
 static void command(void *owner, struct ctl_conn *c, int argc, char **argv)
 {
 	struct daemon *d = owner;
-	bool flag = argc > 1 && strcmp(argv[1], "+") == 0; /* the one option of a command */
+	const char *how = argc > 1 ? argv[1] : "plain";
 	if (strcmp(argv[0], "status") == 0) {
-		status(d, c, flag);
+		status(d, c, strcmp(how, "json") == 0);
 	} else if (argc > 1 && (strcmp(argv[0], "load") == 0 || strcmp(argv[0], "drop") == 0)) {
-		begin_load(d, c, argc - 2, argv + 2, flag, argv[0][0] == 'd');
+		begin_load(d, c, argc - 2, argv + 2, strcmp(how, "force") == 0, argv[0][0] == 'd');
 	} else if (strcmp(argv[0], "stop") == 0) {
 		d->stop = true;
 		ctl_done(c, 0);
@@ -306,7 +299,7 @@ static void command(void *owner, struct ctl_conn *c, int argc, char **argv)
 
 static void on_signal(struct src *s, uint32_t got, uint64_t now)
 {
-	struct daemon *d = (struct daemon *)(void *)((char *)s - offsetof(struct daemon, signals));
+	struct daemon *d = SRC_OWNER(s, struct daemon, signals);
 	struct signalfd_siginfo si;
 	(void)got;
 	(void)now;
@@ -316,7 +309,7 @@ static void on_signal(struct src *s, uint32_t got, uint64_t now)
 
 static void on_tick(struct src *s, uint32_t got, uint64_t now)
 {
-	struct daemon *d = (struct daemon *)(void *)((char *)s - offsetof(struct daemon, tick));
+	struct daemon *d = SRC_OWNER(s, struct daemon, tick);
 	(void)got;
 	if (d->hub.failed || store_tick(d->hub.store) != 0)
 		d->stop = true;
@@ -325,48 +318,65 @@ static void on_tick(struct src *s, uint32_t got, uint64_t now)
 
 static int watch_signals(struct daemon *d)
 {
-	sigset_t set;
-	sigemptyset(&set);
-	sigaddset(&set, SIGTERM);
-	sigaddset(&set, SIGINT);
-	sigprocmask(SIG_BLOCK, &set, NULL);
-	signal(SIGPIPE, SIG_IGN);
-	d->signals = (struct src){ .fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK), .want = EPOLLIN,
-		                   .due_ns = LOOP_NEVER, .wake = on_signal };
+	d->signals = (struct src){ .fd = loop_signals(0), .want = EPOLLIN, .due_ns = LOOP_NEVER, .wake = on_signal };
 	d->tick = (struct src){ .fd = -1, .due_ns = loop_now() + TICK_NS, .wake = on_tick };
 	return d->signals.fd < 0 || loop_add(&d->hub.loop, &d->signals) != 0 || loop_add(&d->hub.loop, &d->tick) != 0;
 }
 
-static void conf_line(void *ctx, const char *path, unsigned line, const char *text)
+/* A new salt; what was begun and failed does not stay. */
+static int make_salt(const char *dir, const char *path, uint8_t salt[static PASS_SALT_LEN])
 {
-	(void)ctx;
-	if (line)
-		fprintf(stderr, "%s:%u: %s\n", path, line, text);
-	else
-		fprintf(stderr, "%s: %s\n", path, text);
+	int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+	int folder = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	crypto_random(salt, PASS_SALT_LEN);
+	bool good = fd >= 0 && folder >= 0 && write(fd, salt, PASS_SALT_LEN) == PASS_SALT_LEN && fsync(fd) == 0 &&
+	            fsync(folder) == 0;
+	int e = errno;
+	if (fd >= 0 && !good)
+		unlink(path);
+	if (fd >= 0)
+		close(fd);
+	if (folder >= 0)
+		close(folder);
+	errno = e;
+	return good ? 0 : -1;
+}
+
+/* The salt of DIR.  One that is there is never written over: without it the
+ * passphrase is not the key. */
+static int get_salt(const char *dir, uint8_t salt[static PASS_SALT_LEN], char *err, size_t n)
+{
+	char path[PATH_MAX];
+	snprintf(path, sizeof path, "%.4000s/salt", dir);
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0) {
+		if (errno == ENOENT && make_salt(dir, path, salt) == 0)
+			return 0;
+		snprintf(err, n, "%.200s: %s", path, strerror(errno));
+		return -1;
+	}
+	ssize_t got = read(fd, salt, PASS_SALT_LEN);
+	if (got != PASS_SALT_LEN)
+		snprintf(err, n, "%.200s: %s", path, got < 0 ? strerror(errno) : "it is cut short: bring back the whole one");
+	close(fd);
+	return got == PASS_SALT_LEN ? 0 : -1;
 }
 
 /* The key typed in: a passphrase, hardened with a salt that is no secret. */
 static struct key *ask_key(const char *dir, char *err, size_t n)
 {
-	char path[PATH_MAX], pass[256];
+	char pass[256];
 	uint8_t salt[PASS_SALT_LEN];
 	struct termios old, quiet;
-	snprintf(path, sizeof path, "%s/salt", dir);
 	int tty = open("/dev/tty", O_RDWR | O_CLOEXEC);
 	if (tty < 0 || tcgetattr(tty, &old) != 0) {
 		snprintf(err, n, "no key: give --key fd:N, or start from a terminal to type a passphrase");
 		return NULL;
 	}
-	int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-	if (fd < 0 || read(fd, salt, sizeof salt) != sizeof salt) {
-		crypto_random(salt, sizeof salt);
-		if (fd < 0 || pwrite(fd, salt, sizeof salt, 0) != sizeof salt || fsync(fd) != 0) {
-			snprintf(err, n, "%.200s/salt: %s", dir, strerror(errno));
-			return NULL;
-		}
+	if (get_salt(dir, salt, err, n) != 0) {
+		close(tty);
+		return NULL;
 	}
-	close(fd);
 	quiet = old;
 	quiet.c_lflag &= ~(tcflag_t)ECHO;
 	tcsetattr(tty, TCSAFLUSH, &quiet);
@@ -380,7 +390,7 @@ static struct key *ask_key(const char *dir, char *err, size_t n)
 	struct key *k = got > 0 ? key_from_passphrase(pass, (size_t)got, salt, sizeof salt, PASS_ROUNDS) : NULL;
 	crypto_wipe(pass, sizeof pass);
 	if (!k)
-		snprintf(err, n, "no passphrase was given");
+		snprintf(err, n, "%s", got > 0 ? "no memory for keys" : "no passphrase was given");
 	return k;
 }
 
@@ -418,12 +428,15 @@ static int run(const char *dir, const char *conf, int key_fd)
 {
 	static struct daemon d;
 	struct conf c = { .credentials = -1 };
-	struct conf_say say = { conf_line, NULL };
 	char err[300];
-	if (conf_read(conf, keys, NKEYS, &c, &say) != 0)
+	if (conf_read(conf, keys, NKEYS, &c, &conf_say_stderr) != 0)
 		return complain("nothing was started");
 	if (c.listen.n == 0 || c.credentials < 0)
 		return complain("the configuration must have: listen ADDRESS@PORT and credentials fd:N");
+	if (mkdir(dir, 0700) != 0 && errno != EEXIST) {
+		fprintf(stderr, "encdns-hub: %s: %s\n", dir, strerror(errno));
+		return 1;
+	}
 	struct cred *cred = cred_read(c.credentials, err, sizeof err);
 	close(c.credentials);
 	if (!cred || cred_role(cred) != ROLE_HUB)
@@ -433,8 +446,8 @@ static int run(const char *dir, const char *conf, int key_fd)
 		return complain(key_fd >= 0 ? "--key: 64 hex digits or 32 octets are wanted on that descriptor" : err);
 	if (key_fd >= 0)
 		close(key_fd);
-	if (mkdir(dir, 0700) != 0 && errno != EEXIST)
-		return complain(strerror(errno));
+	if (!crypto_locked())
+		log_say(LOG_WARNING, "keys can't be locked in memory and may be swapped out: raise the limit RLIMIT_MEMLOCK (ulimit -l)");
 	int code = serve(&d, dir, &c, k, cred);
 	key_free(k);
 	cred_free(cred);
@@ -459,7 +472,9 @@ static int stream(int argc, char **argv)
 	if (isatty(1))
 		return wrong_usage("stream writes octets for a pipe: encdns-hub stream ORIGIN=FILE | encdns run --ad-hoc");
 	struct key *k = key_random();
-	int code = !k || hub_open(&h, NULL, k, err, sizeof err) != 0 ? complain(err) : 0;
+	if (!k)
+		return complain("no memory for keys");
+	int code = hub_open(&h, NULL, k, err, sizeof err) != 0 ? complain(err) : 0;
 	for (int i = 0; i < argc && code == 0; i++) {
 		char *eq = strchr(argv[i], '=');
 		if (!eq || !name_parse(argv[i], (size_t)(eq - argv[i]), NULL, origin)) {
@@ -498,11 +513,17 @@ static int parse_args(int argc, char **argv, struct args *out)
 	struct conf_key fd = { .key = "--key" };
 	*out = (struct args){ .key = -1, .argv = argv };
 	for (int i = 0; i < argc; i++) {
+		if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0) {
+			fputs(usage, stdout);
+			exit(0);
+		}
 		const char *a = argv[i], **to = strcmp(a, "--dir") == 0 ? &out->dir : strcmp(a, "--conf") == 0 ? &out->conf
 		                              : strcmp(a, "--list") == 0 ? &out->list : NULL;
 		if (to || strcmp(a, "--key") == 0) {
-			if (++i == argc)
-				return wrong_usage("an option lacks its value");
+			if (++i == argc) {
+				snprintf(err, sizeof err, "%s lacks its value", a);
+				return wrong_usage(err);
+			}
 			if (to)
 				*to = argv[i];
 			else if (conf_fd(&fd, &out->key, argv[i], err, sizeof err) != 0)
@@ -512,7 +533,8 @@ static int parse_args(int argc, char **argv, struct args *out)
 		} else if (strcmp(a, "--json") == 0) {
 			out->json = true;
 		} else if (a[0] == '-' && a[1]) {
-			return wrong_usage("unknown option");
+			snprintf(err, sizeof err, "unknown option %.80s", a);
+			return wrong_usage(err);
 		} else {
 			out->argv[out->argc++] = argv[i];
 		}
@@ -561,20 +583,25 @@ static int add_list(struct words *w, const char *path)
 		fprintf(stderr, "%s: %s\n", path, strerror(errno));
 		return 1;
 	}
-	while (getline(&line, &n, f) > 0) {
+	int code = 0;
+	while (code == 0 && getline(&line, &n, f) > 0) {
 		line[strcspn(line, "\r\n")] = 0;
 		if (*line && *line != '#' && !add_word(w, absolute(line)))
-			break;
+			code = complain("no memory");
+	}
+	if (code == 0 && !feof(f)) {
+		fprintf(stderr, "%s: %s\n", path, strerror(errno));
+		code = 1;
 	}
 	free(line);
 	fclose(f);
-	return 0;
+	return code;
 }
 
-static int call(const struct args *a, const char *verb, bool flag)
+static int call(const struct args *a, const char *verb, const char *how)
 {
 	struct words w = { 0 };
-	bool good = add_word(&w, strdup(verb)) && add_word(&w, strdup(flag ? "+" : "-"));
+	bool good = add_word(&w, strdup(verb)) && add_word(&w, strdup(how));
 	for (int i = 0; i < a->argc && good; i++)
 		good = add_word(&w, absolute(a->argv[i]));
 	int code = good ? 0 : complain("no memory");
@@ -595,7 +622,7 @@ static int local(const char *verb, const struct args *a)
 		return wrong_usage("--dir DIR is wanted");
 	if (zones && a->argc == 0 && !a->list)
 		return wrong_usage("no zone was named");
-	return call(a, verb, zones ? a->force : a->json);
+	return call(a, verb, zones && a->force ? "force" : !zones && a->json ? "json" : "plain");
 }
 
 int main(int argc, char **argv)

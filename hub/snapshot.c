@@ -52,10 +52,8 @@ struct snapshot *snapshot_begin(struct hub *h)
 	s->h = h;
 	s->at = (struct head){ .seq = h->seq, .time = h->time };
 	memcpy(s->at.chain, h->chain, CHAIN_LEN);
-	s->scratch.size = SCRATCH;
-	s->scratch.mem = malloc(SCRATCH);
 	s->pin = store_pin(h->store, store_seq(h->store));
-	if (s->pin >= 0 && s->scratch.mem && list_zones(s) == 0)
+	if (s->pin >= 0 && scratch_new(&s->scratch, SCRATCH) == 0 && list_zones(s) == 0)
 		return s;
 	snapshot_end(s);
 	return NULL;
@@ -67,10 +65,11 @@ void snapshot_end(struct snapshot *s)
 		return;
 	if (s->pin >= 0)
 		store_unpin(s->h->store, s->pin);
-	free(s->scratch.mem);
+	scratch_free(&s->scratch);
 	free(s->zone);
 	buf_free(&s->names);
 	buf_free(&s->hashes);
+	crypto_wipe(&s->walk, sizeof s->walk);
 	free(s);
 }
 
@@ -81,16 +80,6 @@ void snapshot_header(const struct snapshot *s, uint8_t out[static 8 + CHAIN_LEN 
 	put_u64(out, s->at.seq);
 	memcpy(out + 8, s->at.chain, CHAIN_LEN);
 	put_u64(out + 8 + CHAIN_LEN, s->at.time);
-}
-
-static void put_name(struct buf *out, const struct walk_name *n)
-{
-	struct rd r = rd_init(n->frag.body, n->frag.len);
-	struct rrset set;
-	size_t at = op_edit_begin(out, (uint8_t)n->kind, n->frag.flags, n->frag.cut, n->owner);
-	while (rrset_next(&r, &set))
-		op_edit_put(out, set.start, (size_t)(set.end - set.start));
-	op_edit_end(out, at);
 }
 
 /* The next name or turn of a zone into out; 0 at the very end. */
@@ -116,7 +105,7 @@ static int step(struct snapshot *s, struct buf *out)
 		return -1;
 	}
 	if (r == STORE_FOUND) {
-		put_name(out, &n);
+		op_edit_body(out, (uint8_t)n.kind, n.frag.flags, n.frag.cut, n.owner, n.frag.body, n.frag.len);
 		return 1;
 	}
 	op_serial(out, e->serial, e->expire);

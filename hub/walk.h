@@ -11,10 +11,10 @@ struct walk {
 	const struct store_map *m;
 	struct store_zone zone;
 	uint64_t seq;
-	uint8_t key[NAME_KEY_MAX + 2]; /* of the last name */
+	uint8_t key[NAMES_KEY_MAX];    /* of the last name */
 	size_t keylen;
 	bool begun;
-	uint8_t run[4096];             /* keys read ahead */
+	uint8_t run[STORE_RUN_MAX];    /* keys read ahead */
 	struct rd ahead;
 };
 struct walk_name {
@@ -25,9 +25,5 @@ struct walk_name {
 void walk_begin(struct walk *w, const struct store_map *m, const struct store_zone *z, uint64_t seq);
 /* STORE_ABSENT at the end.  The scratch is emptied first. */
 enum store_found walk_next(struct walk *w, struct scratch *s, struct walk_name *out);
-
-/* Where a name lies in that order: compares like memcmp. */
-size_t walk_key(const struct store_zone *z, enum frag_kind kind, const uint8_t *owner,
-                uint8_t out[static NAME_KEY_MAX + 2]);
 
 #endif

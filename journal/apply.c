@@ -17,9 +17,7 @@ int applier_init(struct applier *a, struct store *st)
 	memset(a, 0, sizeof *a);
 	a->st = st;
 	a->body = malloc(BODY_MAX);
-	a->scratch.size = APPLY_SCRATCH;
-	a->scratch.mem = malloc(APPLY_SCRATCH);
-	if (a->body && a->scratch.mem)
+	if (a->body && scratch_new(&a->scratch, APPLY_SCRATCH) == 0)
 		return 0;
 	applier_free(a);
 	return -1;
@@ -29,11 +27,9 @@ void applier_free(struct applier *a)
 {
 	if (a->body)
 		crypto_wipe(a->body, BODY_MAX);
-	if (a->scratch.mem)
-		crypto_wipe(a->scratch.mem, a->scratch.size);
 	free(a->body);
-	free(a->scratch.mem);
-	a->body = a->scratch.mem = NULL;
+	a->body = NULL;
+	scratch_free(&a->scratch);
 }
 
 void applier_begin(struct applier *a, uint64_t seq)

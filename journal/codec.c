@@ -102,6 +102,17 @@ void op_edit_remove(struct buf *b, uint16_t type)
 
 void op_edit_end(struct buf *b, size_t at) { op_end(b, at); }
 
+void op_edit_body(struct buf *b, uint8_t kind, uint16_t flags, uint8_t cut, const uint8_t *owner,
+                  const uint8_t *body, size_t n)
+{
+	struct rd r = rd_init(body, n);
+	struct rrset s;
+	size_t at = op_edit_begin(b, kind, flags, cut, owner);
+	while (rrset_next(&r, &s))
+		op_edit_put(b, s.start, (size_t)(s.end - s.start));
+	op_edit_end(b, at);
+}
+
 /* ---- reading ---- */
 
 /* Edits: whole sets, in rising order of type. */

@@ -345,7 +345,7 @@ static bool timers(struct link *l, uint64_t now)
 
 static void wake(struct src *s, uint32_t got, uint64_t now)
 {
-	struct link *l = (struct link *)(void *)((char *)s - offsetof(struct link, src));
+	struct link *l = SRC_OWNER(s, struct link, src);
 	if (got & (EPOLLIN | EPOLLHUP | EPOLLERR) && !receive(l, now))
 		return;
 	if (l->lost) {

@@ -4,7 +4,10 @@
  * A crash costs lag and nothing else: encdns-dns serves on, the supervisor
  * starts a successor with the same keys, which opens the store anew beside the
  * living readers.  An error that leaves the store half-way ends the process on
- * purpose for the same cure. */
+ * purpose for the same cure.
+ * Threat: the hub's tunnel (journal.c), local users of the control socket
+ * (ctl.c), and encdns-dns, who may be taken over: it is only believed that it
+ * has moved. */
 #include "main/node.h"
 
 #include "base/ctl.h"
@@ -12,11 +15,9 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
-#include <sys/signalfd.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -69,48 +70,45 @@ static void enter_level4(struct control *c)
 
 static void from_dns(struct src *s, uint32_t got, uint64_t now)
 {
-	struct control *c = (struct control *)(void *)((char *)s - offsetof(struct control, dns));
-	uint8_t p[MSG_MAX];
-	enum node_msg type;
-	int passed;
+	struct control *c = SRC_OWNER(s, struct control, dns);
+	struct msg m;
 	(void)got;
 	(void)now;
-	if (msg_recv(s->fd, &type, p, &passed) < 0) {
+	if (msg_recv(s->fd, &m) != 0) {
 		lose_dns(c);
-	} else if (type == MSG_MOVED) {
+		return;
+	}
+	if (m.type == MSG_MOVED) {
 		c->moved = true;
 		store_old_root_done(c->st);
 		msg_send(c->sup.fd, MSG_MOVED, NULL, 0, -1);
 		enter_level4(c);
 	}
-	if (passed >= 0)
-		close(passed);
+	msg_end(&m);
 }
 
 /* ---- the supervisor ---- */
 
 static void from_super(struct src *s, uint32_t got, uint64_t now)
 {
-	struct control *c = (struct control *)(void *)((char *)s - offsetof(struct control, sup));
-	uint8_t p[MSG_MAX];
-	enum node_msg type;
-	int passed;
+	struct control *c = SRC_OWNER(s, struct control, sup);
+	struct msg m;
 	(void)got;
 	(void)now;
-	if (msg_recv(s->fd, &type, p, &passed) < 0) {
+	if (msg_recv(s->fd, &m) != 0) {
 		c->stop = true;
 		return;
 	}
-	if (type != MSG_PEER || passed < 0)
-		return;
-	lose_dns(c);
-	c->dns = (struct src){ .fd = passed, .want = EPOLLIN, .due_ns = LOOP_NEVER, .wake = from_dns };
-	if (loop_add(&c->loop, &c->dns) != 0) {
-		close(passed);
-		c->dns.fd = -1;
-		return;
+	if (m.type == MSG_PEER && m.fd >= 0) {
+		lose_dns(c);
+		c->dns = (struct src){ .fd = m.fd, .want = EPOLLIN, .due_ns = LOOP_NEVER, .wake = from_dns };
+		m.fd = -1;
+		if (loop_add(&c->loop, &c->dns) == 0)
+			give_root(c);
+		else
+			lose_dns(c);
 	}
-	give_root(c);
+	msg_end(&m);
 }
 
 /* ---- the journal ---- */
@@ -145,12 +143,6 @@ static void ended(void *owner)
 static const struct journal_calls journal_calls = { committed, broken, ended };
 
 /* ---- status ---- */
-
-static void hex(const uint8_t *p, size_t n, char *out)
-{
-	for (size_t i = 0; i < n; i++)
-		snprintf(out + i * 2, 3, "%02x", p[i]);
-}
 
 static const char *state_text(const struct store_zone *z)
 {
@@ -211,7 +203,7 @@ static void status_json(struct control *c, struct ctl_conn *conn, const struct j
                         const struct store_stats *s)
 {
 	char chain[CHAIN_LEN * 2 + 1];
-	hex(j->chain, CHAIN_LEN, chain);
+	hex_text(chain, j->chain, CHAIN_LEN);
 	ctl_print(conn, CTL_OUT, "{\"sequence\":%llu,\"chain\":\"%s\",\"run_level\":%d,\"journal\":{\"state\":\"%s\",\"hub\":\"%s\","
 	          "\"origin_sequence\":%llu,\"head_time\":%llu},", (unsigned long long)j->seq, chain, c->level4 ? 4 : 2,
 	          journal_state_text(j->state), j->hub, (unsigned long long)j->origin_seq, (unsigned long long)j->head_time);
@@ -254,7 +246,7 @@ static void command(void *owner, struct ctl_conn *conn, int argc, char **argv)
 	journal_status_get(c->journal, &j);
 	store_stats_get(c->st, &s);
 	s.damaged += sum(c, offsetof(struct dns_stats, damaged));
-	if (argc > 1 && strcmp(argv[1], "+") == 0)
+	if (argc > 1 && strcmp(argv[1], "json") == 0)
 		status_json(c, conn, &j, &s);
 	else
 		status_text(c, conn, &j, &s);
@@ -265,7 +257,7 @@ static void command(void *owner, struct ctl_conn *conn, int argc, char **argv)
 
 static void on_signal(struct src *s, uint32_t got, uint64_t now)
 {
-	struct control *c = (struct control *)(void *)((char *)s - offsetof(struct control, signals));
+	struct control *c = SRC_OWNER(s, struct control, signals);
 	(void)got;
 	(void)now;
 	c->stop = true;
@@ -273,7 +265,7 @@ static void on_signal(struct src *s, uint32_t got, uint64_t now)
 
 static void on_tick(struct src *s, uint32_t got, uint64_t now)
 {
-	struct control *c = (struct control *)(void *)((char *)s - offsetof(struct control, tick));
+	struct control *c = SRC_OWNER(s, struct control, tick);
 	(void)got;
 	if (store_tick(c->st) != 0) {
 		log_say(LOG_ERROR, "store: %s", strerror(errno));
@@ -292,9 +284,9 @@ static int open_store(struct control *c)
 		                 .nold_roots = n->nroots, .beats = n->beats };
 	c->st = store_open(&sc, c->key, err, sizeof err);
 	if (!c->st) {
-		log_say(LOG_ERROR, "%s", err);
-		if (strstr(err, "living readers"))
+		if (errno == ESTALE)
 			c->code = EXIT_DOUBT;
+		log_say(LOG_ERROR, "%s", err);
 		return -1;
 	}
 	if (store_seq(c->st) < n->seq) {
@@ -302,24 +294,25 @@ static int open_store(struct control *c)
 		        (unsigned long long)store_seq(c->st), (unsigned long long)n->seq);
 		return -1;
 	}
-	return msg_send(c->sup.fd, MSG_ROOT, NULL, 0, store_root_fd(c->st));
+	if (msg_send(c->sup.fd, MSG_ROOT, NULL, 0, store_root_fd(c->st)) == 0)
+		return 0;
+	log_say(LOG_ERROR, "the supervisor does not take the root: %s", strerror(errno));
+	return -1;
 }
 
 static int add_sources(struct control *c)
 {
-	sigset_t set;
-	sigemptyset(&set);
-	sigaddset(&set, SIGTERM);
-	sigaddset(&set, SIGINT);
-	sigprocmask(SIG_BLOCK, &set, NULL);
 	c->sup.want = c->signals.want = EPOLLIN;
 	c->sup.due_ns = c->signals.due_ns = LOOP_NEVER;
 	c->sup.wake = from_super;
-	c->signals.fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+	c->signals.fd = loop_signals(0);
 	c->signals.wake = on_signal;
 	c->tick = (struct src){ .fd = -1, .due_ns = loop_now() + TICK_NS, .wake = on_tick };
-	return loop_init(&c->loop) != 0 || loop_add(&c->loop, &c->sup) != 0 || loop_add(&c->loop, &c->signals) != 0 ||
-	       loop_add(&c->loop, &c->tick) != 0;
+	if (c->signals.fd >= 0 && loop_init(&c->loop) == 0 && loop_add(&c->loop, &c->sup) == 0 &&
+	    loop_add(&c->loop, &c->signals) == 0 && loop_add(&c->loop, &c->tick) == 0)
+		return 0;
+	log_say(LOG_ERROR, "no event loop: %s", strerror(errno));
+	return -1;
 }
 
 static int start(struct control *c, int key_fd, int cred_fd)
@@ -331,7 +324,11 @@ static int start(struct control *c, int key_fd, int cred_fd)
 		return -1;
 	c->key = key_recv(key_fd);
 	close(key_fd);
-	if (!c->key || open_store(c) != 0)
+	if (!c->key) {
+		log_say(LOG_ERROR, "the supervisor gave no key");
+		return -1;
+	}
+	if (open_store(c) != 0)
 		return -1;
 	if (cred_fd >= 0) {
 		c->cred = cred_read(cred_fd, err, sizeof err);
@@ -342,15 +339,14 @@ static int start(struct control *c, int key_fd, int cred_fd)
 		}
 	}
 	jc.cred = c->cred;
-	for (unsigned i = 0; i < n->conf.hub.n && i < JOURNAL_HUBS; i++) {
-		memcpy(jc.hub[i].host, n->conf.hub.at[i].host, sizeof jc.hub[i].host);
-		jc.hub[i].port = n->conf.hub.at[i].port;
-		jc.nhubs++;
-	}
+	for (unsigned i = 0; i < n->conf.hub.n && i < JOURNAL_HUBS; i++)
+		jc.hub[jc.nhubs++] = n->conf.hub.at[i];
 	c->journal = journal_new(&c->loop, c->st, &jc, &journal_calls, c);
 	c->stats = mmap(NULL, WORKERS_MAX * sizeof *c->stats, PROT_READ, MAP_SHARED, n->stats, 0);
-	if (!c->journal || c->stats == MAP_FAILED)
+	if (!c->journal || c->stats == MAP_FAILED) {
+		log_say(LOG_ERROR, "no memory for the journal");
 		return -1;
+	}
 	if (n->dir && !(c->ctl = ctl_listen(&c->loop, n->dir, command, c, err, sizeof err))) {
 		log_say(LOG_ERROR, "%s", err);
 		return -1;
@@ -364,11 +360,12 @@ int control_main(struct node *n, int sup, int key_fd, int cred_fd)
 	c.node = n;
 	c.sup.fd = sup;
 	c.dns.fd = -1;
-	signal(SIGPIPE, SIG_IGN);
 	if (start(&c, key_fd, cred_fd) != 0 && c.code == 0)
 		c.code = 1;
-	if (c.code == 0 && loop_run(&c.loop, &c.stop) != 0)
+	if (c.code == 0 && loop_run(&c.loop, &c.stop) != 0) {
+		log_say(LOG_ERROR, "waiting for events: %s", strerror(errno));
 		c.code = 1;
+	}
 	ctl_close(c.ctl);
 	journal_free(c.journal);
 	if (c.st && store_close(c.st) != 0)

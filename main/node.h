@@ -54,8 +54,12 @@ enum node_msg {
 };
 #define MSG_MAX 64
 int msg_send(int fd, enum node_msg type, const void *p, size_t n, int pass);
-/* Returns the length behind the type, -1 at the end or on an error (EAGAIN: none yet). */
-ssize_t msg_recv(int fd, enum node_msg *type, uint8_t p[static MSG_MAX], int *passed);
+/* A message that came: what it says and a descriptor, or -1.  Who keeps the
+ * descriptor puts -1 in its place; msg_end() closes it otherwise. */
+struct msg { enum node_msg type; size_t n; uint8_t p[MSG_MAX]; int fd; };
+/* 0, or -1 with errno (at the end: ECONNRESET) and nothing to be closed. */
+int msg_recv(int fd, struct msg *m);
+void msg_end(struct msg *m);
 
 /* The children's mains: sup is the channel to the supervisor, key_fd where
  * control gets K_data and cred_fd its credentials. */

@@ -3,10 +3,13 @@
  * One thread a worker (dns.c) and this one, which takes keys and roots from
  * control.  Before the first root nothing is answered.  When control dies the
  * workers go on with the root they have.
- * Holds read keys only; its store is open for reading only. */
+ * Holds read keys only; its store is open for reading only.
+ * Threat: strangers' queries (dns.c), and control, who may be taken over: it is
+ * believed its keys and roots, and lost at the first message that is neither. */
 #include "main/node.h"
 
 #include "base/log.h"
+#include "base/loop.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -14,7 +17,6 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/mman.h>
-#include <sys/signalfd.h>
 #include <unistd.h>
 
 struct worker {
@@ -32,7 +34,7 @@ struct service {
 	struct dns_conf conf;
 	struct dns_stats *stats;
 	struct worker *workers;
-	bool running;
+	unsigned running; /* threads that were started */
 	_Atomic bool stop, failed;
 	int sup, control;
 };
@@ -69,17 +71,24 @@ static int prepare(struct service *s)
 	return 0;
 }
 
+/* Once: a failure ends the process. */
 static int start_workers(struct service *s)
 {
 	sigset_t all, old;
 	int r = 0;
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &old);
-	for (unsigned i = 0; i < s->conf.workers && r == 0; i++)
-		r = pthread_create(&s->workers[i].thread, NULL, work, &s->workers[i]);
+	while (s->running < s->conf.workers && r == 0) {
+		struct worker *w = &s->workers[s->running];
+		r = pthread_create(&w->thread, NULL, work, w);
+		s->running += r == 0;
+	}
 	pthread_sigmask(SIG_SETMASK, &old, NULL);
-	s->running = r == 0;
-	return r ? -1 : 0;
+	if (r == 0)
+		return 0;
+	log_say(LOG_ERROR, "worker %u can't be started: %s", s->running, strerror(r));
+	s->failed = true;
+	return -1;
 }
 
 static void lose_control(struct service *s)
@@ -97,54 +106,55 @@ static int take_root(struct service *s, int fd)
 		log_say(LOG_ERROR, "%s", err);
 		return -1;
 	}
-	if (!s->running && store_map_ready(s->map) && start_workers(s) != 0)
+	if (s->running == 0 && store_map_ready(s->map) && start_workers(s) != 0)
 		return -1;
 	return msg_send(s->control, MSG_MOVED, NULL, 0, -1);
 }
 
 static void from_control(struct service *s)
 {
-	uint8_t p[MSG_MAX];
-	enum node_msg type;
-	int passed, r = -1;
-	if (msg_recv(s->control, &type, p, &passed) >= 0) {
-		if (type == MSG_KEYS)
+	struct msg m;
+	int r = -1;
+	if (msg_recv(s->control, &m) == 0) {
+		if (m.type == MSG_KEYS)
 			r = store_keys_recv(s->map, s->control);
-		else if (type == MSG_ROOT && passed >= 0)
-			r = take_root(s, passed);
+		else if (m.type == MSG_ROOT && m.fd >= 0)
+			r = take_root(s, m.fd);
+		msg_end(&m);
 	}
-	if (passed >= 0)
-		close(passed);
 	if (r != 0)
 		lose_control(s); /* the supervisor brings the next one */
 }
 
 static bool from_super(struct service *s)
 {
-	uint8_t p[MSG_MAX];
-	enum node_msg type;
-	int passed;
-	if (msg_recv(s->sup, &type, p, &passed) < 0)
+	struct msg m;
+	if (msg_recv(s->sup, &m) != 0)
 		return false;
-	if (type == MSG_PEER && passed >= 0) {
+	if (m.type == MSG_PEER && m.fd >= 0) {
 		lose_control(s);
-		s->control = passed;
+		s->control = m.fd;
+		m.fd = -1;
 	}
+	msg_end(&m);
 	return true;
 }
 
 static int loop(struct service *s)
 {
-	sigset_t set;
-	sigemptyset(&set);
-	sigaddset(&set, SIGTERM);
-	sigaddset(&set, SIGINT);
-	sigprocmask(SIG_BLOCK, &set, NULL);
-	int sig = signalfd(-1, &set, SFD_CLOEXEC);
+	int sig = loop_signals(0);
+	if (sig < 0) {
+		log_say(LOG_ERROR, "signals: %s", strerror(errno));
+		return 1;
+	}
 	while (!s->failed) {
 		struct pollfd p[3] = { { s->sup, POLLIN, 0 }, { s->control, POLLIN, 0 }, { sig, POLLIN, 0 } };
-		if (poll(p, 3, 1000) < 0 && errno != EINTR)
+		if (poll(p, 3, 1000) < 0) {
+			if (errno == EINTR)
+				continue;
+			log_say(LOG_ERROR, "poll: %s", strerror(errno));
 			return 1;
+		}
 		if (p[2].revents)
 			return 0;
 		if (p[1].revents)
@@ -164,7 +174,7 @@ int service_main(struct node *n, int sup)
 	s.control = -1;
 	s.conf = (struct dns_conf){ (unsigned)n->conf.workers, (uint16_t)n->conf.udp_size,
 		                    (unsigned)n->conf.tcp_connections, (unsigned)n->conf.tcp_idle * 1000 };
-	s.map = store_map_new(n->store_ro, n->beats, err, sizeof err);
+	s.map = store_map_new(n->store_ro, n->beats, n->conf.store_reserve, err, sizeof err);
 	if (!s.map) {
 		log_say(LOG_ERROR, "%s", err);
 		return 1;
@@ -178,7 +188,7 @@ int service_main(struct node *n, int sup)
 		store_idle(s.map, i); /* what a dead predecessor announced counts no more */
 	int code = loop(&s);
 	s.stop = true;
-	for (unsigned i = 0; s.running && i < s.conf.workers; i++)
+	for (unsigned i = 0; i < s.running; i++)
 		pthread_join(s.workers[i].thread, NULL);
 	store_map_free(s.map);
 	return code;

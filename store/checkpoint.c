@@ -2,12 +2,14 @@
  *
  * A checkpoint is written beside the last one and becomes the truth when its
  * superblock is durable; until then, and for one more round, the blocks of the
- * old one stay.  Its octets, all sealed:
- *   sequence 64 | journal's octets 128 | next instance 32 | next serial 40 |
- *   names 64 | log octets 64 | log position: unit 40 | last commit's tag 16 |
- *   salts 16 x { id 16, octets 32 } |
- *   segments 32 x { directory index 16, depth 8, block 32, salt 16, serial 48, mac 16 } |
- *   extents 32 x { block 32, blocks 8, serial 40, salt 16 }
+ * old one stay.  What it holds, all sealed (bare numbers count bits):
+ *   sequence 64 | the journal's: 128 octets | next instance 32 | next serial 40 |
+ *   names 64 | octets of log 64 | log position: unit 40 |
+ *   tag of the last commit: 16 octets |
+ *   number of salts 16, each  { id 16 | 32 octets } |
+ *   number of segments 32, each  { directory index 16 | depth 8 | block 32 |
+ *                                  salt id 16 | serial 48 | MAC: 16 octets } |
+ *   number of extents 32, each  { block 32 | blocks 8 | serial 40 | salt id 16 }
  * The last extent is the one being filled. */
 #include "store/writer.h"
 
@@ -33,7 +35,6 @@ int salt_add(struct store *st, uint16_t id, const uint8_t octets[static 32])
 	st->map.salt[id].seg = g ? aead_new(g) : NULL;
 	key_free(f);
 	key_free(g);
-	st->keys_changed = true;
 	return st->map.salt[id].frag && st->map.salt[id].seg ? 0 : -1;
 }
 
@@ -96,15 +97,7 @@ static const uint8_t *salt_octets(const struct store *st, uint16_t id)
 
 /* ---- writing ---- */
 
-/* Segments in directory order: calls f once each. */
-static uint32_t segment_count(const struct store *st)
-{
-	uint32_t n = 0;
-	for (uint32_t i = 0; i < DIR_SIZE; n++)
-		i += 1u << (DIR_BITS - st->seg[atomic_load(&st->root->dir[i])].depth);
-	return n;
-}
-
+/* In the directory's order, each once. */
 static void put_segments(struct store *st, struct wr *w, uint64_t serial)
 {
 	wr_u32(w, segment_count(st));

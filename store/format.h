@@ -3,28 +3,30 @@
  * A file (or raw partition) is a row of *blocks* of 256 KiB; addresses inside
  * it count *units* of 16 octets.  Integers are big-endian except index slots.
  *
+ * Below, a bare number behind a field counts its bits.
+ *
  * Block 0: two superblocks, at 0 and 4096, written in turn, 4096 octets each:
- *   0   magic "encdns-s" | version32 | flags32 | store id 16
- *   32  checkpoint serial 64 | salt id 16 | salt 32          key of the table
+ *   0   magic "encdns-s" | version 32 | flags 32 | store id: 16 octets
+ *   32  checkpoint serial 64 | salt id 16 | salt: 32 octets   key of the table
  *   74  first table block 32 | table blocks 32
- *   82  MAC 16    HMAC-SHA256(K_super, octets 0..82), cut
+ *   82  MAC: 16 octets    HMAC-SHA256(K_super, octets 0..82), cut
  *
  * Table: blocks, each sealed whole under HKDF(K_data, "table", salt), nonce =
  * checkpoint serial 48 | number of the block in the table 48:
- *   next table block 32 | octets used 32 | octets ... | tag 16
+ *   next table block 32 | octets used 32 | octets ... | tag: 16 octets
  * The octets of all blocks in a row are the checkpoint (checkpoint.c).
  *
  * Log: extents of 1 to 16 blocks, filled with fragments from unit to unit:
- *   kind 8 | plain length 24 | ciphertext | tag (8; 16 for commit and next)
+ *   kind 8 | plain length 24 | ciphertext | tag: 8 octets, 16 for commit and next
  * sealed under HKDF(K_data, "frag", salt of the extent), nonce = serial of the
  * extent 56 | unit 40, additional data = the four octets in front.  Plain:
  *   sequence 48 | older version: unit 40 | instance 32 | flags 16 | cut 8 |
- *   key length 8 or 0 | key | body
+ *   key length 8 | key | body
  * where the key is the owner (lower-case wire form), or for a tree node
  * chain 32 | number 40.  An older version 0 means none.  Flag FRAG_GONE marks
  * a tombstone: the name is absent from this sequence on.
- *   commit: sequence 64 | tag of the commit before 16 | fragments 32 |
- *           next instance 32 | journal's octets 128
+ *   commit: sequence 64 | tag of the commit before: 16 octets | fragments 32 |
+ *           next instance 32 | the journal's: 128 octets
  *   next:   block 32 | blocks 16 | serial 40
  *
  * Index: extendible hashing over segments of one block each: 4032 buckets of
@@ -116,6 +118,7 @@ struct store_root {
 struct store_beats {
 	struct { _Alignas(64) _Atomic uint64_t epoch; } worker[STORE_WORKERS];
 };
+_Static_assert(sizeof(struct store_beats) == STORE_BEATS_SIZE, "the readers' page");
 
 static inline uint64_t info_make(uint64_t serial, uint16_t salt, enum block_use use)
 {
@@ -127,6 +130,12 @@ static inline enum block_use info_use(uint64_t i) { return (enum block_use)(i & 
 
 /* ---- hashing ---- */
 struct place { uint32_t tag, home, other; };
+/* The bucket a slot's owner would lie in if it were not in this one. */
+static inline uint32_t other_bucket(uint32_t tag, uint32_t bucket)
+{
+	uint32_t k = (uint32_t)((uint64_t)(tag * 0x9e3779b1u) * BUCKETS >> 32);
+	return k >= bucket ? k - bucket : k + BUCKETS - bucket;
+}
 static inline struct place place_of(uint64_t h)
 {
 	uint32_t x = (uint32_t)(h >> 32);
@@ -134,16 +143,11 @@ static inline struct place place_of(uint64_t h)
 	struct place p;
 	p.tag = y >> (32 - TAG_BITS);
 	p.home = (uint32_t)((uint64_t)(uint32_t)h * BUCKETS >> 32);
-	uint32_t k = (uint32_t)((uint64_t)(p.tag * 0x9e3779b1u) * BUCKETS >> 32);
-	p.other = k >= p.home ? k - p.home : k + BUCKETS - p.home;
+	p.other = other_bucket(p.tag, p.home);
 	return p;
 }
-/* The bucket a slot's owner would lie in if it were not in this one. */
-static inline uint32_t other_bucket(uint32_t tag, uint32_t bucket)
-{
-	uint32_t k = (uint32_t)((uint64_t)(tag * 0x9e3779b1u) * BUCKETS >> 32);
-	return k >= bucket ? k - bucket : k + BUCKETS - bucket;
-}
+/* The directory entry that names its segment. */
+static inline uint32_t dir_index(const struct place *p) { return p->tag >> (TAG_BITS - DIR_BITS); }
 static inline uint64_t slot_make(uint64_t unit, bool displaced, uint32_t tag)
 {
 	return unit << 28 | (uint64_t)displaced << TAG_BITS | tag;

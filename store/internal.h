@@ -11,7 +11,6 @@ struct salt_keys { struct aead *frag, *seg; };
 
 /* The readers' half; the writer's struct store holds one too. */
 struct store_map {
-	int file;
 	const uint8_t *base;         /* the file, mapped over the reserved range */
 	uint64_t reserve;
 	const struct store_root *_Atomic root;
@@ -21,7 +20,8 @@ struct store_map {
 	struct salt_keys *salt;      /* SALTS of them, by id; sparse */
 	uint8_t *verified;           /* a bit a block: this process has checked its MAC */
 	_Atomic bool keyed;
-	_Atomic uint64_t damaged;    /* failed authentications */
+	_Atomic uint64_t *damaged;   /* failed authentications: damaged_here, also to who only reads */
+	_Atomic uint64_t damaged_here;
 	/* fragments the writer has sealed but not yet written to the file */
 	const uint8_t *pending;
 	uint64_t pending_unit, pending_units;
@@ -40,10 +40,19 @@ static inline size_t root_bytes(uint64_t nblocks)
 	return sizeof(struct store_root) + nblocks * (sizeof(uint64_t) + sizeof(struct segmac));
 }
 
+/* Opens the mapping and what belongs to it over m->reserve octets (0: a default;
+ * what was had is left there); the writer may write to the file, readers to
+ * the beats (-1: none).  Returns the file's memory.  NULL: err. */
+void *map_open(struct store_map *m, int file, int beats, bool writer, char *err, size_t n);
+void map_close(struct store_map *m); /* after a failure too */
+void *map_zeros(size_t n);           /* touched as needed; NULL: errno */
+
 /* A key under which a fragment is found. */
 #define FRAG_KEY_MAX NAME_MAX_LEN
 void frag_hash(const struct store_map *m, enum frag_kind kind, uint32_t inst, const uint8_t *key,
                size_t keylen, uint64_t out[static 2]);
+void probe_init(const struct store_map *m, struct probe *p, enum frag_kind kind, uint32_t inst,
+                const uint8_t *key, size_t keylen, uint64_t seq);
 
 /* read.c: a raw look at a fragment: verified and decrypted into the scratch. */
 struct raw {
@@ -54,10 +63,9 @@ struct raw {
 };
 enum store_found frag_open(const struct store_map *m, const struct store_root *root, uint64_t unit,
                            struct scratch *s, struct raw *out);
-/* Finds the newest version of a key: its slot (NULL when absent or pending). */
-struct found { struct raw raw; uint64_t *slot; };
+/* Finds the newest version of a key that the index has. */
 enum store_found frag_find(const struct store_map *m, const struct store_root *root,
-                           const struct probe *p, struct scratch *s, struct found *out);
+                           const struct probe *p, struct scratch *s, struct raw *out);
 /* Walks back to what a view may see; f is the newest. */
 enum store_found frag_at(const struct store_map *m, const struct store_root *root, struct raw *r,
                          uint64_t seq, struct scratch *s);
@@ -94,7 +102,6 @@ enum store_found tree_after(const struct store_map *m, uint32_t inst, uint32_t c
                             uint8_t out[static TREE_KEY_MAX], size_t *outn);
 /* The same, and all keys behind it in the same leaf: each with its length 16
  * in front. */
-#define TREE_RUN_MAX 4096
 enum store_found tree_run(const struct store_map *m, uint32_t inst, uint32_t chain, uint64_t seq,
                           const uint8_t *key, size_t n, struct scratch *s, struct wr *run);
 uint32_t tree_nsec3_chain(const struct store_map *m, const struct nsec3_params *p);
@@ -116,8 +123,9 @@ int store_append_tree(struct store *st, uint64_t seq, uint32_t inst, const uint8
 enum store_found store_get_newest(struct store *st, enum frag_kind kind, uint32_t inst,
                                   const uint8_t *key, size_t keylen, struct scratch *s,
                                   struct frag *out);
-void nsec3_from_rdata(const uint8_t *rdata, size_t n, struct nsec3_params *p);
-/* A key of a chain from an owner: relative to the zone's own. */
+
+/* zone.c: a key of a chain from an owner, relative to the zone's own, and back. */
 size_t zone_key(const uint8_t *owner, unsigned zone_labels, uint8_t out[static NAME_KEY_MAX]);
+bool zone_owner(const struct store_zone *z, const uint8_t *key, size_t n, uint8_t out[static NAME_MAX_LEN]);
 
 #endif

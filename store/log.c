@@ -59,28 +59,26 @@ static uint64_t extent_end(const struct extent *e)
 }
 
 /* Writes a fragment at st->at, which has room. */
-static uint64_t seal(struct store *st, enum frag_kind kind, uint64_t seq, uint64_t older,
-                     uint32_t inst, uint16_t flags, uint8_t cut, const uint8_t *key, size_t keylen,
-                     const uint8_t *body, uint32_t len)
+static uint64_t seal(struct store *st, const struct change *c, uint64_t older)
 {
-	uint32_t plain = FRAG_HEAD + (uint32_t)keylen + len;
-	uint64_t units = frag_units((uint8_t)kind, plain);
+	uint32_t plain = FRAG_HEAD + (uint32_t)c->keylen + c->len;
+	size_t tag = frag_taglen((uint8_t)c->kind), used = FRAG_CLEAR + plain + tag;
+	uint64_t units = frag_units((uint8_t)c->kind, plain);
 	uint8_t *p = st->buf + st->buf_len, nonce[12];
 	struct wr w = wr_init(p, units * UNIT);
-	wr_u8(&w, kind);
+	wr_u8(&w, c->kind);
 	wr_u24(&w, plain);
-	wr_u48(&w, seq);
+	wr_u48(&w, c->seq);
 	wr_u40(&w, older);
-	wr_u32(&w, inst);
-	wr_u16(&w, flags);
-	wr_u8(&w, cut);
-	wr_u8(&w, (unsigned)keylen);
-	wr_bytes(&w, key, keylen);
-	wr_bytes(&w, body, len);
+	wr_u32(&w, c->inst);
+	wr_u16(&w, c->flags);
+	wr_u8(&w, c->cut);
+	wr_u8(&w, (unsigned)c->keylen);
+	wr_bytes(&w, c->key, c->keylen);
+	wr_bytes(&w, c->body, c->len);
 	frag_nonce(nonce, extent(st)->serial, st->at);
 	aead_seal(st->map.salt[st->salt_id].frag, nonce, p, FRAG_CLEAR, p + FRAG_CLEAR, plain,
-	          p + FRAG_CLEAR + plain, frag_taglen((uint8_t)kind));
-	size_t used = FRAG_CLEAR + plain + frag_taglen((uint8_t)kind);
+	          p + FRAG_CLEAR + plain, tag);
 	memset(p + used, 0, units * UNIT - used);
 	uint64_t unit = st->at;
 	st->at += units;
@@ -104,26 +102,24 @@ static int next_extent(struct store *st, uint64_t units)
 	wr_u32(&w, e.block);
 	wr_u16(&w, e.nblocks);
 	wr_u40(&w, e.serial);
-	seal(st, FRAG_NEXT, 0, 0, 0, 0, 0, NULL, 0, body, sizeof body);
+	seal(st, &(struct change){ .kind = FRAG_NEXT, .body = body, .len = sizeof body }, 0);
 	if (log_flush(st, false) != 0 || extent_push(st, e) != 0)
 		return -1;
 	st->at = st->buf_unit = st->map.pending_unit = (uint64_t)block * BLOCK_UNITS;
 	return 0;
 }
 
-int log_append(struct store *st, enum frag_kind kind, uint64_t seq, uint64_t older, uint32_t inst,
-               uint16_t flags, uint8_t cut, const uint8_t *key, size_t keylen, const uint8_t *body,
-               uint32_t len, uint64_t *unit)
+int log_append(struct store *st, const struct change *c, uint64_t older, uint64_t *unit)
 {
-	uint64_t need = frag_units((uint8_t)kind, FRAG_HEAD + keylen + len) +
+	uint64_t need = frag_units((uint8_t)c->kind, FRAG_HEAD + c->keylen + c->len) +
 	                frag_units(FRAG_NEXT, FRAG_HEAD + NEXT_LEN);
 	if (st->at + need > extent_end(extent(st)) && next_extent(st, need) != 0)
 		return -1;
 	/* the buffer always has room for one more fragment: flushed far below its size */
 	if (st->buf_len >= LOG_FLUSH && log_flush(st, false) != 0)
 		return -1;
-	*unit = seal(st, kind, seq, older, inst, flags, cut, key, keylen, body, len);
-	if (kind != FRAG_COMMIT)
+	*unit = seal(st, c, older);
+	if (c->kind != FRAG_COMMIT)
 		st->group++;
 	st->tail_ops++;
 	return 0;
@@ -195,7 +191,8 @@ int log_commit(struct store *st, uint64_t seq, const uint8_t meta[static STORE_M
 	wr_u32(&w, st->group);
 	wr_u32(&w, st->next_inst);
 	wr_bytes(&w, meta, STORE_META);
-	if (log_append(st, FRAG_COMMIT, seq, 0, 0, 0, 0, NULL, 0, body, sizeof body, &unit) != 0)
+	struct change c = { .kind = FRAG_COMMIT, .seq = seq, .body = body, .len = sizeof body };
+	if (log_append(st, &c, 0, &unit) != 0)
 		return store_fail(st);
 	memcpy(st->commit_tag, st->buf + (unit - st->buf_unit) * UNIT + FRAG_CLEAR + FRAG_HEAD + COMMIT_LEN,
 	       TAG_LONG);
@@ -315,20 +312,19 @@ static int tail_scan(struct store *st, struct tail *t, char *err, size_t n)
 /* Second pass: one fragment into the index. */
 static int tail_apply(struct store *st, const struct raw *r)
 {
-	struct probe p = { .seq = UINT64_MAX, .inst = r->f.inst, .keylen = r->keylen,
-		           .key = r->f.owner, .kind = r->kind };
-	struct found f;
-	frag_hash(&st->map, r->kind, r->f.inst, r->f.owner, r->keylen, p.hash);
-	enum store_found was = frag_find(&st->map, st->root, &p, &st->scratch, &f);
+	struct probe p;
+	struct raw old;
+	probe_init(&st->map, &p, (enum frag_kind)r->kind, r->f.inst, r->f.owner, r->keylen, UINT64_MAX);
+	enum store_found was = frag_find(&st->map, st->root, &p, &st->scratch, &old);
 	if (was == STORE_DAMAGED) {
 		errno = EBADMSG;
 		return -1;
 	}
 	if (r->kind == FRAG_NAME) {
-		bool had = was == STORE_FOUND && !f.raw.gone;
+		bool had = was == STORE_FOUND && !old.gone;
 		st->names += (uint64_t)!r->gone - (uint64_t)had;
 	}
-	return segment_set(st, p.hash, r->unit, was == STORE_FOUND ? f.raw.unit : 0);
+	return segment_set(st, p.hash, r->unit, was == STORE_FOUND ? old.unit : 0);
 }
 
 int log_recover(struct store *st, char *err, size_t n)

@@ -91,24 +91,36 @@ enum store_found frag_open(const struct store_map *m, const struct store_root *r
 	uint64_t info = atomic_load_explicit(root_info(root) + block, memory_order_relaxed);
 	const struct aead *a = m->salt[info_salt(info)].frag;
 	const uint8_t *c = frag_bytes(m, unit);
-	uint8_t nonce[12];
-	uint32_t len = get_u24(c + 1);
+	uint8_t nonce[12], head[FRAG_CLEAR];
+	memcpy(head, c, sizeof head); /* once: the file may change under our eyes */
+	uint8_t kind = head[0];
+	uint32_t len = get_u24(head + 1);
 	if (info_use(info) != USE_LOG || !a || len < FRAG_HEAD || len > FRAG_PLAIN_MAX ||
-	    unit + frag_units(c[0], len) > blocks * BLOCK_UNITS || s->size - s->used < len)
+	    unit + frag_units(kind, len) > blocks * BLOCK_UNITS || s->size - s->used < len)
 		return STORE_DAMAGED;
 	frag_nonce(nonce, info_serial(info), unit);
 	uint8_t *plain = s->mem + s->used;
-	if (!aead_open(a, nonce, c, FRAG_CLEAR, c + FRAG_CLEAR, len, c + FRAG_CLEAR + len,
-	               frag_taglen(c[0]), plain))
+	if (s->top < s->used + len)
+		s->top = s->used + len;
+	if (!aead_open(a, nonce, head, FRAG_CLEAR, c + FRAG_CLEAR, len, c + FRAG_CLEAR + len,
+	               frag_taglen(kind), plain))
 		return STORE_DAMAGED;
 	if (!parse_plain(plain, len, out))
 		return STORE_DAMAGED;
 	out->unit = unit;
-	out->kind = c[0];
+	out->kind = kind;
 	s->used += (len + 7u) & ~7u;
 	if (s->used > s->size)
 		s->used = s->size;
 	return STORE_FOUND;
+}
+
+void probe_init(const struct store_map *m, struct probe *p, enum frag_kind kind, uint32_t inst,
+                const uint8_t *key, size_t keylen, uint64_t seq)
+{
+	*p = (struct probe){ .seq = seq, .inst = inst, .keylen = (uint32_t)keylen, .key = key,
+		             .kind = (uint8_t)kind };
+	frag_hash(m, kind, inst, key, keylen, p->hash);
 }
 
 static bool is_key(const struct raw *r, const struct probe *p)
@@ -119,15 +131,13 @@ static bool is_key(const struct raw *r, const struct probe *p)
 
 /* One candidate slot: FOUND, or ABSENT when it is another name's. */
 static enum store_found try_slot(const struct store_map *m, const struct store_root *root,
-                                 const struct probe *p, const uint64_t *slot, uint64_t v,
-                                 struct scratch *s, struct found *out)
+                                 const struct probe *p, uint64_t v, struct scratch *s,
+                                 struct raw *out)
 {
 	size_t mark = s->used;
-	enum store_found f = frag_open(m, root, slot_unit(v), s, &out->raw);
-	if (f == STORE_FOUND && is_key(&out->raw, p)) {
-		out->slot = (uint64_t *)(uintptr_t)slot;
+	enum store_found f = frag_open(m, root, slot_unit(v), s, out);
+	if (f == STORE_FOUND && is_key(out, p))
 		return STORE_FOUND;
-	}
 	s->used = mark;
 	return f == STORE_FOUND ? STORE_ABSENT : f;
 }
@@ -135,7 +145,7 @@ static enum store_found try_slot(const struct store_map *m, const struct store_r
 /* A bucket: *full tells whether the search must go on elsewhere. */
 static enum store_found try_bucket(const struct store_map *m, const struct store_root *root,
                                    const struct probe *p, const uint64_t *b, bool displaced,
-                                   uint32_t tag, struct scratch *s, struct found *out, bool *full)
+                                   uint32_t tag, struct scratch *s, struct raw *out, bool *full)
 {
 	uint64_t want = (uint64_t)displaced << TAG_BITS | tag;
 	*full = true;
@@ -144,7 +154,7 @@ static enum store_found try_bucket(const struct store_map *m, const struct store
 		if (v == 0) {
 			*full = false;
 		} else if ((v & ((2ull << TAG_BITS) - 1)) == want) {
-			enum store_found f = try_slot(m, root, p, b + i, v, s, out);
+			enum store_found f = try_slot(m, root, p, v, s, out);
 			if (f != STORE_ABSENT)
 				return f;
 		}
@@ -154,14 +164,14 @@ static enum store_found try_bucket(const struct store_map *m, const struct store
 
 static enum store_found try_overflow(const struct store_map *m, const struct store_root *root,
                                      const struct probe *p, const uint64_t *o,
-                                     const struct place *at, struct scratch *s, struct found *out)
+                                     const struct place *at, struct scratch *s, struct raw *out)
 {
 	for (unsigned i = 0; i < OVERFLOWS; i++, o += 2) {
 		uint64_t v = slot_load(o);
 		if (v == 0)
 			break;
 		if (slot_tag(v) == at->tag && slot_load(o + 1) == at->home) {
-			enum store_found f = try_slot(m, root, p, o, v, s, out);
+			enum store_found f = try_slot(m, root, p, v, s, out);
 			if (f != STORE_ABSENT)
 				return f;
 		}
@@ -169,12 +179,17 @@ static enum store_found try_overflow(const struct store_map *m, const struct sto
 	return STORE_ABSENT;
 }
 
+/* The block of a place's segment. */
+static uint32_t segment_of(const struct store_root *root, const struct place *p)
+{
+	return atomic_load_explicit(&root->dir[dir_index(p)], memory_order_acquire);
+}
+
 enum store_found frag_find(const struct store_map *m, const struct store_root *root,
-                           const struct probe *p, struct scratch *s, struct found *out)
+                           const struct probe *p, struct scratch *s, struct raw *out)
 {
 	struct place at = place_of(p->hash[0]);
-	uint32_t block = atomic_load_explicit(&root->dir[at.tag >> (TAG_BITS - DIR_BITS)],
-	                                      memory_order_acquire);
+	uint32_t block = segment_of(root, &at);
 	if (block == 0 || block >= root->nblocks || !segment_verify(m, root, block))
 		return STORE_DAMAGED;
 	const uint64_t *seg = (const uint64_t *)(const void *)(m->base + (uint64_t)block * BLOCK);
@@ -210,13 +225,10 @@ enum store_found frag_at(const struct store_map *m, const struct store_root *roo
 static void begin(const struct store_map *m, struct probe *p, enum frag_kind kind, uint32_t inst,
                   const uint8_t *key, size_t keylen, uint64_t seq)
 {
-	*p = (struct probe){ .seq = seq, .inst = inst, .keylen = (uint32_t)keylen, .key = key,
-	                     .kind = (uint8_t)kind };
-	frag_hash(m, kind, inst, key, keylen, p->hash);
+	probe_init(m, p, kind, inst, key, keylen, seq);
 	const struct store_root *root = atomic_load_explicit(&m->root, memory_order_acquire);
 	struct place at = place_of(p->hash[0]);
-	uint32_t block = atomic_load_explicit(&root->dir[at.tag >> (TAG_BITS - DIR_BITS)],
-	                                      memory_order_relaxed);
+	uint32_t block = segment_of(root, &at);
 	__builtin_prefetch(m->base + (uint64_t)block * BLOCK + (size_t)at.home * SLOTS * 8);
 }
 
@@ -230,8 +242,7 @@ void store_fetch(const struct store_map *m, const struct probe *p)
 {
 	const struct store_root *root = atomic_load_explicit(&m->root, memory_order_acquire);
 	struct place at = place_of(p->hash[0]);
-	uint32_t block = atomic_load_explicit(&root->dir[at.tag >> (TAG_BITS - DIR_BITS)],
-	                                      memory_order_acquire);
+	uint32_t block = segment_of(root, &at);
 	const uint64_t *b = (const uint64_t *)(const void *)(m->base + (uint64_t)block * BLOCK) +
 	                    (size_t)at.home * SLOTS;
 	if (block == 0)
@@ -251,14 +262,14 @@ enum store_found store_take(const struct store_map *m, const struct probe *p, st
                             struct frag *out)
 {
 	const struct store_root *root = atomic_load_explicit(&m->root, memory_order_acquire);
-	struct found f;
+	struct raw f;
 	enum store_found r = frag_find(m, root, p, s, &f);
 	if (r == STORE_FOUND)
-		r = frag_at(m, root, &f.raw, p->seq, s);
+		r = frag_at(m, root, &f, p->seq, s);
 	if (r == STORE_FOUND)
-		*out = f.raw.f;
+		*out = f.f;
 	if (r == STORE_DAMAGED)
-		atomic_fetch_add_explicit(&((struct store_map *)(uintptr_t)m)->damaged, 1, memory_order_relaxed);
+		atomic_fetch_add_explicit(m->damaged, 1, memory_order_relaxed);
 	return r;
 }
 
@@ -315,40 +326,101 @@ void store_idle(struct store_map *m, unsigned worker)
 #define STORE_RESERVE (sizeof(void *) > 4 ? 1ull << 40 : 1ull << 30)
 #endif
 
+#define RESERVE_LEAST (64ull << 20)
+
 /* Maps the file over the reserved range; takes less where the system gives less. */
-static const uint8_t *map_file(int fd, uint64_t *reserve)
+static void *map_reserve(int fd, int prot, uint64_t *reserve)
 {
-	for (uint64_t n = *reserve ? *reserve : STORE_RESERVE; n >= 64ull << 20; n /= 2) {
-		void *p = mmap(NULL, n, PROT_READ, MAP_SHARED | MAP_NORESERVE, fd, 0);
+	uint64_t most = SIZE_MAX / 2, want = *reserve ? *reserve : STORE_RESERVE;
+	for (want = want < most ? want : most; want >= RESERVE_LEAST; want /= 2) {
+		void *p = mmap(NULL, (size_t)want, prot, MAP_SHARED | MAP_NORESERVE, fd, 0);
 		if (p != MAP_FAILED) {
-			*reserve = n;
+			*reserve = want;
 			return p;
 		}
 	}
 	return NULL;
 }
 
-struct store_map *store_map_new(int file, int beats, char *err, size_t n)
+void *map_zeros(size_t n)
+{
+	void *p = mmap(NULL, n, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	return p == MAP_FAILED ? NULL : p;
+}
+
+static size_t verified_size(const struct store_map *m) { return (size_t)(m->reserve / BLOCK / 8 + 1); }
+
+void *map_open(struct store_map *m, int file, int beats, bool writer, char *err, size_t n)
+{
+	int both = PROT_READ | PROT_WRITE;
+	if (m->reserve && m->reserve < RESERVE_LEAST) {
+		snprintf(err, n, "the store's reserve of addresses must be 64 MiB at least");
+		return NULL;
+	}
+	m->damaged = &m->damaged_here;
+	void *base = map_reserve(file, writer ? both : PROT_READ, &m->reserve);
+	if (!base) {
+		snprintf(err, n, "the store can't be mapped: %s", strerror(errno));
+		return NULL;
+	}
+	m->base = base;
+	m->salt = map_zeros(SALTS * sizeof *m->salt);
+	m->verified = map_zeros(verified_size(m));
+	void *page = beats < 0 ? NULL : mmap(NULL, sizeof *m->beats, writer ? PROT_READ : both, MAP_SHARED, beats, 0);
+	m->beats = page == MAP_FAILED ? NULL : page;
+	if (m->salt && m->verified && page != MAP_FAILED)
+		return base;
+	snprintf(err, n, "no memory for the store: %s", strerror(errno));
+	return NULL;
+}
+
+void map_close(struct store_map *m)
+{
+	for (unsigned i = 0; m->salt && i < SALTS; i++) {
+		if (!m->salt[i].frag)
+			continue;
+		aead_free(m->salt[i].frag);
+		aead_free(m->salt[i].seg);
+	}
+	if (m->salt)
+		munmap(m->salt, SALTS * sizeof *m->salt);
+	if (m->verified)
+		munmap(m->verified, verified_size(m));
+	if (m->base)
+		munmap((void *)(uintptr_t)m->base, (size_t)m->reserve);
+	if (m->root)
+		munmap((void *)(uintptr_t)m->root, m->root_size);
+	if (m->beats)
+		munmap(m->beats, sizeof *m->beats);
+	crypto_wipe(&m->sip, sizeof m->sip);
+}
+
+struct store_map *store_map_new(int file, int beats, uint64_t reserve, char *err, size_t n)
 {
 	struct store_map *m = calloc(1, sizeof *m);
 	if (!m) {
 		snprintf(err, n, "no memory");
 		return NULL;
 	}
-	m->file = file;
-	m->salt = mmap(NULL, SALTS * sizeof *m->salt, PROT_READ | PROT_WRITE,
-	               MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-	if (beats >= 0)
-		m->beats = mmap(NULL, sizeof *m->beats, PROT_READ | PROT_WRITE, MAP_SHARED, beats, 0);
-	m->base = map_file(file, &m->reserve);
-	m->verified = mmap(NULL, m->reserve / BLOCK / 8 + 1, PROT_READ | PROT_WRITE,
-	                   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-	if (m->salt == MAP_FAILED || m->beats == MAP_FAILED || !m->base || m->verified == MAP_FAILED) {
-		snprintf(err, n, "the store can't be mapped: %s", strerror(errno));
-		free(m);
-		return NULL;
+	m->reserve = reserve;
+	if (map_open(m, file, beats, false, err, n))
+		return m;
+	store_map_free(m);
+	return NULL;
+}
+
+/* Is it a root, and does all that it can name lie in our mapping? */
+static bool root_fits(const struct store_map *m, const struct store_root *r, size_t size, char *err, size_t n)
+{
+	if (r->magic != ROOT_MAGIC || root_bytes(r->nblocks) > size) {
+		snprintf(err, n, "the writer's root can't be used");
+		return false;
 	}
-	return m;
+	if (r->nblocks <= m->reserve / BLOCK)
+		return true;
+	snprintf(err, n, "the store's writer has reserved %llu MiB of addresses, this process got only %llu",
+	         (unsigned long long)(r->nblocks * BLOCK >> 20), (unsigned long long)(m->reserve >> 20));
+	return false;
 }
 
 int store_map_root(struct store_map *m, int fd, char *err, size_t n)
@@ -359,13 +431,15 @@ int store_map_root(struct store_map *m, int fd, char *err, size_t n)
 		return -1;
 	}
 	const struct store_root *r = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_SHARED, fd, 0);
-	if (r == MAP_FAILED || r->magic != ROOT_MAGIC || root_bytes(r->nblocks) > (size_t)st.st_size) {
-		snprintf(err, n, "the writer's root can't be used");
-		if (r != MAP_FAILED)
-			munmap((void *)(uintptr_t)r, (size_t)st.st_size);
+	if (r == MAP_FAILED) {
+		snprintf(err, n, "the writer's root can't be mapped: %s", strerror(errno));
 		return -1;
 	}
-	madvise(m->verified, m->reserve / BLOCK / 8 + 1, MADV_DONTNEED); /* all zero again */
+	if (!root_fits(m, r, (size_t)st.st_size, err, n)) {
+		munmap((void *)(uintptr_t)r, (size_t)st.st_size);
+		return -1;
+	}
+	madvise(m->verified, verified_size(m), MADV_DONTNEED); /* all zero again */
 	const struct store_root *old = m->root;
 	size_t old_size = m->root_size;
 	uint64_t since = atomic_load(&r->epoch);
@@ -420,19 +494,6 @@ bool store_map_ready(const struct store_map *m)
 
 void store_map_free(struct store_map *m)
 {
-	for (unsigned i = 0; i < SALTS; i++) {
-		if (!m->salt[i].frag)
-			continue;
-		aead_free(m->salt[i].frag);
-		aead_free(m->salt[i].seg);
-	}
-	munmap(m->salt, SALTS * sizeof *m->salt);
-	munmap(m->verified, m->reserve / BLOCK / 8 + 1);
-	munmap((void *)(uintptr_t)m->base, m->reserve);
-	if (m->root)
-		munmap((void *)(uintptr_t)m->root, m->root_size);
-	if (m->beats)
-		munmap(m->beats, sizeof *m->beats);
-	crypto_wipe(&m->sip, sizeof m->sip);
+	map_close(m);
 	free(m);
 }

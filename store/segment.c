@@ -11,6 +11,14 @@
 /* Fill from which a full pair of buckets means a split, not a rearrangement. */
 #define SPLIT_FILL 29500u
 
+uint32_t segment_count(const struct store *st)
+{
+	uint32_t n = 0;
+	for (uint32_t i = 0; i < DIR_SIZE; n++)
+		i += 1u << (DIR_BITS - st->seg[atomic_load(&st->root->dir[i])].depth);
+	return n;
+}
+
 static uint64_t *seg_at(const struct store *st, uint32_t block)
 {
 	return (uint64_t *)(void *)(st->base + (uint64_t)block * BLOCK);
@@ -113,7 +121,7 @@ static int insert_hard(struct store *st, uint32_t index, uint32_t block, const s
 int segment_set(struct store *st, const uint64_t hash[static 2], uint64_t unit, uint64_t old_unit)
 {
 	struct place p = place_of(hash[0]);
-	uint32_t index = p.tag >> (TAG_BITS - DIR_BITS), block;
+	uint32_t index = dir_index(&p), block;
 	if (writable(st, index, &block) != 0)
 		return -1;
 	if (old_unit) {

@@ -12,7 +12,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#define EXTENT_LEAST 4u /* blocks of a usual extent */
+#define EXTENT_SMALL 4u /* blocks; fewer only when the disk is full */
 
 static bool is_free(const struct store *st, uint32_t block)
 {
@@ -34,11 +34,13 @@ void space_use(struct store *st, uint32_t block, uint32_t n, uint64_t info)
 static int fill(int fd, uint64_t off, uint64_t n)
 {
 	static const uint8_t zero[65536];
-	for (; n; off += sizeof zero, n -= sizeof zero)
-		if (pwrite(fd, zero, sizeof zero, (off_t)off) != (ssize_t)sizeof zero) {
-			errno = errno ? errno : ENOSPC;
+	for (; n; off += sizeof zero, n -= sizeof zero) {
+		ssize_t w = pwrite(fd, zero, sizeof zero, (off_t)off);
+		if (w != (ssize_t)sizeof zero) {
+			errno = w < 0 ? errno : ENOSPC;
 			return -1;
 		}
+	}
 	return 0;
 }
 
@@ -49,7 +51,6 @@ static int grow(struct store *st, uint32_t n, uint32_t *out)
 		errno = ENOSPC;
 		return -1;
 	}
-	errno = 0;
 	if (fallocate(st->fd, 0, (off_t)(have * BLOCK), (off_t)n * BLOCK) != 0 &&
 	    (errno != EOPNOTSUPP || fill(st->fd, have * BLOCK, (uint64_t)n * BLOCK) != 0))
 		return -1;
@@ -97,20 +98,27 @@ int space_alloc(struct store *st, uint32_t n, enum block_use use, uint32_t *out)
 	return 0;
 }
 
+/* A run of `most` blocks, or of half as many and so on, at last of `least`.
+ * Returns how many; 0: none (growing: errno). */
+static uint32_t try_sizes(struct store *st, uint32_t most, uint32_t least, bool growing, uint32_t *out)
+{
+	for (uint32_t n = most;; n = n / 2 > least ? n / 2 : least) {
+		*out = find(st, n);
+		if (*out || (growing && grow(st, n, out) == 0))
+			return n;
+		if (n <= least || (growing && errno != ENOSPC))
+			return 0;
+	}
+}
+
 int space_extent(struct store *st, uint32_t least, uint32_t *out, uint32_t *n)
 {
 	/* what restarts have left over before the file grows; a few blocks at
 	 * a time only when it can't */
-	*out = 0;
-	for (*n = EXTENT_BLOCKS; !*out && *n >= EXTENT_LEAST && *n >= least; *n /= 2)
-		if ((*out = find(st, *n)) != 0)
-			break;
-	if (!*out && grow(st, *n = EXTENT_BLOCKS, out) != 0 && errno != ENOSPC)
-		return -1;
-	for (*n = *out ? *n : EXTENT_LEAST; !*out && *n >= least && *n > 0; *n /= 2)
-		if ((*out = find(st, *n)) != 0 || grow(st, *n, out) == 0)
-			break;
-	if (!*out)
+	*n = try_sizes(st, EXTENT_BLOCKS, least > EXTENT_SMALL ? least : EXTENT_SMALL, false, out);
+	if (*n == 0)
+		*n = try_sizes(st, EXTENT_BLOCKS, least, true, out);
+	if (*n == 0)
 		return -1;
 	take(st, *out, *n, USE_LOG);
 	return 0;

@@ -92,7 +92,7 @@ static enum store_found search_down(const struct search *q, uint64_t number, uns
 {
 	struct frag f;
 	struct node_rd n;
-	struct entry e, best[2];
+	struct entry e, best[2] = { { 0 } };
 	unsigned have = 0;
 	enum store_found r = tree_node(q->m, q->inst, q->chain, number, q->seq, q->s, &f);
 	if (r != STORE_FOUND)
@@ -222,9 +222,7 @@ struct tree_cache *tree_cache_new(struct store *st)
 	if (!c)
 		return NULL;
 	c->st = st;
-	c->scratch.size = 2u << 20;
-	c->scratch.mem = malloc(c->scratch.size);
-	if (!c->scratch.mem) {
+	if (scratch_new(&c->scratch, 2u << 20) != 0) {
 		free(c);
 		return NULL;
 	}
@@ -248,7 +246,7 @@ void tree_cache_free(struct tree_cache *c)
 	if (!c)
 		return;
 	drop_nodes(c);
-	free(c->scratch.mem);
+	scratch_free(&c->scratch);
 	free(c);
 }
 
@@ -272,9 +270,8 @@ static struct node *node_add(struct tree_cache *c, uint32_t inst, uint32_t chain
 	return n;
 }
 
-/* The node for changing; create: an absent root is an empty leaf. */
-static struct node *node_get(struct tree_cache *c, uint32_t inst, uint32_t chain, uint64_t number,
-                             bool create)
+/* The node for changing; an absent root is an empty leaf. */
+static struct node *node_get(struct tree_cache *c, uint32_t inst, uint32_t chain, uint64_t number)
 {
 	for (struct node *n = *node_line(c, inst, chain, number); n; n = n->next)
 		if (n->inst == inst && n->chain == chain && n->number == number)
@@ -284,7 +281,7 @@ static struct node *node_get(struct tree_cache *c, uint32_t inst, uint32_t chain
 	c->scratch.used = 0;
 	enum store_found r = store_get_newest(c->st, FRAG_TREE, inst, key,
 	                                      tree_node_key(key, chain, number), &c->scratch, &f);
-	if (r == STORE_ABSENT && create && number == ROOT_NODE) {
+	if (r == STORE_ABSENT && number == ROOT_NODE) {
 		struct node *n = node_add(c, inst, chain, number);
 		if (n)
 			put_u40(n->body + 3, ROOT_NODE + 1);
@@ -442,11 +439,11 @@ static int split(struct tree_cache *c, struct node **path, unsigned depth, bool 
 
 /* Goes down to the leaf of a key; path[0] is the root. Returns the depth or -1. */
 static int descend(struct tree_cache *c, uint32_t inst, uint32_t chain, const uint8_t *key, size_t n,
-                   bool create, struct node **path, struct spot *spots)
+                   struct node **path, struct spot *spots)
 {
 	uint64_t number = ROOT_NODE;
 	for (unsigned depth = 0; depth < LEVELS; depth++) {
-		path[depth] = node_get(c, inst, chain, number, create);
+		path[depth] = node_get(c, inst, chain, number);
 		if (!path[depth])
 			return -1;
 		node_spot(path[depth], key, n, &spots[depth]);
@@ -462,7 +459,7 @@ int tree_insert(struct tree_cache *c, uint32_t inst, uint32_t chain, const uint8
 {
 	struct node *path[LEVELS];
 	struct spot spots[LEVELS];
-	int depth = descend(c, inst, chain, key, n, true, path, spots);
+	int depth = descend(c, inst, chain, key, n, path, spots);
 	if (depth < 0)
 		return -1;
 	struct node *leaf = path[depth];
@@ -477,7 +474,7 @@ int tree_remove(struct tree_cache *c, uint32_t inst, uint32_t chain, const uint8
 {
 	struct node *path[LEVELS];
 	struct spot spots[LEVELS];
-	int depth = descend(c, inst, chain, key, n, true, path, spots);
+	int depth = descend(c, inst, chain, key, n, path, spots);
 	if (depth < 0)
 		return -1;
 	if (!spots[depth].here)

@@ -26,12 +26,25 @@ struct pending {
 struct retired { uint32_t block; uint64_t epoch; };
 struct retire_list { struct retired *at; size_t n, room; };
 
+/* One version of a key, as it goes to the log. */
+struct change {
+	enum frag_kind kind;
+	uint64_t seq;
+	uint32_t inst;
+	uint16_t flags;   /* enum node_flag, FRAG_GONE */
+	uint8_t cut;
+	const uint8_t *key;
+	size_t keylen;
+	const uint8_t *body;
+	uint32_t len;
+};
+
 struct store {
 	struct store_map map;
 	const struct key *key;     /* K_data; the caller's */
 	int fd;
 	char name[128];            /* for messages */
-	bool memory, ordered, fixed_size, failed, keys_changed;
+	bool memory, ordered, fixed_size, failed;
 	uint8_t id[16];
 	uint8_t *base;             /* writable view of map.base */
 	struct store_root *root;
@@ -66,7 +79,7 @@ struct store {
 	uint8_t commit_tag[TAG_LONG];
 	uint32_t group;            /* fragments since the last commit */
 	uint32_t next_inst;
-	uint64_t names, log_bytes, tail_ops, tail_bytes, tail_start;
+	uint64_t names, log_bytes, tail_ops, tail_bytes;
 	uint64_t pins[PINS];       /* 0: free; else 1 + sequence */
 
 	uint64_t ckpt_serial;
@@ -95,9 +108,8 @@ int space_root(struct store *st, uint64_t nblocks, char *err, size_t n);
 void space_use(struct store *st, uint32_t block, uint32_t n, uint64_t info);
 
 /* log.c */
-int log_append(struct store *st, enum frag_kind kind, uint64_t seq, uint64_t older, uint32_t inst,
-               uint16_t flags, uint8_t cut, const uint8_t *key, size_t keylen, const uint8_t *body,
-               uint32_t len, uint64_t *unit);
+/* older: unit of the version before, 0 = none.  *unit: where this one lies. */
+int log_append(struct store *st, const struct change *c, uint64_t older, uint64_t *unit);
 int log_flush(struct store *st, bool sync);     /* octets to the file, then slots */
 int log_commit(struct store *st, uint64_t seq, const uint8_t meta[static STORE_META]);
 int log_extent(struct store *st);               /* begins the first extent of this writer */
@@ -107,6 +119,7 @@ int store_fail(struct store *st);               /* latches the failure; -1 */
 /* segment.c */
 int segment_set(struct store *st, const uint64_t hash[static 2], uint64_t unit, uint64_t old_unit);
 int segment_new(struct store *st, uint8_t depth, uint32_t *block);
+uint32_t segment_count(const struct store *st);
 
 /* checkpoint.c */
 int checkpoint_write(struct store *st);

@@ -115,8 +115,16 @@ enum store_found store_zone_find(const struct store_map *m, const struct store_v
 	return STORE_FOUND;
 }
 
-/* The owner of a link from its key in the zone's chain. */
-static bool owner_of(const struct store_zone *z, const uint8_t *key, size_t n, uint8_t out[static NAME_MAX_LEN])
+size_t zone_key(const uint8_t *owner, unsigned zone_labels, uint8_t out[static NAME_KEY_MAX])
+{
+	uint8_t apex[NAME_KEY_MAX];
+	size_t n = name_key(owner, out);
+	size_t skip = name_key(name_skip(owner, name_labels(owner) - zone_labels), apex);
+	memmove(out, out + skip, n - skip);
+	return n - skip;
+}
+
+bool zone_owner(const struct store_zone *z, const uint8_t *key, size_t n, uint8_t out[static NAME_MAX_LEN])
 {
 	uint8_t full[2 * NAME_KEY_MAX];
 	size_t at = name_key(z->name, full);
@@ -140,7 +148,7 @@ enum store_found store_nsec(const struct store_map *m, const struct store_zone *
 	enum store_found r = tree_find(m, z->inst, CHAIN_NSEC, z->seq, key, n, s, got, &gotn, exact);
 	if (r != STORE_FOUND)
 		return r;
-	if (!owner_of(z, got, gotn, owner))
+	if (!zone_owner(z, got, gotn, owner))
 		return STORE_DAMAGED;
 	return link_get(m, FRAG_NAME, z, owner, s, out);
 }
@@ -303,8 +311,6 @@ int store_zone_put(struct store *st, uint64_t seq, const struct store_zone *z)
 	m.zone = true;
 	m.enclosing = own;
 	m.z = *z;
-	if (fresh && !m.below)
-		m.below = 1;
 	if (marker_put(st, seq, name, &m) != 0)
 		return -1;
 	if (!fresh)
