@@ -15,7 +15,9 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/random.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -489,6 +491,13 @@ bool sign_verify(const uint8_t pub[static SIGN_PUB], const void *msg, size_t n,
 	memcpy(q, pub, sizeof q);
 	sha256(msg, n, hash);
 	return br_ecdsa_i31_vrfy_raw(crypto_ec(), hash, sizeof hash, &pk, sig, SIGN_SIG) == 1;
+}
+
+void crypto_undumpable(void)
+{
+	struct rlimit none = { 0, 0 };
+	setrlimit(RLIMIT_CORE, &none);
+	prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
 }
 
 /* ---- secret octets of any kind ---- */

@@ -17,6 +17,8 @@
 int crypto_init(void);
 /* False when the system refused to lock (some of) the pool: it can be swapped. */
 bool crypto_locked(void);
+/* No core file, no ptrace by the same user, from here on; before secrets are read. */
+void crypto_undumpable(void);
 /* Random octets from the kernel; never fails, aborts when there are none. */
 void crypto_random(void *out, size_t n);
 void crypto_wipe(void *p, size_t n);

@@ -24,7 +24,6 @@
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
-#include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -633,9 +632,7 @@ static int run(const struct args *a, char **argv)
 	/* by way of /proc/self, which is closed to an undumpable process */
 	if (a->ad_hoc && open_store(&s.node) != 0)
 		return 1;
-	struct rlimit no_core = { 0, 0 }; /* before there are secrets */
-	setrlimit(RLIMIT_CORE, &no_core);
-	prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
+	crypto_undumpable();
 	if (read_secrets(&s, a) != 0)
 		return 1;
 	if (a->dir && mkdir(a->dir, 0700) != 0 && errno != EEXIST) {

@@ -29,6 +29,7 @@
 #define SMALL_FILE    (1 << 20)
 #define PASS_ROUNDS   600000u
 #define PASS_SALT_LEN 16
+#define PASS_MAX      256
 
 static const char usage[] =
 	"encdns-hub: zones in, journal out\n"
@@ -362,12 +363,43 @@ static int get_salt(const char *dir, uint8_t salt[static PASS_SALT_LEN], char *e
 	return got == PASS_SALT_LEN ? 0 : -1;
 }
 
+/* One line from the terminal, not echoed; its length. */
+static ssize_t type_in(int tty, const char *prompt, const char *dir, char *pass, size_t n)
+{
+	struct termios old, quiet;
+	tcgetattr(tty, &old);
+	quiet = old;
+	quiet.c_lflag &= ~(tcflag_t)ECHO;
+	tcsetattr(tty, TCSAFLUSH, &quiet);
+	dprintf(tty, "%s%s: ", prompt, dir);
+	ssize_t got = read(tty, pass, n);
+	tcsetattr(tty, TCSAFLUSH, &old);
+	dprintf(tty, "\n");
+	while (got > 0 && (pass[got - 1] == '\n' || pass[got - 1] == '\r'))
+		got--;
+	return got;
+}
+
+/* A passphrase that nothing can check yet is asked for twice. */
+static ssize_t ask_pass(int tty, const char *dir, char *pass, size_t n)
+{
+	char path[PATH_MAX], again[PASS_MAX];
+	snprintf(path, sizeof path, "%.4000s/journal", dir);
+	if (access(path, F_OK) == 0)
+		return type_in(tty, "passphrase of the hub in ", dir, pass, n);
+	ssize_t got = type_in(tty, "new passphrase for the hub in ", dir, pass, n);
+	ssize_t got2 = type_in(tty, "the same once more for ", dir, again, sizeof again);
+	bool same = got > 0 && got == got2 && memcmp(pass, again, (size_t)got) == 0;
+	crypto_wipe(again, sizeof again);
+	return same ? got : -1;
+}
+
 /* The key typed in: a passphrase, hardened with a salt that is no secret. */
 static struct key *ask_key(const char *dir, char *err, size_t n)
 {
-	char pass[256];
+	char pass[PASS_MAX];
 	uint8_t salt[PASS_SALT_LEN];
-	struct termios old, quiet;
+	struct termios old;
 	int tty = open("/dev/tty", O_RDWR | O_CLOEXEC);
 	if (tty < 0 || tcgetattr(tty, &old) != 0) {
 		snprintf(err, n, "no key: give --key fd:N, or start from a terminal to type a passphrase");
@@ -377,20 +409,12 @@ static struct key *ask_key(const char *dir, char *err, size_t n)
 		close(tty);
 		return NULL;
 	}
-	quiet = old;
-	quiet.c_lflag &= ~(tcflag_t)ECHO;
-	tcsetattr(tty, TCSAFLUSH, &quiet);
-	dprintf(tty, "passphrase of the hub in %s: ", dir);
-	ssize_t got = read(tty, pass, sizeof pass);
-	tcsetattr(tty, TCSAFLUSH, &old);
-	dprintf(tty, "\n");
+	ssize_t got = ask_pass(tty, dir, pass, sizeof pass);
 	close(tty);
-	while (got > 0 && (pass[got - 1] == '\n' || pass[got - 1] == '\r'))
-		got--;
 	struct key *k = got > 0 ? key_from_passphrase(pass, (size_t)got, salt, sizeof salt, PASS_ROUNDS) : NULL;
 	crypto_wipe(pass, sizeof pass);
 	if (!k)
-		snprintf(err, n, "%s", got > 0 ? "no memory for keys" : "no passphrase was given");
+		snprintf(err, n, "%s", got > 0 ? "no memory for keys" : "no passphrase, or two that differ");
 	return k;
 }
 
@@ -437,6 +461,7 @@ static int run(const char *dir, const char *conf, int key_fd)
 		fprintf(stderr, "encdns-hub: %s: %s\n", dir, strerror(errno));
 		return 1;
 	}
+	crypto_undumpable();
 	struct cred *cred = cred_read(c.credentials, err, sizeof err);
 	close(c.credentials);
 	if (!cred || cred_role(cred) != ROLE_HUB)
