@@ -493,7 +493,7 @@ bool sign_verify(const uint8_t pub[static SIGN_PUB], const void *msg, size_t n,
 	return br_ecdsa_i31_vrfy_raw(crypto_ec(), hash, sizeof hash, &pk, sig, SIGN_SIG) == 1;
 }
 
-void crypto_undumpable(void)
+void crypto_harden(void)
 {
 	struct rlimit none = { 0, 0 };
 	setrlimit(RLIMIT_CORE, &none);

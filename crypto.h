@@ -18,7 +18,7 @@ int crypto_init(void);
 /* False when the system refused to lock (some of) the pool: it can be swapped. */
 bool crypto_locked(void);
 /* No core file, no ptrace by the same user, from here on; before secrets are read. */
-void crypto_undumpable(void);
+void crypto_harden(void);
 /* Random octets from the kernel; never fails, aborts when there are none. */
 void crypto_random(void *out, size_t n);
 void crypto_wipe(void *p, size_t n);

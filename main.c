@@ -632,7 +632,7 @@ static int run(const struct args *a, char **argv)
 	/* by way of /proc/self, which is closed to an undumpable process */
 	if (a->ad_hoc && open_store(&s.node) != 0)
 		return 1;
-	crypto_undumpable();
+	crypto_harden();
 	if (read_secrets(&s, a) != 0)
 		return 1;
 	if (a->dir && mkdir(a->dir, 0700) != 0 && errno != EEXIST) {

@@ -23,6 +23,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#define UNBORN_MAX (64u * BLOCK)
+
 #ifndef BLKGETSIZE64
 #define BLKGETSIZE64 _IOR(0x12, 114, size_t) /* linux/fs.h */
 #endif
@@ -151,8 +153,11 @@ static int create(struct store *st, char *err, size_t n)
 			atomic_store(&st->root->dir[i], block);
 		r = log_extent(st) != 0 || checkpoint_write(st) != 0;
 	}
-	if (r != 0)
+	if (r != 0) {
 		snprintf(err, n, "%s: can't be created: %s", st->name, strerror(errno));
+		if (!st->fixed_size && ftruncate(st->fd, 0) != 0)
+			return -1; /* the next start finds zeros, and takes them as empty */
+	}
 	return r ? -1 : 0;
 }
 
@@ -171,7 +176,9 @@ static int reopen(struct store *st, char *err, size_t n)
 	return 0;
 }
 
-static bool all_zero(int fd)
+/* A store whose making was cut off: zeros where its superblocks belong, and no
+ * longer than a new one.  (A larger file has lost them: that is damage.) */
+static bool unborn(int fd)
 {
 	uint8_t b[2 * SUPER_SIZE];
 	if (pread(fd, b, sizeof b, 0) != sizeof b)
@@ -193,7 +200,7 @@ static int open_all(struct store *st, const struct store_conf *c, bool *doubt, c
 	}
 	if (heed_old_roots(st, c, doubt, err, n) != 0)
 		return -1;
-	bool empty = size == 0 || (st->fixed_size && all_zero(st->fd));
+	bool empty = size == 0 || ((st->fixed_size || size <= UNBORN_MAX) && unborn(st->fd));
 	if (!empty && size < BLOCK) {
 		snprintf(err, n, "%s: is no encdns store, or cut short; nothing was changed", st->name);
 		return -1;
@@ -284,29 +291,28 @@ void store_old_root_done(struct store *st)
 	st->cursor = 0;
 }
 
+/* One salt's id and keys. */
+static int send_salt(struct store *st, int fd, const struct salt *s)
+{
+	uint8_t id[2];
+	struct key *f = key_derive(st->key, "frag", s->octets, 32);
+	struct key *g = key_derive(st->key, "segment", s->octets, 32);
+	put_u16(id, s->id);
+	int r = f && g && write(fd, id, 2) == 2 && key_send(f, fd) == 0 ? key_send(g, fd) : -1;
+	key_free(f);
+	key_free(g);
+	return r;
+}
+
 int store_keys_send(struct store *st, int fd)
 {
-	uint8_t head[2 + 2 * KEYS_MAX];
-	if (st->nsalts > KEYS_MAX) {
-		errno = EOVERFLOW;
-		return -1;
-	}
-	put_u16(head, (uint32_t)st->nsalts);
-	for (size_t i = 0; i < st->nsalts; i++)
-		put_u16(head + 2 + i * 2, st->salts[i].id);
-	if (write(fd, head, 2 + st->nsalts * 2) != (ssize_t)(2 + st->nsalts * 2))
-		return -1;
+	static const uint8_t end[2];
 	struct key *k = key_derive(st->key, "index", NULL, 0);
 	int r = k ? key_send(k, fd) : -1;
 	key_free(k);
-	for (size_t i = 0; i < st->nsalts && r == 0; i++) {
-		struct key *f = key_derive(st->key, "frag", st->salts[i].octets, 32);
-		struct key *g = key_derive(st->key, "segment", st->salts[i].octets, 32);
-		r = f && g && key_send(f, fd) == 0 ? key_send(g, fd) : -1;
-		key_free(f);
-		key_free(g);
-	}
-	return r;
+	for (size_t i = 0; i < st->nsalts && r == 0; i++)
+		r = send_salt(st, fd, st->salts + i);
+	return r == 0 && write(fd, end, 2) == 2 ? 0 : -1;
 }
 
 void store_stats_get(const struct store *st, struct store_stats *out)

@@ -273,6 +273,9 @@ static int new_file(struct jfile *j)
 {
 	char name[16];
 	uint8_t head[FILE_HEAD], first[FIRST_LEN + 16], len[4], nonce[12];
+	/* what was ended in the old file must not be left behind unsynced */
+	if (j->fd >= 0 && fdatasync(j->fd) != 0)
+		return -1;
 	file_name(j->newest + 1, name);
 	int fd = openat(j->dir, name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
 	if (fd < 0)
@@ -378,14 +381,16 @@ struct jfile *jfile_open(const char *dir, const struct key *k, char *err, size_t
 	for (uint32_t i = oldest; i <= newest && r == 0; i++)
 		r = read_file(j, i, &b, err, n);
 	buf_free(&b);
-	if (r == 0 && !j->have_id) {
+	/* the next transaction begins a new file; a hub with a full disk can
+	 * still serve what it has */
+	j->off = FILE_MAX + 1u;
+	if (r == 0 && !j->have_id) { /* but the name of a new journal is kept at once */
 		crypto_random(j->id, sizeof j->id);
 		j->have_id = true;
 		j->first = 1;
-	}
-	if (r == 0 && new_file(j) != 0) {
-		snprintf(err, n, "%s/journal: %s", dir, strerror(errno));
-		r = -1;
+		r = new_file(j);
+		if (r != 0)
+			snprintf(err, n, "%s/journal: %s", dir, strerror(errno));
 	}
 	if (r == 0)
 		return j;
@@ -499,7 +504,7 @@ void jfile_abort(struct jfile *j)
 		j->off = FILE_MAX + 1u; /* tried again before the next transaction */
 }
 
-int jfile_sync(struct jfile *j) { return fdatasync(j->fd); }
+int jfile_sync(struct jfile *j) { return j->fd < 0 ? 0 : fdatasync(j->fd); }
 
 /* ---- reading ---- */
 

@@ -461,7 +461,7 @@ static int run(const char *dir, const char *conf, int key_fd)
 		fprintf(stderr, "encdns-hub: %s: %s\n", dir, strerror(errno));
 		return 1;
 	}
-	crypto_undumpable();
+	crypto_harden();
 	struct cred *cred = cred_read(c.credentials, err, sizeof err);
 	close(c.credentials);
 	if (!cred || cred_role(cred) != ROLE_HUB)

@@ -54,8 +54,10 @@ static void lose_dns(struct control *c)
 static void give_root(struct control *c)
 {
 	if (msg_send(c->dns.fd, MSG_KEYS, NULL, 0, -1) != 0 || store_keys_send(c->st, c->dns.fd) != 0 ||
-	    msg_send(c->dns.fd, MSG_ROOT, NULL, 0, store_root_fd(c->st)) != 0)
+	    msg_send(c->dns.fd, MSG_ROOT, NULL, 0, store_root_fd(c->st)) != 0) {
+		log_say(LOG_ERROR, "encdns-dns did not take its keys: %s", strerror(errno));
 		lose_dns(c);
+	}
 }
 
 static void enter_level4(struct control *c)

@@ -11,6 +11,10 @@
  *   74  first table block 32 | table blocks 32
  *   82  MAC: 16 octets    HMAC-SHA256(K_super, octets 0..82), cut
  *
+ *   8192 and 12288, in turn: serial 64 | MAC 16 octets: the extent of this serial
+ *   holds a durable commit.  Written after the first commit in each extent, so
+ *   that a log which breaks off before it is known for damage and no torn tail.
+ *
  * Table: blocks, each sealed whole under HKDF(K_data, "table", salt), nonce =
  * checkpoint serial 48 | number of the block in the table 48:
  *   next table block 32 | octets used 32 | octets ... | tag: 16 octets
@@ -54,6 +58,8 @@
 #define STORE_VERSION  1
 #define SUPER_SIZE     4096
 #define SUPER_BODY     82
+#define REACHED_AT     (2u * SUPER_SIZE)
+#define REACHED_LEN    24
 
 #define BLOCK          262144u
 #define UNIT           16u

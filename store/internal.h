@@ -5,7 +5,6 @@
 #include "store/format.h"
 
 #define SALTS 65536u
-#define KEYS_MAX 1024u /* salts a reader can be given */
 
 struct salt_keys { struct aead *frag, *seg; };
 
@@ -35,7 +34,7 @@ static inline struct segmac *root_macs(const struct store_root *r)
 {
 	return (struct segmac *)(uintptr_t)(root_info(r) + r->nblocks);
 }
-static inline size_t root_bytes(uint64_t nblocks)
+static inline uint64_t root_bytes(uint64_t nblocks)
 {
 	return sizeof(struct store_root) + nblocks * (sizeof(uint64_t) + sizeof(struct segmac));
 }
@@ -66,9 +65,10 @@ enum store_found frag_open(const struct store_map *m, const struct store_root *r
 /* Finds the newest version of a key that the index has. */
 enum store_found frag_find(const struct store_map *m, const struct store_root *root,
                            const struct probe *p, struct scratch *s, struct raw *out);
-/* Walks back to what a view may see; f is the newest. */
-enum store_found frag_at(const struct store_map *m, const struct store_root *root, struct raw *r,
-                         uint64_t seq, struct scratch *s);
+/* Walks back to what p->seq may see; r is the newest, found with the scratch at
+ * mark. */
+enum store_found frag_at(const struct store_map *m, const struct store_root *root,
+                         const struct probe *p, size_t mark, struct raw *r, struct scratch *s);
 bool segment_verify(const struct store_map *m, const struct store_root *root, uint32_t block);
 void segment_mac(const struct aead *a, const uint8_t *seg, uint32_t block, uint64_t serial,
                  uint8_t mac[static 16]);

@@ -181,6 +181,41 @@ int log_flush(struct store *st, bool sync)
 	return 0;
 }
 
+/* ---- how far the log has durably come (format.h) ---- */
+
+static void reached_mac(const struct store *st, const uint8_t serial[static 8], uint8_t out[static 32])
+{
+	struct part p[] = { { "reached", 8 }, { st->id, sizeof st->id }, { serial, 8 } };
+	key_mac(st->super_key, p, 3, out);
+}
+
+static int reached_write(struct store *st)
+{
+	uint8_t b[8 + 32];
+	bool synced = true;
+	uint64_t serial = extent(st)->serial;
+	put_u64(b, serial);
+	reached_mac(st, b, b + 8);
+	if (write_at(st, b, REACHED_LEN, REACHED_AT + (serial & 1) * SUPER_SIZE, &synced) != REACHED_LEN ||
+	    (!synced && fdatasync(st->fd) != 0))
+		return -1;
+	st->reached = serial;
+	return 0;
+}
+
+static uint64_t reached_read(const struct store *st)
+{
+	uint64_t most = 0;
+	for (unsigned i = 0; i < 2; i++) {
+		const uint8_t *b = st->base + REACHED_AT + i * SUPER_SIZE;
+		uint8_t mac[32];
+		reached_mac(st, b, mac);
+		if (crypto_equal(mac, b + 8, 16) && get_u64(b) > most)
+			most = get_u64(b);
+	}
+	return most;
+}
+
 int log_commit(struct store *st, uint64_t seq, const uint8_t meta[static STORE_META])
 {
 	uint8_t body[COMMIT_LEN];
@@ -198,6 +233,8 @@ int log_commit(struct store *st, uint64_t seq, const uint8_t meta[static STORE_M
 	       TAG_LONG);
 	if (log_flush(st, true) != 0)
 		return -1;
+	if (!st->memory && extent(st)->serial > st->reached && reached_write(st) != 0)
+		return store_fail(st);
 	st->group = 0;
 	st->seq = seq;
 	memcpy(st->meta, meta, STORE_META);
@@ -301,7 +338,8 @@ static int tail_scan(struct store *st, struct tail *t, char *err, size_t n)
 			group = 0;
 		}
 	}
-	if (commit_behind(st, unit)) {
+	st->reached = reached_read(st);
+	if (commit_behind(st, unit) || st->extents[t->extents - 1].serial < st->reached) {
 		snprintf(err, n, "%s: damaged at octet %llu: later transactions follow; load it again from the hub",
 		         st->name, (unsigned long long)(unit * UNIT));
 		return -1;

@@ -203,20 +203,19 @@ enum store_found frag_find(const struct store_map *m, const struct store_root *r
 	return try_overflow(m, root, p, seg + (size_t)BUCKETS * SLOTS, &at, s, out);
 }
 
-enum store_found frag_at(const struct store_map *m, const struct store_root *root, struct raw *r,
-                         uint64_t seq, struct scratch *s)
+enum store_found frag_at(const struct store_map *m, const struct store_root *root,
+                         const struct probe *p, size_t mark, struct raw *r, struct scratch *s)
 {
-	struct raw newer;
-	while (r->f.seq > seq) {
+	while (r->f.seq > p->seq) {
+		uint64_t newer = r->f.seq;
 		if (r->older == 0)
 			return STORE_ABSENT;
-		newer = *r;
+		s->used = mark; /* however long the chain, one version lies in the scratch */
 		enum store_found f = frag_open(m, root, r->older, s, r);
 		/* an older version is the same name's, and really older */
 		if (f != STORE_FOUND)
 			return f;
-		if (r->kind != newer.kind || r->f.seq >= newer.f.seq || r->f.inst != newer.f.inst ||
-		    r->keylen != newer.keylen || memcmp(r->f.owner, newer.f.owner, r->keylen) != 0)
+		if (r->f.seq >= newer || !is_key(r, p))
 			return STORE_DAMAGED;
 	}
 	return r->gone ? STORE_ABSENT : STORE_FOUND;
@@ -263,9 +262,10 @@ enum store_found store_take(const struct store_map *m, const struct probe *p, st
 {
 	const struct store_root *root = atomic_load_explicit(&m->root, memory_order_acquire);
 	struct raw f;
+	size_t mark = s->used;
 	enum store_found r = frag_find(m, root, p, s, &f);
 	if (r == STORE_FOUND)
-		r = frag_at(m, root, &f, p->seq, s);
+		r = frag_at(m, root, p, mark, &f, s);
 	if (r == STORE_FOUND)
 		*out = f.f;
 	if (r == STORE_DAMAGED)
@@ -311,9 +311,13 @@ void store_view_take(const struct store_map *m, struct store_view *v)
 
 void store_announce(struct store_map *m, unsigned worker)
 {
+	_Atomic uint64_t *mine = &m->beats->worker[worker].epoch;
+	/* the oldest epoch first: from here on no root is taken away from us */
+	atomic_store_explicit(mine, 1, memory_order_seq_cst);
+	atomic_thread_fence(memory_order_seq_cst);
 	const struct store_root *root = atomic_load_explicit(&m->root, memory_order_acquire);
-	uint64_t e = root ? atomic_load_explicit(&root->epoch, memory_order_acquire) : 0;
-	atomic_store_explicit(&m->beats->worker[worker].epoch, e, memory_order_seq_cst);
+	atomic_store_explicit(mine, root ? atomic_load_explicit(&root->epoch, memory_order_acquire) : 0,
+	                      memory_order_seq_cst);
 	atomic_thread_fence(memory_order_seq_cst);
 }
 
@@ -454,33 +458,28 @@ int store_map_root(struct store_map *m, int fd, char *err, size_t n)
 	return 0;
 }
 
-/* Keys travel as messages: {count 16, count x salt id 16}, then the index key
- * and two keys a salt, each by key_send. */
+/* Keys travel as messages: the index key, then for each salt its id 16 and two
+ * keys; the id 0 ends them. */
 int store_keys_recv(struct store_map *m, int fd)
 {
-	uint8_t head[2 + 2 * KEYS_MAX];
-	ssize_t got = recv(fd, head, sizeof head, 0);
-	size_t count = got >= 2 ? get_u16(head) : 0;
-	const uint8_t *ids = head + 2;
-	if (got < 2 || (size_t)got != 2 + count * 2)
-		return -1;
+	uint8_t id[2];
 	struct key *k = key_recv(fd);
 	if (!k)
 		return -1;
 	sip_key(k, &m->sip);
 	key_free(k);
-	for (size_t i = 0; i < count; i++) {
-		struct salt_keys *sk = m->salt + get_u16(ids + i * 2);
+	while (recv(fd, id, sizeof id, 0) == sizeof id && get_u16(id) != 0) {
+		struct salt_keys *sk = m->salt + get_u16(id);
 		struct key *f = key_recv(fd), *g = key_recv(fd);
-		if (!f || !g)
-			return -1;
-		if (!sk->frag) {
+		if (f && g && !sk->frag) {
 			struct aead *seg = aead_new(g);
 			sk->seg = seg;
 			__atomic_store_n(&sk->frag, aead_new(f), __ATOMIC_RELEASE);
 		}
 		key_free(f);
 		key_free(g);
+		if (!sk->frag)
+			return -1;
 	}
 	atomic_store_explicit(&m->keyed, true, memory_order_release);
 	return 0;

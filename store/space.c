@@ -199,16 +199,15 @@ void space_checkpointed(struct store *st)
 
 int space_root(struct store *st, uint64_t nblocks, char *err, size_t n)
 {
-	size_t size = root_bytes(nblocks);
+	size_t size = (size_t)root_bytes(nblocks);
 	int fd = memfd_create("encdns-root", MFD_CLOEXEC | MFD_ALLOW_SEALING);
-	if (fd < 0 || ftruncate(fd, (off_t)size) != 0) {
-		snprintf(err, n, "no shared memory: %s", strerror(errno));
-		return -1;
-	}
-	void *p = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, fd, 0);
+	void *p = MAP_FAILED;
+	if (fd >= 0 && ftruncate(fd, (off_t)size) == 0)
+		p = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, fd, 0);
 	if (p == MAP_FAILED) {
 		snprintf(err, n, "no shared memory: %s", strerror(errno));
-		close(fd);
+		if (fd >= 0)
+			close(fd);
 		return -1;
 	}
 #ifdef F_SEAL_FUTURE_WRITE

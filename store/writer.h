@@ -63,6 +63,7 @@ struct store {
 	struct extent *extents;    /* live ones, the last is being filled */
 	size_t nextents, extent_room;
 	uint64_t next_serial;
+	uint64_t reached;          /* serial of the newest extent known to hold a durable commit */
 	uint64_t at;               /* unit behind the last fragment */
 	uint8_t *buf;              /* fragments from buf_unit on, not yet in the file */
 	uint64_t buf_unit;

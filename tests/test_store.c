@@ -7,6 +7,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -343,6 +344,79 @@ static void test_many(void)
 	store_close(st);
 }
 
+/* A pinned version is found however many came since (one at a time in the scratch). */
+static void test_long_chain(void)
+{
+	struct store_conf c = { .fd = memfd_create("chain", 0), .reserve = 8ull << 30, .beats = -1 };
+	struct store *st = store_open(&c, k, err, sizeof err);
+	uint8_t meta[STORE_META] = { 0 };
+	unsigned wrong = 0;
+	set(st, 1, 0, 96, false); /* the longest body */
+	store_commit(st, 1, meta);
+	int pin = store_pin(st, 1);
+	scratch.size = 1 << 20;
+	for (unsigned i = 2; i < 8000; i++) {
+		wrong += set(st, i, 0, i * 97 + 96, false) != 0 || store_commit(st, i, meta) != 0;
+		if (i % 1000 == 0)
+			wrong += value_at(store_reader(st), 0, 1) != 96;
+	}
+	wrong += value_at(store_reader(st), 0, 1) != 96 || value_at(store_reader(st), 0, 7999) != 7999 * 97 + 96;
+	ok(wrong == 0, "a pinned version behind 8,000 newer ones (%u wrong)", wrong);
+	store_unpin(st, pin);
+	store_close(st);
+	close(c.fd);
+}
+
+/* Acknowledged groups over several extents, then one bit of the log's tail is
+ * turned: never less than what was acknowledged, without a word. */
+static void test_lost_tail(void)
+{
+	char a[128], b[128];
+	struct model mo = { .seq = 0 };
+	snprintf(a, sizeof a, "%s", at("tail"));
+	snprintf(b, sizeof b, "%s", at("tail2"));
+	struct store *st = open_at(a, k);
+	for (unsigned i = 0; i < 40; i++) {
+		random_group(st, &mo, 2500);
+		commit(st, &mo);
+	}
+	copy_file(a, b); /* as after a crash */
+	struct stat s;
+	stat(b, &s);
+	unsigned silent = 0, refused = 0, tries = 0;
+	for (off_t off = 6 * (off_t)BLOCK; off < s.st_size - (off_t)BLOCK; off += s.st_size / 23, tries++) {
+		uint8_t o;
+		copy_file(a, b);
+		int fd = open(b, O_RDWR);
+		bool used = pread(fd, &o, 1, off) == 1;
+		o ^= 1;
+		used = used && pwrite(fd, &o, 1, off) == 1;
+		close(fd);
+		struct store *again = open_at(b, k);
+		refused += !again;
+		silent += again && store_seq(again) != mo.seq;
+		if (again)
+			store_close(again);
+	}
+	ok(silent == 0, "one bit turned in %u places of a crashed log: %u refused, %u lost what was acknowledged",
+	   tries, refused, silent);
+	store_close(st);
+}
+
+/* A start that was cut off while it made the store is made good by the next. */
+static void test_unborn(void)
+{
+	char a[128];
+	snprintf(a, sizeof a, "%s", at("unborn"));
+	int fd = open(a, O_RDWR | O_CREAT, 0600);
+	ok(ftruncate(fd, 5 * BLOCK) == 0 && open_at(a, k) != NULL, "a store of zeros is made anew");
+	snprintf(a, sizeof a, "%s", at("lost"));
+	close(fd);
+	fd = open(a, O_RDWR | O_CREAT, 0600);
+	ok(ftruncate(fd, 200 * (off_t)BLOCK) == 0 && !open_at(a, k), "a large one of zeros is not: %s", err);
+	close(fd);
+}
+
 int main(void)
 {
 	snprintf(dir, sizeof dir, "/tmp/store-test-XXXXXX");
@@ -357,6 +431,9 @@ int main(void)
 	test_tamper();
 	test_zones();
 	test_many();
+	test_long_chain();
+	test_lost_tail();
+	test_unborn();
 	free(scratch.mem);
 	key_free(k);
 	char cmd[100];

@@ -33,7 +33,7 @@ static void check(enum store_found r, size_t n)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	uint8_t out[TREE_KEY_MAX], mem[64];
-	struct scratch s = { mem, sizeof mem, 0 };
+	struct scratch s = { .mem = mem, .size = sizeof mem };
 	struct rd r = rd_init(data, size);
 	size_t n = 0;
 	bool exact;
