@@ -78,6 +78,7 @@ struct load {
 	int argc, at, code;
 	bool force, drop;
 	const char *file;   /* being read */
+	unsigned taken, changed;
 	struct buf said;    /* what is said once the turn's transactions are durable */
 	struct src src;
 	struct load *next;
@@ -105,7 +106,8 @@ static bool split_arg(struct load *l, char *arg, uint8_t origin[static NAME_MAX_
 {
 	char *eq = strchr(arg, '=');
 	size_t n = eq ? (size_t)(eq - arg) : strlen(arg);
-	if ((!eq && !l->drop) || name_parse(arg, n, NULL, origin) == 0) {
+	bool blank = strcspn(arg, " \t\r\n") < n; /* in a name it would be written \032 */
+	if ((!eq && !l->drop) || blank || name_parse(arg, n, NULL, origin) == 0) {
 		ctl_print(l->c, CTL_ERR, "%s: is no %s\n", arg, l->drop ? "origin" : "ORIGIN=ZONEFILE");
 		l->code = 1;
 		return false;
@@ -172,6 +174,8 @@ static void load_one(struct load *l, char *arg)
 		return;
 	}
 	int done = l->drop ? hub_drop(h, origin, &r, err, sizeof err) : hub_import(h, z, l->force, &r, err, sizeof err);
+	l->taken += done == 0;
+	l->changed += done == 0 && r.changed;
 	if (done == 0)
 		say_later(l, origin, &r);
 	else if (z)
@@ -202,6 +206,8 @@ static void load_end(struct load *l, int code)
 	while (*at != l)
 		at = &(*at)->next;
 	*at = l->next;
+	log_say(LOG_NOTICE, "%s: %d named, %u taken, %u of them changed; sequence %llu", l->drop ? "drop" : "load",
+	        l->argc, l->taken, l->changed, (unsigned long long)l->d->hub.seq);
 	loop_del(&l->d->hub.loop, &l->src);
 	ctl_done(l->c, code);
 	buf_free(&l->said);

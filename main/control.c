@@ -36,6 +36,7 @@ struct control {
 	_Atomic bool stop;
 	bool level4, moved;  /* moved: the readers use our root */
 	int code;
+	uint64_t damaged;    /* queries, as told last */
 	uint64_t started;
 };
 
@@ -226,12 +227,17 @@ static void status_text(struct control *c, struct ctl_conn *conn, const struct j
 	          *j->hub ? " with hub " : "", j->hub, (unsigned long long)j->seq);
 	if (j->head_time)
 		ctl_print(conn, CTL_OUT, ", last head %lld s ago", (long long)time(NULL) - (long long)j->head_time);
-	ctl_print(conn, CTL_OUT, "\nstore: %llu names, %llu MiB\nqueries:", (unsigned long long)s->names,
-	          (unsigned long long)s->file_bytes >> 20);
+	char chain[CHAIN_LEN * 2 + 1];
+	hex_text(chain, j->chain, CHAIN_LEN);
+	ctl_print(conn, CTL_OUT, "\nchain %s\nstore: %llu names, %llu MiB\nqueries:", chain,
+	          (unsigned long long)s->names, (unsigned long long)s->file_bytes >> 20);
+	bool any = false;
 	for (size_t i = 0; i < sizeof counters / sizeof *counters; i++)
-		if (sum(c, counters[i].off))
+		if (sum(c, counters[i].off)) {
 			ctl_print(conn, CTL_OUT, " %s %llu", counters[i].name, (unsigned long long)sum(c, counters[i].off));
-	ctl_print(conn, CTL_OUT, "\n");
+			any = true;
+		}
+	ctl_print(conn, CTL_OUT, "%s\n", any ? "" : " none yet");
 	print_zones(c, conn, false);
 }
 
@@ -265,6 +271,16 @@ static void on_signal(struct src *s, uint32_t got, uint64_t now)
 	c->stop = true;
 }
 
+/* Someone has changed the disk, or it fails: said once a tick at most. */
+static void watch_damage(struct control *c)
+{
+	uint64_t n = sum(c, offsetof(struct dns_stats, damaged));
+	if (n > c->damaged)
+		log_limited(LOG_ERROR, "ALARM: %llu queries met damage in the store and got SERVFAIL; stop the node, remove %s and start it: the hub fills it again",
+		            (unsigned long long)(n - c->damaged), c->node->ad_hoc ? "nothing" : c->node->conf.store);
+	c->damaged = n;
+}
+
 static void on_tick(struct src *s, uint32_t got, uint64_t now)
 {
 	struct control *c = SRC_OWNER(s, struct control, tick);
@@ -274,6 +290,7 @@ static void on_tick(struct src *s, uint32_t got, uint64_t now)
 		c->code = 1;
 		c->stop = true;
 	}
+	watch_damage(c);
 	loop_due(&c->loop, s, now + TICK_NS);
 }
 
