@@ -275,9 +275,9 @@ static void on_signal(struct src *s, uint32_t got, uint64_t now)
 static void watch_damage(struct control *c)
 {
 	uint64_t n = sum(c, offsetof(struct dns_stats, damaged));
-	if (n > c->damaged)
+	if (n > c->damaged && !c->node->ad_hoc)
 		log_limited(LOG_ERROR, "ALARM: %llu queries met damage in the store and got SERVFAIL; stop the node, remove %s and start it: the hub fills it again",
-		            (unsigned long long)(n - c->damaged), c->node->ad_hoc ? "nothing" : c->node->conf.store);
+		            (unsigned long long)(n - c->damaged), c->node->conf.store);
 	c->damaged = n;
 }
 

@@ -409,7 +409,10 @@ static void test_unborn(void)
 	char a[128];
 	snprintf(a, sizeof a, "%s", at("unborn"));
 	int fd = open(a, O_RDWR | O_CREAT, 0600);
-	ok(ftruncate(fd, 5 * BLOCK) == 0 && open_at(a, k) != NULL, "a store of zeros is made anew");
+	struct store *st = ftruncate(fd, 5 * BLOCK) == 0 ? open_at(a, k) : NULL;
+	ok(st != NULL, "a store of zeros is made anew");
+	if (st)
+		store_close(st);
 	snprintf(a, sizeof a, "%s", at("lost"));
 	close(fd);
 	fd = open(a, O_RDWR | O_CREAT, 0600);
