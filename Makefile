@@ -119,12 +119,12 @@ $(BEARSSL):
 
 test:
 	@tests/deps build test
-	@$(MAKE) --no-print-directory all check-programs
+	@$(MAKE) -j$$(nproc) --no-print-directory all check-programs
 	@exec tests/run
 
 run:
 	@tests/deps build
-	@$(MAKE) --no-print-directory all
+	@$(MAKE) -j$$(nproc) --no-print-directory all
 	@ENCDNS_BUILD='$(BIN)' PORT='$(PORT)' ZONE='$(ZONE)' exec tests/run-demo
 
 asan:
