@@ -32,6 +32,7 @@
 #define TCP_IN   4096      /* a longer query ends its connection */
 #define TCP_MSG  (2 + 65535)
 #define TCP_OUT  (2 * TCP_MSG) /* answers gathered for one send() */
+#define TCP_TURN (2 * TCP_MSG) /* answered over TCP in one turn, then UDP has its turn again */
 #define SOCKETS  64        /* of one worker */
 #define WAIT_NS  100000000 /* *stop is seen within this */
 #define NS_PER_MS 1000000u
@@ -56,6 +57,7 @@ struct conn {
 	uint32_t out_len, out_at;
 	uint16_t in_len;
 	bool v6, open;
+	bool again;             /* whole queries wait in `in` for the next turn */
 	uint8_t in[TCP_IN];
 };
 
@@ -76,6 +78,7 @@ struct worker {
 	struct answer_job job[BATCH];
 
 	uint8_t *rx_buf, *tx_buf;  /* BATCH x UDP_IN, BATCH x udp_size */
+	size_t tcp_left;           /* octets TCP may still answer in this turn */
 	uint8_t *gather;           /* TCP_OUT: answers on their way out */
 	struct conn *conns, *free; /* tcp_max of them */
 	uint8_t *out;              /* pool: nout buffers of TCP_OUT */
@@ -345,24 +348,27 @@ static bool conn_answer(struct conn *c, uint64_t now_ns)
 	size_t at = 0, out = 0;
 	bool more = true;
 	enter_store(w);
-	while (more && !c->out) {
+	while (more && !c->out && w->tcp_left > 0) {
 		size_t left = c->in_len - at, len = left >= 2 ? get_u16(c->in + at) : 0;
 		more = left >= 2 && left - 2 >= len;
 		if (more) {
-			out += answer_one(w, c->in + at + 2, len, w->gather + out, c->v6);
+			size_t n = answer_one(w, c->in + at + 2, len, w->gather + out, c->v6);
+			out += n;
+			w->tcp_left -= n < w->tcp_left ? n : w->tcp_left;
 			at += 2 + len;
 		}
-		if (out > 0 && (!more || TCP_OUT - out < TCP_MSG)) {
+		if (out > 0 && (!more || TCP_OUT - out < TCP_MSG || w->tcp_left == 0)) {
 			if (!conn_send(c, out))
 				return false;
 			out = 0;
 		}
 	}
-	if (at == 0)
+	c->again = more && !c->out;
+	if (at == 0 && !c->again)
 		return true;
 	memmove(c->in, c->in + at, c->in_len - at);
 	c->in_len = (uint16_t)(c->in_len - at);
-	loop_due(&w->loop, &c->src, now_ns + (uint64_t)w->conf->tcp_idle_ms * NS_PER_MS);
+	loop_due(&w->loop, &c->src, c->again ? now_ns : now_ns + (uint64_t)w->conf->tcp_idle_ms * NS_PER_MS);
 	return true;
 }
 
@@ -379,7 +385,7 @@ static void conn_read(struct conn *c, uint64_t now_ns)
 	if (!conn_answer(c, now_ns))
 		return;
 	/* no room for the rest of a query: it is none we would answer */
-	if (!c->out && c->in_len == sizeof c->in)
+	if (!c->out && !c->again && c->in_len == sizeof c->in)
 		conn_close(c, true);
 }
 
@@ -405,7 +411,9 @@ static void conn_write(struct conn *c, uint64_t now_ns)
 static void conn_wake(struct src *s, uint32_t got, uint64_t now_ns)
 {
 	struct conn *c = (struct conn *)(void *)((char *)s - offsetof(struct conn, src));
-	if (got == 0)
+	if (c->again)
+		conn_answer(c, now_ns);
+	else if (got == 0)
 		conn_close(c, true); /* idle */
 	else if (c->out)
 		conn_write(c, now_ns);
@@ -431,6 +439,7 @@ static void conn_open(struct worker *w, int fd, bool v6, uint64_t now_ns)
 	c->w = w;
 	c->out = NULL;
 	c->in_len = 0;
+	c->again = false;
 	c->v6 = v6;
 	c->open = true;
 	count(&w->stats->tcp_accepted, 1);
@@ -514,6 +523,7 @@ static int turns(struct worker *w, const _Atomic bool *stop)
 		if (loop_wait(&w->loop, loop_now() + WAIT_NS) < 0)
 			return -1;
 		count(&w->stats->beats, 1);
+		w->tcp_left = TCP_TURN;
 		loop_wake(&w->loop);
 	}
 	return 0;
