@@ -367,13 +367,65 @@ void sip_key(const struct key *k, struct sip *out)
 	out->k1 = le64(k->b + 8);
 }
 
-void sip128(const struct sip *s, const void *p, size_t n, uint64_t out[static 2])
+void sip_random(struct sip *out)
 {
-	const uint8_t *b = p;
+	crypto_random(out, sizeof *out);
+}
+
+/* One key at the front of what is left of a text; the octets it took, 0: none. */
+static size_t take_sip(const uint8_t *p, size_t n, struct sip *out)
+{
+	uint64_t k[2] = { 0 };
+
+	if (n < 32 || (n > 32 && !is_space(p[32])))
+		return 0;
+	for (unsigned i = 0; i < 32; i++) {
+		int d = hex_digit(p[i]);
+
+		if (d < 0)
+			return 0;
+		k[i / 16] |= (uint64_t)d << (8 * (i % 16 / 2) + (i & 1 ? 0 : 4));
+	}
+	*out = (struct sip){ k[0], k[1] };
+	crypto_wipe(k, sizeof k);
+	return 32;
+}
+
+int sip_read(int fd, struct sip *out, unsigned max)
+{
+	enum { MAX = 256 };
+	uint8_t *text = pool_alloc(MAX);
+	ssize_t n = text ? crypto_read_all(fd, text, MAX) : -1;
+	unsigned keys = 0;
+	size_t at = 0, took = 1;
+
+	while (n >= 0 && took) {
+		while (at < (size_t)n && is_space(text[at]))
+			at++;
+		took = at < (size_t)n && keys < max ? take_sip(text + at, (size_t)n - at, out + keys) : 0;
+		keys += took != 0;
+		at += took;
+	}
+	int e = errno;
+	bool good = n >= 0 && at == (size_t)n && keys > 0;
+	pool_free(text, MAX);
+	if (good)
+		return (int)keys;
+	crypto_wipe(out, max * sizeof *out);
+	errno = n < 0 ? e : EINVAL;
+	return -1;
+}
+
+/* Both variants differ in a start value and in what comes after this. */
+static void sip_absorb(uint64_t v[static 4], const struct sip *s, const uint8_t *b, size_t n)
+{
 	uint64_t last = (uint64_t)n << 56;
-	uint64_t v[4] = { s->k0 ^ 0x736f6d6570736575, s->k1 ^ 0x646f72616e646f6d ^ 0xee,
-		          s->k0 ^ 0x6c7967656e657261, s->k1 ^ 0x7465646279746573 };
 	size_t whole = n & ~(size_t)7;
+
+	v[0] = s->k0 ^ 0x736f6d6570736575;
+	v[1] ^= s->k1 ^ 0x646f72616e646f6d;
+	v[2] = s->k0 ^ 0x6c7967656e657261;
+	v[3] = s->k1 ^ 0x7465646279746573;
 
 	for (size_t i = 0; i < whole; i += 8) {
 		uint64_t m = le64(b + i);
@@ -387,6 +439,23 @@ void sip128(const struct sip *s, const void *p, size_t n, uint64_t out[static 2]
 	v[3] ^= last;
 	sip_round(v), sip_round(v);
 	v[0] ^= last;
+}
+
+uint64_t sip64(const struct sip *s, const void *p, size_t n)
+{
+	uint64_t v[4] = { 0 };
+
+	sip_absorb(v, s, p, n);
+	v[2] ^= 0xff;
+	sip_round(v), sip_round(v), sip_round(v), sip_round(v);
+	return v[0] ^ v[1] ^ v[2] ^ v[3];
+}
+
+void sip128(const struct sip *s, const void *p, size_t n, uint64_t out[static 2])
+{
+	uint64_t v[4] = { 0, 0xee };
+
+	sip_absorb(v, s, p, n);
 	v[2] ^= 0xee;
 	sip_round(v), sip_round(v), sip_round(v), sip_round(v);
 	out[0] = v[0] ^ v[1] ^ v[2] ^ v[3];

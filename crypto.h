@@ -76,10 +76,16 @@ void aead_seal(const struct aead *a, const uint8_t nonce[static 12], const void 
 bool aead_open(const struct aead *a, const uint8_t nonce[static 12], const void *aad, size_t aadn,
                const void *in, size_t n, const uint8_t *tag, size_t taglen, void *out);
 
-/* ---- SipHash-2-4, 128 bits out: names of the index ---- */
+/* ---- SipHash-2-4; 128 bits out: names of the index ---- */
 struct sip { uint64_t k0, k1; }; /* a key for hiding, in the caller's locked page */
 void sip_key(const struct key *k, struct sip *out); /* first 16 octets of the key */
 void sip128(const struct sip *s, const void *p, size_t n, uint64_t out[static 2]);
+/* The original, 64 bits out: DNS cookies. */
+uint64_t sip64(const struct sip *s, const void *p, size_t n);
+void sip_random(struct sip *out);
+/* Reads up to max keys from a descriptor to its end: 32 hex digits each, with
+ * white space between them.  How many, or -1 with errno. */
+int sip_read(int fd, struct sip *out, unsigned max);
 
 /* ---- ECDSA P-256 with SHA-256, raw r||s ---- */
 #define SIGN_PUB 65 /* uncompressed point, 04 first */

@@ -508,6 +508,45 @@ static void test_sip(void)
 	}
 }
 
+/* The reference implementation's vectors: key 00..0f, input 00, 01, ... */
+static void test_sip64(void)
+{
+	static const struct { size_t n; uint64_t want; } c[] = {
+		{ 0, 0x726fdb47dd0e0e31 }, { 1, 0x74f839c593dc67fd }, { 7, 0xab0200f58b01d137 },
+		{ 8, 0x93f5f5799a932462 }, { 15, 0xa129ca6149be45e5 }, { 63, 0x958a324ceb064572 },
+	};
+	struct sip s = { 0x0706050403020100, 0x0f0e0d0c0b0a0908 };
+	uint8_t in[64];
+	for (size_t i = 0; i < sizeof in; i++)
+		in[i] = (uint8_t)i;
+	for (size_t i = 0; i < sizeof c / sizeof *c; i++)
+		ok(sip64(&s, in, c[i].n) == c[i].want, "SipHash-2-4 of %zu octets (reference vectors)", c[i].n);
+}
+
+static void test_sip_read(void)
+{
+#define K "000102030405060708090a0b0c0d0e0f"
+#define L "ffffffffffffffffffffffffffffffff"
+	static const struct { const char *text; int want; } c[] = {
+		{ K "\n", 1 }, { K, 1 }, { " " K "\n" L "\n", 2 }, { K " " L, 2 }, { "", -1 }, { "\n", -1 }, { K L, -1 },
+		{ K "\n" L "\n" L "\n", -1 }, { K "0\n", -1 }, { "x" K, -1 }, { K "\nx", -1 },
+		{ "000102030405060708090a0b0c0d0e0", -1 }, { "000102030405060708090a0b0c0d0e0g", -1 },
+	};
+	for (size_t i = 0; i < sizeof c / sizeof *c; i++) {
+		struct sip s[2] = { { 0, 0 }, { 0, 0 } };
+		int p[2];
+		if (pipe(p) != 0 || write(p[1], c[i].text, strlen(c[i].text)) != (ssize_t)strlen(c[i].text))
+			abort();
+		close(p[1]);
+		int n = sip_read(p[0], s, 2);
+		close(p[0]);
+		ok(n == c[i].want && (n < 1 || (s[0].k0 == 0x0706050403020100 && s[0].k1 == 0x0f0e0d0c0b0a0908)) &&
+		   (n < 2 || s[1].k0 == UINT64_MAX) && (n > 0 || s[0].k0 == 0), "cookie secret, text %zu", i);
+	}
+#undef K
+#undef L
+}
+
 /* ---- signatures ---- */
 
 static void test_sign(void)
@@ -1105,6 +1144,8 @@ int main(void)
 		test_gcm_vectors((enum aead_impl)i);
 	test_gcm_agree();
 	test_sip();
+	test_sip64();
+	test_sip_read();
 	test_sign();
 	test_ca();
 	test_ca_main();
