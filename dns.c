@@ -20,6 +20,7 @@
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/loop.h"
@@ -58,6 +59,7 @@ struct conn {
 	uint16_t in_len;
 	bool v6, open;
 	bool again;             /* whole queries wait in `in` for the next turn */
+	uint8_t peer[16];       /* the client's address */
 	uint8_t in[TCP_IN];
 };
 
@@ -147,6 +149,7 @@ static void enter_store(struct worker *w)
 {
 	store_announce(w->map, w->id);
 	answer_view(&w->answer);
+	w->answer.now_s = (uint32_t)time(NULL); /* cookies */
 }
 
 static void tally(struct worker *w)
@@ -159,6 +162,14 @@ static void tally(struct worker *w)
 		count(&w->stats->damaged, 1);
 }
 
+/* The address in a socket's address; how many octets. */
+static uint8_t address_of(const struct sockaddr_storage *s, bool v6, const uint8_t **out)
+{
+	*out = v6 ? ((const struct sockaddr_in6 *)(const void *)s)->sin6_addr.s6_addr
+	          : (const uint8_t *)&((const struct sockaddr_in *)(const void *)s)->sin_addr;
+	return v6 ? 16 : 4;
+}
+
 /* ---- UDP ---- */
 
 /* Answers n queries; returns how many answers there are in tx. */
@@ -168,8 +179,10 @@ static unsigned answer_batch(struct worker *w, unsigned n, bool v6)
 	for (unsigned i = 0; i < n; i++) {
 		struct answer_job *j = &w->job[m];
 		j->kind = query_parse(w->rx_iov[i].iov_base, w->rx[i].msg_len, &j->q);
-		if (j->kind != QUERY_DROP)
-			from[m++] = i;
+		if (j->kind == QUERY_DROP)
+			continue;
+		j->peer_len = address_of(&w->peer[i], v6, &j->peer);
+		from[m++] = i;
 	}
 	count(&w->stats->queries[0][v6], m);
 	count(&w->stats->dropped, n - m);
@@ -323,15 +336,18 @@ static bool conn_send(struct conn *c, size_t n)
 }
 
 /* Answers one query into out (length and all); returns the octets written. */
-static size_t answer_one(struct worker *w, const uint8_t *pkt, size_t n, uint8_t *out, bool v6)
+static size_t answer_one(struct conn *c, const uint8_t *pkt, size_t n, uint8_t *out)
 {
+	struct worker *w = c->w;
 	struct answer_job *j = &w->job[0];
 	j->kind = query_parse(pkt, n, &j->q);
 	if (j->kind == QUERY_DROP) {
 		count(&w->stats->dropped, 1);
 		return 0;
 	}
-	count(&w->stats->queries[1][v6], 1);
+	j->peer = c->peer;
+	j->peer_len = c->v6 ? 16 : 4;
+	count(&w->stats->queries[1][c->v6], 1);
 	answer_begin(&w->answer, j);
 	answer_fetch(&w->answer, j);
 	size_t len = answer_finish(&w->answer, j, out + 2, answer_limit(&w->answer, &j->q, true));
@@ -352,7 +368,7 @@ static bool conn_answer(struct conn *c, uint64_t now_ns)
 		size_t left = c->in_len - at, len = left >= 2 ? get_u16(c->in + at) : 0;
 		more = left >= 2 && left - 2 >= len;
 		if (more) {
-			size_t n = answer_one(w, c->in + at + 2, len, w->gather + out, c->v6);
+			size_t n = answer_one(c, c->in + at + 2, len, w->gather + out);
 			out += n;
 			w->tcp_left -= n < w->tcp_left ? n : w->tcp_left;
 			at += 2 + len;
@@ -421,8 +437,9 @@ static void conn_wake(struct src *s, uint32_t got, uint64_t now_ns)
 		conn_read(c, now_ns);
 }
 
-static void conn_open(struct worker *w, int fd, bool v6, uint64_t now_ns)
+static void conn_open(struct worker *w, int fd, const struct sockaddr_storage *peer, bool v6, uint64_t now_ns)
 {
+	const uint8_t *address;
 	int one = 1;
 	struct conn *oldest = w->free ? NULL : longest_idle(w, false);
 	if (oldest)
@@ -441,6 +458,8 @@ static void conn_open(struct worker *w, int fd, bool v6, uint64_t now_ns)
 	c->in_len = 0;
 	c->again = false;
 	c->v6 = v6;
+	uint8_t len = address_of(peer, v6, &address);
+	memcpy(c->peer, address, len);
 	c->open = true;
 	count(&w->stats->tcp_accepted, 1);
 	count(&w->stats->tcp_open, 1);
@@ -456,9 +475,11 @@ static void accept_wake(struct src *s, uint32_t got, uint64_t now_ns)
 	struct worker *w = l->w;
 	(void)got;
 	for (unsigned i = 0; i < ACCEPTS; i++) {
-		int fd = accept4(s->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+		struct sockaddr_storage peer;
+		socklen_t len = sizeof peer;
+		int fd = accept4(s->fd, (struct sockaddr *)(void *)&peer, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
 		if (fd >= 0) {
-			conn_open(w, fd, l->v6, now_ns);
+			conn_open(w, fd, &peer, l->v6, now_ns);
 			continue;
 		}
 		if (errno == ECONNABORTED || errno == EINTR)
@@ -508,6 +529,10 @@ static void worker_init(struct worker *w, struct store_map *m, const struct dns_
 	w->free = NULL;
 	lay_out(w, c, (uint8_t *)w);
 	answer_init(&w->answer, m, w->answer.scratch.mem, ANSWER_SCRATCH, c->udp_size);
+	w->answer.identity = c->identity;
+	w->answer.version = c->version;
+	w->answer.cookie_keys = c->cookie_keys;
+	w->answer.ncookie_keys = c->ncookie_keys;
 	batch_init(w);
 	for (unsigned i = c->tcp_max; i-- > 0;) {
 		w->conns[i].open = false;

@@ -7,6 +7,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "crypto.h"
 #include "store.h"
 
 #define DNS_UDP_MAX 4096 /* the largest udp_size */
@@ -16,6 +17,9 @@ struct dns_conf {
 	uint16_t udp_size;    /* EDNS size: 512 to DNS_UDP_MAX; 1232 is usual */
 	unsigned tcp_max;     /* connections of one worker */
 	unsigned tcp_idle_ms; /* without a whole query */
+	const char *identity, *version; /* told who asks, 63 octets at most; NULL: not told */
+	struct sip cookie_keys[2];      /* current, previous; the same on all nodes of an address */
+	unsigned ncookie_keys;          /* 0: no cookies */
 };
 
 /* A service socket of one worker: bound to a specific address (so that answers

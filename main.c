@@ -84,6 +84,12 @@ const struct conf_key node_keys[] = {
 	  "TCP connections of one worker; when all are in use the longest idle one is closed.", 1, 65536, false },
 	{ "tcp-idle", conf_number, offsetof(struct node_conf, tcp_idle), "10", "SECONDS",
 	  "Time after which a TCP connection without a whole query is closed.", 1, 3600, false },
+	{ "identity", conf_text, offsetof(struct node_conf, identity), "", "TEXT",
+	  "Which node this is, told by NSID and id.server. Without it nothing is told.", 0, 64, false },
+	{ "version", conf_text, offsetof(struct node_conf, version), "", "TEXT",
+	  "What version.server tells. Without it nothing is told.", 0, 64, false },
+	{ "cookie-secret", conf_fd, offsetof(struct node_conf, cookie_secret), "", "fd:N",
+	  "Descriptor to read the secret of DNS cookies from, 32 hex digits; a second line is the previous one. Without it: random at each start.", 0, 0, false },
 	{ "rrl", rrl_off, offsetof(struct node_conf, rrl), "off", "off",
 	  "Response rate limiting; not in this version.", 0, 0, false },
 	{ "store", conf_text, offsetof(struct node_conf, store), "", "PATH",
@@ -306,6 +312,7 @@ static void become(struct super *s, int which, pid_t parent)
 	} else {
 		close(s->node.store_ro);
 		s->node.store_ro = -1;
+		crypto_wipe(s->node.cookie_keys, sizeof s->node.cookie_keys);
 		for (size_t i = 0; i < s->node.nsockets; i++)
 			close(s->node.sockets[i].fd);
 	}
@@ -599,10 +606,31 @@ static int check_credentials(const struct blob *b)
 	return good ? 0 : 1;
 }
 
-/* Both descriptors are read before any other is opened: a number that nobody
+/* Nodes that share an address share the secret; a lone one makes its own, and
+ * keeps it while encdns-dns is started again. */
+static int read_cookie_secret(struct node *n)
+{
+	int fd = n->conf.cookie_secret, keys = 1;
+	if (fd < 0)
+		sip_random(n->cookie_keys);
+	else
+		keys = sip_read(fd, n->cookie_keys, 2);
+	if (keys < 0) {
+		fprintf(stderr, "encdns: cookie-secret fd:%d: %s\n", fd, errno == EINVAL ? "one or two lines of 32 hex digits are wanted; nothing was started" : strerror(errno));
+		return 1;
+	}
+	if (fd >= 0)
+		close(fd);
+	n->ncookie_keys = (unsigned)keys;
+	return 0;
+}
+
+/* All descriptors are read before any other is opened: a number that nobody
  * opened for us is then surely closed. */
 static int read_secrets(struct super *s, const struct args *a)
 {
+	if (read_cookie_secret(&s->node) != 0)
+		return 1;
 	if (a->ad_hoc) {
 		s->key = key_random(); /* gone with the process */
 		return s->key ? 0 : complain("no memory for keys");

@@ -570,6 +570,18 @@ void answer_fetch(struct answer *a, struct answer_job *job)
 		store_fetch(a->map, &job->probe);
 }
 
+/* What the OPT of the answer says whatever the answer is. */
+static void choose_options(struct answer *a, const struct answer_job *job)
+{
+	const struct query *q = &job->q;
+	a->options.nsid = q->nsid ? a->identity : NULL;
+	a->options.error = -1;
+	a->options.have_cookie = q->cookie_len && a->ncookie_keys && job->peer_len;
+	if (a->options.have_cookie)
+		cookie_answer(a->cookie_keys, a->ncookie_keys, q->cookie, q->cookie_len, job->peer,
+		              job->peer_len, a->now_s, a->options.cookie);
+}
+
 static void reset(struct answer *a, const struct answer_job *job)
 {
 	a->q = &job->q;
@@ -606,11 +618,50 @@ static void work(struct answer *a, const struct answer_job *job)
 	a->damaged = true;
 }
 
+/* RFC 4892, and what BIND calls the same.  Anything else of class CH: REFUSED. */
+static void answer_chaos(struct answer *a)
+{
+	static const struct { const char *name; bool version; } known[] = {
+		{ "\2id\6server", false }, { "\10hostname\4bind", false },
+		{ "\7version\4bind", true }, { "\7version\6server", true },
+	};
+	a->rcode = RCODE_REFUSED;
+	if (a->q->qtype != T_TXT && a->q->qtype != T_ANY)
+		return;
+	for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
+		const char *text = known[i].version ? a->version : a->identity;
+		if (!text || !name_equal(a->q->qname, (const uint8_t *)known[i].name))
+			continue;
+		a->flags = FLAG_AA;
+		a->rcode = RCODE_NOERROR;
+		if (compose_chaos(&a->c, text) == COMPOSE_FULL)
+			a->flags |= FLAG_TC;
+		return;
+	}
+}
+
+/* RFC 8914 section 4: why there is no answer; -1: the rcode says it all. */
+static int extended_error(const struct answer *a, const struct answer_job *job)
+{
+	uint16_t type = job->q.qtype;
+	if (a->rcode == RCODE_REFUSED && job->kind == QUERY_OK)
+		return 20; /* Not Authoritative */
+	if (a->rcode == RCODE_REFUSED && (type == T_AXFR || type == T_IXFR))
+		return 18; /* Prohibited */
+	if (a->rcode != RCODE_SERVFAIL)
+		return -1;
+	/* Not Ready; else Invalid Data: damaged, refused or expired */
+	return !a->damaged && job->zone.state == ZONE_LOADING ? 14 : 24;
+}
+
 size_t answer_finish(struct answer *a, struct answer_job *job, uint8_t *out, size_t max)
 {
 	reset(a, job);
-	compose_begin(&a->c, out, max, &job->q);
-	if (job->kind != QUERY_OK)
+	choose_options(a, job);
+	compose_begin(&a->c, out, max, &job->q, &a->options);
+	if (job->kind == QUERY_CHAOS)
+		answer_chaos(a);
+	else if (job->kind != QUERY_OK)
 		a->rcode = job->q.rcode;
 	else if (job->zone_found == STORE_ABSENT)
 		a->rcode = RCODE_REFUSED;
@@ -620,5 +671,6 @@ size_t answer_finish(struct answer *a, struct answer_job *job, uint8_t *out, siz
 		a->rcode = RCODE_SERVFAIL;
 	else
 		work(a, job);
+	a->options.error = extended_error(a, job);
 	return compose_end(&a->c, &job->q, a->flags, a->rcode, a->udp_size);
 }

@@ -19,6 +19,8 @@ struct answer_job {
 	struct probe probe;      /* for the whole name asked for */
 	struct store_zone zone;
 	struct query q;
+	const uint8_t *peer;     /* the client's address: 4 or 16 octets */
+	uint8_t peer_len;        /* 0: not known, it gets no cookie */
 };
 
 /* An NSEC or NSEC3 set that has to go to the authority section. */
@@ -42,6 +44,13 @@ struct answer {
 	struct compose c;
 	unsigned udp_size;
 
+	/* Set behind answer_init(), which leaves them empty. */
+	const char *identity, *version; /* at most IDENTITY_MAX octets; NULL: not told */
+	const struct sip *cookie_keys;  /* the first makes cookies, all are good */
+	unsigned ncookie_keys;          /* 0: no cookies */
+	uint32_t now_s;                 /* the time of day: of each batch */
+
+	struct options options;
 	const struct query *q;
 	const struct store_zone *zone;
 	unsigned flags;          /* AA, TC */

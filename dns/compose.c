@@ -11,6 +11,7 @@
 #include "dns/compose.h"
 
 #define OPT_LEN 11
+#define ERROR_LEN 6
 #define POINTER_MAX 0x4000 /* offsets beyond don't fit a pointer */
 
 void compose_init(struct compose *c)
@@ -255,6 +256,20 @@ enum composed compose_cname(struct compose *c, const uint8_t *owner, uint32_t tt
 	return settle(c, m, SEC_ANSWER, 1, sound);
 }
 
+enum composed compose_chaos(struct compose *c, const char *text)
+{
+	struct compose_mark m = compose_mark(c);
+	size_t n = strlen(text);
+	wr_u16(&c->w, 0xc000 | DNS_HEAD);
+	wr_u16(&c->w, T_TXT);
+	wr_u16(&c->w, CLASS_CH);
+	wr_u32(&c->w, 0);
+	wr_u16(&c->w, (uint32_t)n + 1);
+	wr_u8(&c->w, (uint32_t)n);
+	wr_bytes(&c->w, text, n);
+	return settle(c, m, SEC_ANSWER, 1, true);
+}
+
 /* The question's name offers itself and its suffixes for compression. */
 static void offer_question(struct compose *c, const struct query *q)
 {
@@ -269,11 +284,22 @@ static size_t tsig_len(const struct query *q)
 	return q->tsig_name_len ? q->tsig_name_len + 10u + q->tsig_alg_len + 16u : 0;
 }
 
-void compose_begin(struct compose *c, uint8_t *buf, size_t max, const struct query *q)
+static size_t options_len(const struct options *o)
+{
+	return (o->nsid ? 4 + strlen(o->nsid) : 0) + (o->have_cookie ? 4 + COOKIE_LEN : 0);
+}
+
+/* With a TSIG there may be no room for options in 512 octets. */
+static bool with_options(const struct query *q) { return q->edns && !q->tsig_name_len; }
+
+void compose_begin(struct compose *c, uint8_t *buf, size_t max, const struct query *q,
+                   const struct options *o)
 {
 	forget(c, 0);
 	memset(c->count, 0, sizeof c->count);
-	c->w = wr_init(buf, max - (q->edns ? OPT_LEN : 0) - tsig_len(q));
+	c->options = o;
+	c->reserved = (q->edns ? OPT_LEN : 0) + (with_options(q) ? options_len(o) : 0) + tsig_len(q);
+	c->w = wr_init(buf, max - c->reserved);
 	memset(wr_take(&c->w, DNS_HEAD), 0, DNS_HEAD);
 	if (q->question_len) {
 		wr_bytes(&c->w, q->question, q->question_len);
@@ -289,15 +315,38 @@ void compose_clear(struct compose *c, const struct query *q)
 	forget(c, 0);
 }
 
-static void put_opt(struct wr *w, const struct query *q, unsigned rcode, unsigned our_size)
+static void put_options(struct wr *w, const struct options *o)
 {
+	if (o->nsid) {
+		wr_u16(w, OPTION_NSID);
+		wr_u16(w, (uint32_t)strlen(o->nsid));
+		wr_bytes(w, o->nsid, strlen(o->nsid));
+	}
+	if (o->have_cookie) {
+		wr_u16(w, OPTION_COOKIE);
+		wr_u16(w, COOKIE_LEN);
+		wr_bytes(w, o->cookie, COOKIE_LEN);
+	}
+	if (o->error >= 0) {
+		wr_u16(w, OPTION_ERROR);
+		wr_u16(w, 2);
+		wr_u16(w, (uint32_t)o->error);
+	}
+}
+
+static void put_opt(struct wr *w, const struct query *q, const struct options *o, unsigned rcode,
+                    unsigned our_size)
+{
+	size_t len = with_options(q) ? options_len(o) + (o->error >= 0 ? ERROR_LEN : 0) : 0;
 	wr_u8(w, 0);
 	wr_u16(w, T_OPT);
 	wr_u16(w, our_size);
 	wr_u8(w, rcode >> 4);
 	wr_u8(w, 0); /* version */
 	wr_u16(w, q->dnssec_ok ? 0x8000 : 0);
-	wr_u16(w, 0);
+	wr_u16(w, (uint32_t)len);
+	if (len)
+		put_options(w, o);
 }
 
 /* RFC 8945 section 5.2.1: a key we don't know; the answer is not signed. */
@@ -320,9 +369,9 @@ size_t compose_end(struct compose *c, const struct query *q, unsigned flags, uns
                    unsigned our_size)
 {
 	/* compose_begin() kept the room */
-	c->w.end += (q->edns ? OPT_LEN : 0) + tsig_len(q);
+	c->w.end += c->reserved;
 	if (q->edns)
-		put_opt(&c->w, q, rcode, our_size);
+		put_opt(&c->w, q, c->options, rcode, our_size);
 	if (q->tsig_name_len)
 		put_tsig(&c->w, q);
 	uint8_t *h = c->w.start;

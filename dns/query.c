@@ -28,27 +28,50 @@ static enum query_kind fail(struct query *q, uint16_t rcode)
 	return QUERY_ERROR;
 }
 
-/* Options are {code16, len16, value}*; what they say is ignored, that they
- * end where the OPT ends is not. */
-static bool options_ok(struct rd r)
+/* A client's part of 8 octets, and a server's of 8 to 32 (RFC 7873 section 4). */
+static bool cookie_ok(size_t len) { return len == 8 || (len >= 16 && len <= 40); }
+
+/* Options are {code16, len16, value}*.  Of several cookies the first counts
+ * (RFC 7873 section 5.2); options nobody here knows are ignored. */
+static bool take_options(struct query *q, struct rd r)
 {
 	while (rd_left(&r) > 0) {
-		rd_take(&r, 2);
-		rd_take(&r, rd_u16(&r));
+		uint16_t code = rd_u16(&r);
+		uint16_t len = rd_u16(&r);
+		const uint8_t *value = rd_take(&r, len);
+		if (r.bad)
+			return false;
+		if (code == OPTION_NSID)
+			q->nsid = true;
+		if (code != OPTION_COOKIE || q->cookie_len)
+			continue;
+		if (!cookie_ok(len))
+			return false;
+		q->cookie = value;
+		q->cookie_len = (uint8_t)len;
 	}
-	return !r.bad;
+	return true;
+}
+
+static void forget_options(struct query *q)
+{
+	q->nsid = false;
+	q->cookie_len = 0;
+	q->cookie = NULL;
 }
 
 /* OPT's fixed part lies in a record's class and TTL (RFC 6891 section 6.1.2). */
 static bool take_opt(struct query *q, const uint8_t *owner, uint16_t class, uint32_t ttl, struct rd rdata)
 {
-	if (q->edns || *owner != 0 || !options_ok(rdata))
+	if (q->edns || *owner != 0 || !take_options(q, rdata))
 		return false;
 	q->edns = true;
 	q->udp_size = class < 512 ? 512 : class;
 	q->dnssec_ok = ttl & OPT_DO;
-	if ((ttl >> 16 & 0xff) != 0)
+	if ((ttl >> 16 & 0xff) != 0) {
 		q->rcode = RCODE_BADVERS;
+		forget_options(q); /* they may mean something else there */
+	}
 	return true;
 }
 
@@ -141,6 +164,7 @@ enum query_kind query_parse(const uint8_t *pkt, size_t len, struct query *q)
 	q->labels = q->qname_len = 0;
 	q->question_len = q->tsig_name_len = q->tsig_alg_len = 0;
 	q->question = q->tsig_time = NULL;
+	forget_options(q);
 
 	unsigned op = OPCODE(q->flags);
 	if (op != OP_QUERY)
@@ -150,12 +174,17 @@ enum query_kind query_parse(const uint8_t *pkt, size_t len, struct query *q)
 	if (!take_records(q, pkt, len)) {
 		q->edns = q->dnssec_ok = false;
 		q->tsig_name_len = 0;
+		forget_options(q);
 		return fail(q, RCODE_FORMERR);
 	}
 	if (q->rcode != RCODE_NOERROR)
 		return QUERY_ERROR;
 	if (q->tsig_name_len)
 		return fail(q, RCODE_NOTAUTH);
+	if (q->qclass == CLASS_CH) {
+		q->rcode = RCODE_REFUSED;
+		return QUERY_CHAOS;
+	}
 	if (q->qclass != CLASS_IN && q->qclass != CLASS_ANY)
 		return fail(q, RCODE_REFUSED);
 	/* there is no code for transfers */

@@ -13,7 +13,10 @@ enum rcode {
 	RCODE_BADVERS = 16,
 };
 
-enum { CLASS_IN = 1, CLASS_ANY = 255 };
+/* EDNS options (IANA). */
+enum { OPTION_NSID = 3, OPTION_COOKIE = 10, OPTION_ERROR = 15 };
+
+enum { CLASS_IN = 1, CLASS_CH = 3, CLASS_ANY = 255 };
 
 /* Everything an answer needs of its query.  Pointers lead into the packet. */
 struct query {
@@ -24,12 +27,15 @@ struct query {
 	uint16_t udp_size;        /* the client's, at least 512; 512 without EDNS */
 	bool edns;                /* there was an OPT: the answer gets one */
 	bool dnssec_ok;
+	bool nsid;                /* RFC 5001: who answers? */
+	uint8_t cookie_len;       /* 8 or 16 to 40 octets; 0: none (RFC 7873) */
 	uint8_t labels;           /* of the name asked for */
 	uint8_t qname_len;
 	uint16_t question_len;    /* octets behind the header to echo; 0: none */
 	uint16_t tsig_name_len;   /* TSIG: to be refused with BADKEY; 0: none */
 	uint16_t tsig_alg_len;
 	const uint8_t *question;
+	const uint8_t *cookie;
 	const uint8_t *tsig_time; /* time signed and fudge, 8 octets */
 	uint8_t qname[NAME_MAX_LEN];     /* lower case; the question keeps the case */
 	uint8_t tsig_name[NAME_MAX_LEN]; /* lower case (RFC 8945 section 4.2) */
@@ -38,6 +44,7 @@ struct query {
 
 enum query_kind {
 	QUERY_OK,    /* to be looked up */
+	QUERY_CHAOS, /* about the server itself (RFC 4892), or q->rcode */
 	QUERY_ERROR, /* to be answered with q->rcode and nothing else */
 	QUERY_DROP,  /* not to be answered: too short for a header, or a response */
 };

@@ -17,10 +17,11 @@
 /* The configuration file, behind node_keys. */
 struct node_conf {
 	struct conf_addrs service, hub;
-	int credentials;
+	int credentials, cookie_secret;
 	uint64_t workers, udp_size, tcp_connections, tcp_idle, store_reserve;
 	bool rrl;
 	char store[PATH_MAX];
+	char identity[64], version[64]; /* empty: not told */
 };
 extern const struct conf_key node_keys[];
 extern const size_t node_nkeys;
@@ -38,6 +39,8 @@ struct node {
 	unsigned nroots;
 	struct node_socket *sockets;
 	size_t nsockets;
+	struct sip cookie_keys[2]; /* current, previous; dns only */
+	unsigned ncookie_keys;
 	uint64_t seq;              /* acknowledged last; a successor must not be below it */
 	uint8_t chain[CHAIN_LEN];
 };

@@ -173,7 +173,10 @@ int service_main(struct node *n, int sup)
 	s.sup = sup;
 	s.control = -1;
 	s.conf = (struct dns_conf){ (unsigned)n->conf.workers, (uint16_t)n->conf.udp_size,
-		                    (unsigned)n->conf.tcp_connections, (unsigned)n->conf.tcp_idle * 1000 };
+		                    (unsigned)n->conf.tcp_connections, (unsigned)n->conf.tcp_idle * 1000,
+		                    *n->conf.identity ? n->conf.identity : NULL,
+		                    *n->conf.version ? n->conf.version : NULL,
+		                    { n->cookie_keys[0], n->cookie_keys[1] }, n->ncookie_keys };
 	s.map = store_map_new(n->store_ro, n->beats, n->conf.store_reserve, err, sizeof err);
 	if (!s.map) {
 		log_say(LOG_ERROR, "%s", err);

@@ -514,6 +514,97 @@ static void test_header(void)
 	teardown(&e);
 }
 
+/* The options of the answer to a query with NSID and a cookie, at the message's end. */
+static size_t ask_options(struct env *e, const char *name, uint16_t type, uint16_t class, uint8_t **out)
+{
+	static const uint8_t ip[4] = { 198, 51, 100, 100 };
+	static struct answer_job job;
+	uint8_t pkt[600];
+	size_t n = make_query(name, type, EDNS, 512, pkt);
+	put_u16(pkt + n - 13, class);
+	put_u16(pkt + n - 2, 16);
+	memcpy(pkt + n, "\0\3\0\0\0\x0a\0\10abcdefgh", 16);
+	job.kind = query_parse(pkt, n + 16, &job.q);
+	job.peer = ip;
+	job.peer_len = 4;
+	answer_begin(&e->a, &job);
+	answer_fetch(&e->a, &job);
+	*out = malloc(512);
+	return answer_finish(&e->a, &job, *out, 512);
+}
+
+static bool has_error(const uint8_t *out, size_t n, unsigned code)
+{
+	return get_u16(out + n - 6) == OPTION_ERROR && get_u16(out + n - 4) == 2 && get_u16(out + n - 2) == code;
+}
+
+static void test_options(void)
+{
+	static const struct sip key = { 1, 2 };
+	static const char id[] = "0123456789012345678901234567890123456789012345678901234567890ab";
+	struct env e;
+	setup(&e);
+	add_zone(&e, "odd.test.", odd_zone, sizeof odd_zone - 1);
+	uint8_t *out, cookie[COOKIE_LEN];
+	size_t n = ask_options(&e, "www.odd.test.", T_A, CLASS_IN, &out);
+	ok(!memcmp(out + n - 11, "\0\0\x29\4\xd0\0\0\0\0\0\0", 11), "neither identity nor cookie unless set");
+	free(out);
+	n = ask_options(&e, "id.server.", T_TXT, CLASS_CH, &out);
+	ok((get_u16(out + 2) & 15) == RCODE_REFUSED && get_u16(out + 6) == 0, "id.server: REFUSED unless set");
+	free(out);
+
+	e.a.identity = id;
+	e.a.version = "v";
+	e.a.cookie_keys = &key;
+	e.a.ncookie_keys = 1;
+	e.a.now_s = 1000;
+	cookie_answer(&key, 1, (const uint8_t *)"abcdefgh", 8, (const uint8_t *)"\xc6\x33\x64\x64", 4, 1000, cookie);
+	n = ask_options(&e, "www.odd.test.", T_A, CLASS_IN, &out);
+	ok(!memcmp(out + n - 106, "\0\0\x29\4\xd0\0\0\0\0\0\x5f\0\3\0\x3f", 15) && !memcmp(out + n - 91, id, 63) &&
+	   !memcmp(out + n - 28, "\0\x0a\0\x18", 4) && !memcmp(out + n - 24, cookie, 24), "NSID and cookie");
+	ok(get_u16(out + 6) == 1 && get_u16(out + 10) == 1, "and the answer");
+	free(out);
+	n = ask_options(&e, L60 "." L60 "." L60 "." L60 ".x.", T_A, CLASS_IN, &out);
+	ok(has_error(out, n, 20) && get_u16(out + n - 103) == 101, "not authoritative, behind a long question");
+	free(out);
+	n = ask_options(&e, "odd.test.", T_AXFR, CLASS_IN, &out);
+	ok((get_u16(out + 2) & 15) == RCODE_REFUSED && has_error(out, n, 18), "transfer: prohibited");
+	free(out);
+	n = ask_options(&e, "ID.server.", T_TXT, CLASS_CH, &out);
+	ok(get_u16(out + 2) == (0x8000 | FLAG_AA) && get_u16(out + 6) == 1 &&
+	   !memcmp(out + 27, "\xc0\x0c\0\x10\0\3\0\0\0\0\0\x40\x3f", 13) && !memcmp(out + 40, id, 63), "id.server");
+	free(out);
+	n = ask_options(&e, "version.bind.", T_TXT, CLASS_CH, &out);
+	ok(get_u16(out + 6) == 1, "version.bind");
+	free(out);
+	n = ask_options(&e, "authors.bind.", T_TXT, CLASS_CH, &out);
+	ok((get_u16(out + 2) & 15) == RCODE_REFUSED, "another name of class CH");
+	free(out);
+	mock_zone(e.m, (const uint8_t *)"\2up\4test", ZONE_LOADING);
+	mock_zone(e.m, (const uint8_t *)"\3old\4test", ZONE_EXPIRED);
+	n = ask_options(&e, "x.up.test.", T_A, CLASS_IN, &out);
+	ok((get_u16(out + 2) & 15) == RCODE_SERVFAIL && has_error(out, n, 14), "a zone that is still loaded: not ready");
+	free(out);
+	n = ask_options(&e, "x.old.test.", T_A, CLASS_IN, &out);
+	ok((get_u16(out + 2) & 15) == RCODE_SERVFAIL && has_error(out, n, 24), "an expired zone: invalid data");
+	free(out);
+	/* every size of question, so every place of the end: the answer is TC, never longer */
+	unsigned good = 0;
+	for (unsigned i = 1; i < 60; i++) {
+		char name[400];
+		snprintf(name, sizeof name, "%.*s." L60 "." L60 ".wild.odd.test.", (int)i, L60);
+		n = ask_options(&e, name, T_A, CLASS_IN, &out);
+		good += n <= 512 && !memcmp(out + n - 24, cookie, 24);
+		free(out);
+	}
+	ok(good == 59, "room for the options under every question");
+	mock_damage(e.m, (const uint8_t *)"\3www\3odd\4test");
+	n = ask_options(&e, "www.odd.test.", T_A, CLASS_IN, &out);
+	ok((get_u16(out + 2) & 15) == RCODE_SERVFAIL && has_error(out, n, 24), "damage: invalid data");
+	free(out);
+	teardown(&e);
+}
+
 /* Over TCP a set of any size goes through; over UDP it is TC and empty. */
 static void test_tcp(void)
 {
@@ -548,6 +639,7 @@ int main(void)
 	test_sizes();
 	test_limits();
 	test_header();
+	test_options();
 	test_tcp();
 	return tap_done();
 }

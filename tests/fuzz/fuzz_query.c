@@ -29,6 +29,11 @@ static void setup(void)
 		abort();
 	mock_in_place(m);
 	answer_init(&answer, m, malloc(ANSWER_SCRATCH), ANSWER_SCRATCH, 1232);
+	static const struct sip key = { 1, 2 };
+	answer.identity = "node";
+	answer.version = "0";
+	answer.cookie_keys = &key;
+	answer.ncookie_keys = 1;
 	answer_view(&answer);
 }
 
@@ -41,6 +46,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 	job.kind = query_parse(data, n, &job.q);
 	if (job.kind == QUERY_DROP)
 		return 0;
+	job.peer = (const uint8_t *)"\x7f\0\0\1";
+	job.peer_len = 4;
 	answer_begin(&answer, &job);
 	answer_fetch(&answer, &job);
 	for (unsigned tcp = 0; tcp < 2; tcp++) {
