@@ -12,6 +12,8 @@
  * that function's stack, which it wipes on every way out. */
 #include "crypto/internal.h"
 
+#include "base/io.h"
+
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -591,18 +593,7 @@ struct blob *blob_read(int fd, size_t max)
 	return NULL;
 }
 
-int blob_send(const struct blob *b, int fd)
-{
-	for (size_t at = 0; at < b->n;) {
-		ssize_t n = write(fd, b->p + at, b->n - at);
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n <= 0)
-			return -1;
-		at += (size_t)n;
-	}
-	return 0;
-}
+int blob_send(const struct blob *b, int fd) { return io_write_all(fd, b->p, b->n); }
 
 void blob_free(struct blob *b)
 {

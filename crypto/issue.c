@@ -3,6 +3,7 @@
  * DER is written from the back to the front: contents first, then the header
  * that needs their length. */
 #include "crypto/issue.h"
+#include "base/io.h"
 #include "crypto/internal.h"
 
 #include <errno.h>
@@ -256,21 +257,6 @@ size_t issue_cert(uint8_t out[static CERT_MAX], const struct issue *i,
 
 enum { KEY_TEXT = 512, KEY_FILE = 8192 };
 
-static int write_all(int fd, const uint8_t *p, size_t n)
-{
-	while (n > 0) {
-		ssize_t w = write(fd, p, n);
-
-		if (w < 0 && errno == EINTR)
-			continue;
-		if (w < 0)
-			return -1;
-		p += w;
-		n -= (size_t)w;
-	}
-	return 0;
-}
-
 int issue_key_write(const struct signer *s, int fd)
 {
 	static const uint8_t curve[] = { 0xa0, 0x0a, 0x06, 0x08, 0x2a, 0x86,
@@ -291,7 +277,7 @@ int issue_key_write(const struct signer *s, int fd)
 		put(&d, "\x02\x01\x01", 3);
 		head(&d, 0x30, 0);
 		pem_put(&w, "EC PRIVATE KEY", d.p, mark(&d));
-		rc = write_all(fd, text, wr_len(&w));
+		rc = io_write_all(fd, text, wr_len(&w));
 	}
 	int e = errno;
 	pool_free(text, KEY_TEXT);

@@ -5,6 +5,7 @@
  * A certificate enters the register before it leaves: nothing is out there
  * that the register does not know. */
 #include "hub/ca.h"
+#include "base/io.h"
 #include "crypto/issue.h"
 
 #include <errno.h>
@@ -44,23 +45,6 @@ static int join(char out[static PATH_MAX], const char *dir, const char *name, co
 
 	if (n < 0 || n >= PATH_MAX)
 		return errno = ENAMETOOLONG, -1;
-	return 0;
-}
-
-static int write_all(int fd, const void *buf, size_t n)
-{
-	const uint8_t *p = buf;
-
-	while (n > 0) {
-		ssize_t w = write(fd, p, n);
-
-		if (w < 0 && errno == EINTR)
-			continue;
-		if (w < 0)
-			return -1;
-		p += w;
-		n -= (size_t)w;
-	}
 	return 0;
 }
 
@@ -135,7 +119,7 @@ static int write_cert(int fd, const uint8_t *der, size_t n)
 	pem_put(&w, "CERTIFICATE", der, n);
 	if (w.bad)
 		return errno = ENOSPC, -1;
-	return write_all(fd, text, wr_len(&w));
+	return io_write_all(fd, text, wr_len(&w));
 }
 
 /* ---- reading a CA ---- */
@@ -290,7 +274,7 @@ static int enter(const char *dir, const struct issue *i)
 		return -1;
 	int rc = flock(fd, LOCK_EX);
 	if (rc == 0)
-		rc = write_all(fd, line, (size_t)n);
+		rc = io_write_all(fd, line, (size_t)n);
 	if (rc == 0)
 		rc = fsync(fd);
 	close(fd);

@@ -10,6 +10,7 @@
 #include "hub/hub.h"
 
 #include "base/addr.h"
+#include "base/io.h"
 #include "base/log.h"
 
 #include <errno.h>
@@ -486,20 +487,7 @@ static int send_plain(int fd, uint8_t type, const void *p, size_t n)
 	uint8_t head[4];
 	put_u24(head, (uint32_t)n);
 	head[3] = type;
-	for (unsigned part = 0; part < 2; part++) {
-		const uint8_t *b = part ? p : head;
-		size_t left = part ? n : sizeof head;
-		while (left) {
-			ssize_t w = write(fd, b, left);
-			if (w < 0 && errno == EINTR)
-				continue;
-			if (w <= 0)
-				return -1;
-			b += w;
-			left -= (size_t)w;
-		}
-	}
-	return 0;
+	return io_write_all(fd, head, sizeof head) != 0 ? -1 : io_write_all(fd, p, n);
 }
 
 int feed_plain(struct hub *h, int fd, char *err, size_t n)
