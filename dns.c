@@ -26,7 +26,7 @@
 #include "base/loop.h"
 #include "dns/answer.h"
 
-#define BATCH    64
+#define BATCH    JOBS_MAX
 #define BATCHES  4         /* of one socket in one turn */
 #define UDP_IN   4096      /* a longer query is cut, and so malformed */
 #define ACCEPTS  16

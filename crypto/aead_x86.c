@@ -9,6 +9,7 @@
  * eight products are added before one reduction, which takes H^1..H^8.
  *
  * The tag is compared before a single octet of plain text is written. */
+#include "base/wire.h"
 #include "crypto/internal.h"
 
 #if defined(__x86_64__)
@@ -18,8 +19,6 @@
 #include <string.h>
 
 #define X86 __attribute__((target("aes,pclmul,ssse3,sse4.1")))
-/* Written before it is read: not worth the compiler's zeros. */
-#define RAW __attribute__((uninitialized))
 #define WIDE 8u /* blocks of key stream, and of GHASH, at a time */
 
 bool aead_x86_usable(void)

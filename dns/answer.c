@@ -21,7 +21,7 @@
 /* How a step ended. */
 enum step {
 	STEP_DONE,
-	STEP_FOLLOW, /* names[nnames - 1] comes next */
+	STEP_FOLLOW, /* name[nnames - 1] comes next */
 	STEP_FULL,   /* the message: TC */
 	STEP_BAD,    /* the store or a body is damaged: SERVFAIL */
 };
@@ -44,7 +44,7 @@ static enum store_found get(struct answer *a, const uint8_t *owner, struct frag 
 
 const struct frag *answer_apex(struct answer *a)
 {
-	const uint8_t *name = a->names[0];
+	const uint8_t *name = a->name[0];
 	if (!a->have_apex) {
 		unsigned above = name_labels(name) - a->zone->labels;
 		if (get(a, name_skip(name, above), &a->apex) != STORE_FOUND)
@@ -134,7 +134,7 @@ static enum step put_addresses(struct answer *a, const uint8_t *owner, const str
 {
 	uint16_t types[] = { T_A, T_AAAA, a->extra.type };
 	bool binding = is_binding(a->extra.type), missing = false;
-	unsigned n = binding && !name_equal(owner, a->names[a->nnames - 1]) ? 3 : 2;
+	unsigned n = binding && !name_equal(owner, a->name[a->nnames - 1]) ? 3 : 2;
 	for (unsigned i = 0; i < n; i++) {
 		struct rrset s;
 		if (a->only && types[i] != a->only)
@@ -160,7 +160,7 @@ static enum step put_addresses(struct answer *a, const uint8_t *owner, const str
 /* Addresses of a target that is not there: maybe a wildcard's. */
 static enum step put_wild_addresses(struct answer *a, const uint8_t *name)
 {
-	uint8_t wild[NAME_MAX_LEN + 2];
+	uint8_t wild[NAME_MAX_LEN + 2] RAW;
 	struct place p;
 	struct frag f;
 	unsigned n = name_labels(name);
@@ -202,24 +202,24 @@ static enum step put_group(struct answer *a, unsigned n, bool glue)
 	return step;
 }
 
-/* Copies a record's target to out; 0: there is none to look up ("." is none:
- * RFC 7505, RFC 2782, RFC 9460 section 2.5). */
-static size_t extra_target(const struct answer *a, const uint8_t *rr, uint8_t out[static NAME_MAX_LEN])
+/* A record's target, or NULL: there is none to look up ("." is none: RFC 7505,
+ * RFC 2782, RFC 9460 section 2.5). */
+static const uint8_t *extra_target(const struct answer *a, const uint8_t *rr)
 {
 	size_t len = get_u16(rr), at = (size_t)extra_offset(a->extra.type);
-	if (len <= at || !name_measure(rr + 2 + at, len - at) || rr[2 + at] == 0)
-		return 0;
-	return name_lower(out, rr + 2 + at);
+	const uint8_t *target = rr + 2 + at;
+	return len > at && name_measure(target, len - at) > 1 ? target : NULL;
 }
 
 /* The same target in an earlier record (MX, SRV: other preference)? */
 static bool seen_before(const struct answer *a, unsigned k, const uint8_t *target)
 {
 	const uint8_t *rr = a->extra.rrs;
-	uint8_t other[NAME_MAX_LEN];
-	for (unsigned i = 0; i < k; i++, rr = rr_next(rr))
-		if (extra_target(a, rr, other) && name_equal(other, target))
+	for (unsigned i = 0; i < k; i++, rr = rr_next(rr)) {
+		const uint8_t *other = extra_target(a, rr);
+		if (other && name_equal(other, target))
 			return true;
+	}
 	return false;
 }
 
@@ -244,9 +244,10 @@ static enum step put_extra(struct answer *a, enum extra_pass pass)
 	unsigned n = 0, max = glue || a->extra.nrr < EXTRA_TARGETS ? a->extra.nrr : EXTRA_TARGETS;
 	enum step step = STEP_DONE;
 	for (unsigned k = 0; k < max && step == STEP_DONE; k++, rr = rr_next(rr)) {
-		uint8_t *t = a->target[n];
-		if (!extra_target(a, rr, t) || !wanted(a, pass, t) || (!glue && seen_before(a, k, t)))
+		const uint8_t *t = extra_target(a, rr);
+		if (!t || !wanted(a, pass, t) || (!glue && seen_before(a, k, t)))
 			continue;
+		name_lower(a->target[n], t);
 		if (++n == GLUE_GROUP) {
 			step = put_group(a, n, glue);
 			n = 0;
@@ -301,14 +302,14 @@ static enum step follow(struct answer *a, const uint8_t *target, size_t len)
 {
 	if (a->nnames > CHAIN_MAX || name_measure(target, len) != len)
 		return a->nnames > CHAIN_MAX ? STEP_DONE : STEP_BAD;
-	uint8_t *name = a->names[a->nnames];
+	uint8_t *name = a->target_name[a->nnames - 1];
 	name_lower(name, target);
 	for (unsigned i = 0; i < a->nnames; i++)
-		if (name_equal(a->names[i], name))
+		if (name_equal(a->name[i], name))
 			return STEP_DONE; /* a loop */
 	if (!name_below(name, a->zone->name))
 		return STEP_DONE;
-	a->nnames++;
+	a->name[a->nnames++] = name;
 	return STEP_FOLLOW;
 }
 
@@ -336,7 +337,7 @@ static enum step substitute(struct answer *a, const uint8_t *name, const uint8_t
                             const struct frag *node)
 {
 	struct rrset s;
-	uint8_t target[2 * NAME_MAX_LEN];
+	uint8_t target[2 * NAME_MAX_LEN] RAW;
 	if (!set_find(node, T_DNAME, &s) || name_measure(s.rrs + 2, get_u16(s.rrs)) != get_u16(s.rrs))
 		return STEP_BAD;
 	bool shown = false;
@@ -435,7 +436,7 @@ static enum step from_node(struct answer *a, const uint8_t *name, unsigned n, co
 
 static enum step from_wildcard(struct answer *a, const uint8_t *name, unsigned n, unsigned ce)
 {
-	uint8_t wild[NAME_MAX_LEN + 2];
+	uint8_t wild[NAME_MAX_LEN + 2] RAW;
 	struct frag f;
 	name_wildcard(name_skip(name, n - ce), wild);
 	if (get(a, wild, &f) != STORE_FOUND)
@@ -505,7 +506,7 @@ void answer_view(struct answer *a)
 	if (memcmp(&v, &a->view, sizeof v) == 0)
 		return;
 	a->view = v;
-	a->nrecent = a->next_recent = 0;
+	memset(a->recent, 0, sizeof a->recent);
 }
 
 size_t answer_limit(const struct answer *a, const struct query *q, bool tcp)
@@ -518,30 +519,35 @@ size_t answer_limit(const struct answer *a, const struct query *q, bool tcp)
 /* A name at or below a zone that has none below it needs no look at the catalog. */
 static const struct store_zone *recent_zone(const struct answer *a, const struct query *q)
 {
-	for (unsigned i = 0; i < a->nrecent; i++) {
-		const struct store_zone *z = &a->recent[i];
-		if (z->labels <= q->labels && name_equal(name_skip(q->qname, q->labels - z->labels), z->name))
+	for (unsigned i = 0; i < RECENT_ZONES; i++) {
+		const struct store_zone *z = a->recent[i];
+		if (z && z->labels <= q->labels && name_below(q->qname, z->name))
 			return z;
 	}
 	return NULL;
 }
 
 static enum store_found zone_find(struct answer *a, const struct query *q, bool above,
-                                  struct store_zone *out)
+                                  const struct store_zone **out)
 {
-	const struct store_zone *z = above ? NULL : recent_zone(a, q);
-	if (z) {
-		*out = *z;
+	const struct store_zone *recent = above ? NULL : recent_zone(a, q);
+	if (recent) {
+		*out = recent;
 		return STORE_FOUND;
 	}
+	struct store_zone *z = &a->zones[a->next_zone];
+	for (unsigned i = 0; i < RECENT_ZONES; i++)
+		if (a->recent[i] == z)
+			a->recent[i] = NULL;
 	a->scratch.used = 0;
-	enum store_found r = store_zone_find(a->map, &a->view, q->qname, q->labels, above, &a->scratch, out);
-	if (r == STORE_FOUND && !above && out->leaf) {
-		a->recent[a->next_recent] = *out;
-		a->next_recent = (a->next_recent + 1) % RECENT_ZONES;
-		a->nrecent += a->nrecent < RECENT_ZONES;
-	}
-	return r;
+	enum store_found r = store_zone_find(a->map, &a->view, q->qname, q->labels, above, &a->scratch, z);
+	if (r != STORE_FOUND)
+		return r;
+	*out = z;
+	a->next_zone = (a->next_zone + 1) % ZONES_KEPT;
+	if (!above && z->leaf)
+		a->recent[a->next_recent++ % RECENT_ZONES] = z;
+	return STORE_FOUND;
 }
 
 void answer_begin(struct answer *a, struct answer_job *job)
@@ -550,23 +556,23 @@ void answer_begin(struct answer *a, struct answer_job *job)
 	if (job->kind != QUERY_OK)
 		return;
 	job->zone_found = zone_find(a, q, false, &job->zone);
-	if (job->zone_found == STORE_FOUND && q->qtype == T_DS && job->zone.labels == q->labels) {
-		struct store_zone parent;
+	if (job->zone_found == STORE_FOUND && q->qtype == T_DS && job->zone->labels == q->labels) {
+		const struct store_zone *parent;
 		enum store_found r = zone_find(a, q, true, &parent);
 		if (r == STORE_FOUND)
 			job->zone = parent;
 		else if (r == STORE_DAMAGED)
 			job->zone_found = r;
 	}
-	if (job->zone_found == STORE_FOUND && job->zone.labels > q->labels)
+	if (job->zone_found == STORE_FOUND && job->zone->labels > q->labels)
 		job->zone_found = STORE_DAMAGED;
-	if (job->zone_found == STORE_FOUND && job->zone.state == ZONE_SERVING)
-		store_begin(a->map, &job->probe, FRAG_NAME, job->zone.inst, q->qname, job->zone.seq);
+	if (job->zone_found == STORE_FOUND && job->zone->state == ZONE_SERVING)
+		store_begin(a->map, &job->probe, FRAG_NAME, job->zone->inst, q->qname, job->zone->seq);
 }
 
 void answer_fetch(struct answer *a, struct answer_job *job)
 {
-	if (job->kind == QUERY_OK && job->zone_found == STORE_FOUND && job->zone.state == ZONE_SERVING)
+	if (job->kind == QUERY_OK && job->zone_found == STORE_FOUND && job->zone->state == ZONE_SERVING)
 		store_fetch(a->map, &job->probe);
 }
 
@@ -585,7 +591,7 @@ static void choose_options(struct answer *a, const struct answer_job *job)
 static void reset(struct answer *a, const struct answer_job *job)
 {
 	a->q = &job->q;
-	a->zone = &job->zone;
+	a->zone = job->zone_found == STORE_FOUND ? job->zone : NULL;
 	a->scratch.used = 0;
 	a->flags = 0;
 	a->rcode = RCODE_NOERROR;
@@ -599,9 +605,9 @@ static void work(struct answer *a, const struct answer_job *job)
 	enum step step;
 	const struct probe *probe = &job->probe;
 	a->flags = job->q.qclass == CLASS_ANY ? 0 : FLAG_AA; /* RFC 1035 section 6.2 */
-	memcpy(a->names[a->nnames++], job->q.qname, job->q.qname_len);
+	a->name[a->nnames++] = job->q.qname;
 	do {
-		step = answer_name(a, a->names[a->nnames - 1], probe);
+		step = answer_name(a, a->name[a->nnames - 1], probe);
 		probe = NULL;
 	} while (step == STEP_FOLLOW); /* nnames <= CHAIN_MAX + 1 */
 	if (step == STEP_DONE)
@@ -651,7 +657,7 @@ static int extended_error(const struct answer *a, const struct answer_job *job)
 	if (a->rcode != RCODE_SERVFAIL)
 		return -1;
 	/* Not Ready; else Invalid Data: damaged, refused or expired */
-	return !a->damaged && job->zone.state == ZONE_LOADING ? 14 : 24;
+	return !a->damaged && job->zone->state == ZONE_LOADING ? 14 : 24;
 }
 
 size_t answer_finish(struct answer *a, struct answer_job *job, uint8_t *out, size_t max)
@@ -667,7 +673,7 @@ size_t answer_finish(struct answer *a, struct answer_job *job, uint8_t *out, siz
 		a->rcode = RCODE_REFUSED;
 	else if (job->zone_found == STORE_DAMAGED)
 		a->rcode = RCODE_SERVFAIL, a->damaged = true;
-	else if (job->zone.state != ZONE_SERVING)
+	else if (job->zone->state != ZONE_SERVING)
 		a->rcode = RCODE_SERVFAIL;
 	else
 		work(a, job);

@@ -17,7 +17,7 @@ struct answer_job {
 	enum query_kind kind;
 	enum store_found zone_found;
 	struct probe probe;      /* for the whole name asked for */
-	struct store_zone zone;
+	const struct store_zone *zone; /* lies in the struct answer */
 	struct query q;
 	const uint8_t *peer;     /* the client's address: 4 or 16 octets */
 	uint8_t peer_len;        /* 0: not known, it gets no cookie */
@@ -29,17 +29,21 @@ struct link {
 	struct rrset set;
 };
 
-#define RECENT_ZONES 4
+#define JOBS_MAX     64 /* begun and not yet finished */
+#define ZONES_KEPT   (2 * JOBS_MAX) /* a job finds two at most */
+#define RECENT_ZONES 4  /* looked at before the catalog */
 
 enum denial_mode { DENIAL_UNKNOWN, DENIAL_NONE, DENIAL_NSEC, DENIAL_NSEC3 };
 
-/* A worker's answering state; about 20 KiB, no part of it outlives a query but
+/* A worker's answering state; about 60 KiB, no part of it outlives a batch but
  * the first group. */
 struct answer {
 	const struct store_map *map;
 	struct store_view view;
-	struct store_zone recent[RECENT_ZONES]; /* leaves, as this view sees them */
-	unsigned nrecent, next_recent;
+	struct store_zone zones[ZONES_KEPT];   /* a ring: found for the jobs */
+	unsigned next_zone;
+	const struct store_zone *recent[RECENT_ZONES]; /* leaves, as this view sees them */
+	unsigned next_recent;
 	struct scratch scratch;
 	struct compose c;
 	unsigned udp_size;
@@ -59,8 +63,9 @@ struct answer {
 	bool have_apex;
 	struct frag apex;
 
-	unsigned nnames;         /* names[0] is the name asked for, then CNAME targets */
-	uint8_t names[CHAIN_MAX + 1][NAME_MAX_LEN];
+	unsigned nnames;         /* name[0] is the name asked for, then CNAME targets */
+	const uint8_t *name[CHAIN_MAX + 1];
+	uint8_t target_name[CHAIN_MAX][NAME_MAX_LEN];
 	unsigned ndnames;        /* DNAME owners in the answer */
 	const uint8_t *dname[CHAIN_MAX + 1];
 
@@ -83,7 +88,8 @@ void answer_init(struct answer *a, const struct store_map *m, void *mem, size_t 
 void answer_view(struct answer *a);
 /* The three stages: a batch goes through each as a whole, so that its cache
  * misses overlap.  job->q and job->kind are query_parse()'s, kind is not
- * QUERY_DROP; the job stays where it is until it is finished. */
+ * QUERY_DROP; the job stays where it is until it is finished, and JOBS_MAX of
+ * them may be under way. */
 void answer_begin(struct answer *a, struct answer_job *job);
 void answer_fetch(struct answer *a, struct answer_job *job);
 /* Writes the response and returns its length; max is at least 512.

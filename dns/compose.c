@@ -27,11 +27,30 @@ static void forget(struct compose *c, unsigned n)
 		c->slot[c->used[--c->nused]] = 0;
 }
 
-static uint32_t hash_label(uint32_t h, const uint8_t *label)
+/* Bit 5 set folds letters, and a few other octets with them, which same_name()
+ * tells apart. */
+static uint64_t mix(uint64_t h, uint64_t word)
 {
-	for (unsigned i = 0; i <= *label; i++)
-		h = (h ^ name_fold(label[i])) * 16777619u;
-	return h;
+	h = (h ^ (word | 0x2020202020202020u)) * 0x9e3779b97f4a7c15u;
+	return h ^ h >> 32;
+}
+
+static uint64_t word_at(const uint8_t *p)
+{
+	uint64_t w;
+	memcpy(&w, p, 8);
+	return w;
+}
+
+/* A suffix's hash from that of the suffix behind its first label. */
+static uint32_t hash_label(uint32_t rest, const uint8_t *label)
+{
+	unsigned n = *label++;
+	uint64_t h = (uint64_t)rest << 8 | n, w = 0;
+	for (; n > 8; n -= 8, label += 8)
+		h = mix(h, word_at(label));
+	copy_short(&w, label, n);
+	return (uint32_t)mix(h, w);
 }
 #define HASH_START 2166136261u
 
@@ -89,13 +108,14 @@ struct parts {
 
 static void take_apart(struct parts *s, const uint8_t *name)
 {
-	s->n = 0;
+	unsigned n = 0;
 	for (; *name; name += *name + 1)
-		s->label[s->n++] = name;
-	s->label[s->n] = name;
+		s->label[n++] = name;
+	s->label[n] = name;
+	s->n = n;
 	uint32_t h = HASH_START;
-	for (unsigned i = s->n; i-- > 0;)
-		h = s->hash[i] = hash_label(h, s->label[i]);
+	while (n-- > 0)
+		h = s->hash[n] = hash_label(h, s->label[n]);
 }
 
 /* Writes a name.  The longest suffix that the message has is found from the
@@ -104,7 +124,7 @@ static void take_apart(struct parts *s, const uint8_t *name)
  * its suffixes.  The root itself is never pointed to. */
 static void put_name(struct compose *c, const uint8_t *name)
 {
-	struct parts s;
+	struct parts s RAW;
 	take_apart(&s, name);
 	unsigned first = s.n, to = 0, at;
 	while (first > 0 && (at = find(c, s.hash[first - 1], s.label[first - 1], to)) != 0) {
@@ -160,6 +180,15 @@ struct owner {
 	uint16_t pointer; /* 0: to be written */
 };
 
+/* The owner of most sets is a suffix of the name asked for, and given as a
+ * pointer into the query: it needs no search. */
+static struct owner owner_of(const struct compose *c, const uint8_t *name)
+{
+	uintptr_t at = (uintptr_t)name - (uintptr_t)c->q->qname;
+	bool asked = at < c->q->qname_len && *name != 0;
+	return (struct owner){ name, asked ? (uint16_t)(0xc000 | (DNS_HEAD + at)) : 0 };
+}
+
 static void put_owner(struct compose *c, struct owner *o)
 {
 	if (o->pointer || *o->name == 0) {
@@ -184,16 +213,17 @@ static bool put_rrs(struct compose *c, struct owner *o, uint16_t type, uint32_t 
                     unsigned n)
 {
 	const char *names = compressible(type);
-	for (; n > 0 && !c->w.bad; n--, rr = rr_next(rr)) {
+	for (; n > 0; n--, rr = rr_next(rr)) {
 		put_owner(c, o);
-		wr_u16(&c->w, type);
-		wr_u16(&c->w, CLASS_IN);
-		wr_u32(&c->w, ttl);
-		uint8_t *len = wr_take(&c->w, 2);
+		uint8_t *head = wr_take(&c->w, 10);
+		if (!head)
+			return true; /* full */
+		put_u16(head, type);
+		put_u16(head + 2, CLASS_IN);
+		put_u32(head + 4, ttl);
 		if (!put_rdata(c, names, rr + 2, get_u16(rr)))
 			return false;
-		if (len && !c->w.bad)
-			put_u16(len, (uint32_t)(c->w.p - len - 2));
+		put_u16(head + 8, (uint32_t)(c->w.p - head - 10));
 	}
 	return true;
 }
@@ -228,7 +258,7 @@ enum composed compose_set(struct compose *c, enum section sec, const uint8_t *ow
                           const struct rrset *s, uint32_t ttl, bool sigs)
 {
 	struct compose_mark m = compose_mark(c);
-	struct owner o = { owner, 0 };
+	struct owner o = owner_of(c, owner);
 	bool sound = put_rrs(c, &o, s->type, ttl, s->rrs, s->nrr);
 	if (sound && sigs)
 		put_rrs(c, &o, T_RRSIG, ttl, s->sigs, s->nsig);
@@ -239,19 +269,19 @@ enum composed compose_sigs(struct compose *c, enum section sec, const uint8_t *o
                            const struct rrset *s)
 {
 	struct compose_mark m = compose_mark(c);
-	struct owner o = { owner, 0 };
+	struct owner o = owner_of(c, owner);
 	put_rrs(c, &o, T_RRSIG, s->ttl, s->sigs, s->nsig);
 	return settle(c, m, sec, s->nsig, true);
 }
 
 enum composed compose_cname(struct compose *c, const uint8_t *owner, uint32_t ttl, const uint8_t *target)
 {
-	uint8_t rr[2 + NAME_MAX_LEN];
+	uint8_t rr[2 + NAME_MAX_LEN] RAW;
 	size_t n = name_len(target);
 	put_u16(rr, (uint32_t)n);
 	memcpy(rr + 2, target, n);
 	struct compose_mark m = compose_mark(c);
-	struct owner o = { owner, 0 };
+	struct owner o = owner_of(c, owner);
 	bool sound = put_rrs(c, &o, T_CNAME, ttl, rr, 1);
 	return settle(c, m, SEC_ANSWER, 1, sound);
 }
@@ -273,7 +303,7 @@ enum composed compose_chaos(struct compose *c, const char *text)
 /* The question's name offers itself and its suffixes for compression. */
 static void offer_question(struct compose *c, const struct query *q)
 {
-	struct parts s;
+	struct parts s RAW;
 	take_apart(&s, q->question);
 	for (unsigned i = s.n; i-- > 0;)
 		remember(c, s.hash[i], DNS_HEAD + (size_t)(s.label[i] - q->question));
@@ -297,6 +327,7 @@ void compose_begin(struct compose *c, uint8_t *buf, size_t max, const struct que
 {
 	forget(c, 0);
 	memset(c->count, 0, sizeof c->count);
+	c->q = q;
 	c->options = o;
 	c->reserved = (q->edns ? OPT_LEN : 0) + (with_options(q) ? options_len(o) : 0) + tsig_len(q);
 	c->w = wr_init(buf, max - c->reserved);

@@ -24,6 +24,7 @@ struct options {
 struct compose {
 	struct wr w;              /* w.end is the limit, less what is reserved for OPT */
 	size_t reserved;          /* for OPT and TSIG */
+	const struct query *q;    /* what is answered */
 	const struct options *options;
 	uint16_t count[4];
 	uint32_t slot[COMPOSE_SLOTS];         /* names by hash: hash16 offset16; 0: free */
@@ -41,12 +42,13 @@ enum composed {
 void compose_init(struct compose *c);
 /* Starts a message of at most max octets in buf: header (zero counters and
  * flags) and the question, echoed octet by octet.  Options go along when the
- * query has EDNS and no TSIG.  NSID and cookie are settled and get their room
+ * query has EDNS and no TSIG; *q and *o stay until the end.  NSID and cookie are settled and get their room
  * here; the error may come later, with an answer that has no records: there
  * always is room for it. */
 void compose_begin(struct compose *c, uint8_t *buf, size_t max, const struct query *q,
                    const struct options *o);
-/* A set with owner name (any case) in the section; sigs: with its RRSIGs. */
+/* A set with owner name (any case; best a pointer into q->qname, if that is
+ * where it stands) in the section; sigs: with its RRSIGs. */
 enum composed compose_set(struct compose *c, enum section sec, const uint8_t *owner,
                           const struct rrset *s, uint32_t ttl, bool sigs);
 /* Only the signatures of a set. */

@@ -94,11 +94,27 @@ size_t name_unpack(const uint8_t *msg, size_t len, size_t *off, uint8_t out[stat
 	}
 }
 
+/* name_fold() of eight octets, whatever their order: bit 7 of each of `letter`
+ * tells an octet from A to Z (sums of seven bits don't carry over). */
+static uint64_t fold_word(uint64_t w)
+{
+	const uint64_t ones = 0x0101010101010101u;
+	uint64_t low = w & (0x7f * ones);
+	uint64_t letter = (low + (0x80 - 'A') * ones) & ~(low + (0x7f - 'Z') * ones) & ~w & (0x80 * ones);
+	return w | letter >> 2;
+}
+
 size_t name_lower(uint8_t *dst, const uint8_t *src)
 {
-	size_t n = name_len(src);
+	size_t n = name_len(src), i = 0;
+	uint64_t w;
 	/* length octets are below 64 and so are never letters */
-	for (size_t i = 0; i < n; i++)
+	for (; i + 8 <= n; i += 8) {
+		memcpy(&w, src + i, 8);
+		w = fold_word(w);
+		memcpy(dst + i, &w, 8);
+	}
+	for (; i < n; i++)
 		dst[i] = name_fold(src[i]);
 	return n;
 }
@@ -144,8 +160,13 @@ int name_cmp(const uint8_t *a, const uint8_t *b)
 
 bool name_below(const uint8_t *name, const uint8_t *zone)
 {
-	unsigned ln = name_labels(name), lz = name_labels(zone);
-	return ln >= lz && name_equal(name_skip(name, ln - lz), zone);
+	size_t ln = name_len(name), lz = name_len(zone);
+	if (ln < lz)
+		return false;
+	const uint8_t *end = name + (ln - lz); /* where the zone's name would stand */
+	while (name < end)
+		name += *name + 1;
+	return name == end && name_equal(name, zone);
 }
 
 size_t name_key(const uint8_t *name, uint8_t out[static NAME_KEY_MAX])

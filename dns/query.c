@@ -79,7 +79,7 @@ static bool take_opt(struct query *q, const uint8_t *owner, uint16_t class, uint
  * BADKEY answer repeats. */
 static bool take_tsig(struct query *q, const uint8_t *owner, uint16_t class, uint32_t ttl, struct rd r)
 {
-	uint8_t alg[NAME_MAX_LEN];
+	uint8_t alg[NAME_MAX_LEN] RAW;
 	size_t alg_len = name_read(&r, alg);
 	const uint8_t *time = rd_take(&r, 8);
 	rd_take(&r, rd_u16(&r)); /* MAC */
@@ -100,7 +100,7 @@ static bool take_tsig(struct query *q, const uint8_t *owner, uint16_t class, uin
 static bool take_record(struct query *q, const uint8_t *pkt, size_t len, size_t *off, bool additional,
                         bool last)
 {
-	uint8_t owner[NAME_MAX_LEN];
+	uint8_t owner[NAME_MAX_LEN] RAW;
 	if (!name_unpack(pkt, len, off, owner))
 		return false;
 	struct rd r = rd_init(pkt + *off, len - *off);
@@ -120,19 +120,19 @@ static bool take_record(struct query *q, const uint8_t *pkt, size_t len, size_t 
 
 static bool take_question(struct query *q, const uint8_t *pkt, size_t len)
 {
-	struct rd r = rd_init(pkt + DNS_HEAD, len - DNS_HEAD);
-	uint8_t name[NAME_MAX_LEN];
-	size_t n = name_read(&r, name);
+	const uint8_t *name = pkt + DNS_HEAD;
+	size_t n = name_measure(name, len - DNS_HEAD);
+	struct rd r = rd_init(name + n, len - DNS_HEAD - n);
 	uint16_t qtype = rd_u16(&r);
 	uint16_t qclass = rd_u16(&r);
-	if (r.bad)
+	if (n == 0 || r.bad)
 		return false;
 	q->qtype = qtype;
 	q->qclass = qclass;
 	q->qname_len = (uint8_t)n;
 	name_lower(q->qname, name);
 	q->labels = (uint8_t)name_labels(name);
-	q->question = pkt + DNS_HEAD;
+	q->question = name;
 	q->question_len = (uint16_t)(n + 4);
 	return true;
 }

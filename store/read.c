@@ -19,10 +19,10 @@
 void frag_hash(const struct store_map *m, enum frag_kind kind, uint32_t inst, const uint8_t *key,
                size_t keylen, uint64_t out[static 2])
 {
-	uint8_t in[5 + FRAG_KEY_MAX];
+	uint8_t in[5 + FRAG_KEY_MAX] RAW;
 	put_u32(in, inst);
 	in[4] = (uint8_t)kind;
-	memcpy(in + 5, key, keylen);
+	copy_short(in + 5, key, keylen);
 	sip128(&m->sip, in, 5 + keylen, out);
 }
 
