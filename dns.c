@@ -27,6 +27,7 @@
 #include "dns/answer.h"
 
 #define BATCH    JOBS_MAX
+#define GROUP    16        /* go through the stages together: their memory stays in the nearest cache */
 #define BATCHES  4         /* of one socket in one turn */
 #define UDP_IN   4096      /* a longer query is cut, and so malformed */
 #define ACCEPTS  16
@@ -172,10 +173,25 @@ static uint8_t address_of(const struct sockaddr_storage *s, bool v6, const uint8
 
 /* ---- UDP ---- */
 
+/* Answers jobs first to first + n - 1 into the buffers of tx, stage by stage. */
+static void answer_group(struct worker *w, unsigned first, unsigned n)
+{
+	size_t size = w->conf->udp_size;
+	for (unsigned i = first; i < first + n; i++)
+		answer_begin(&w->answer, &w->job[i]);
+	for (unsigned i = first; i < first + n; i++)
+		answer_fetch(&w->answer, &w->job[i]);
+	for (unsigned i = first; i < first + n; i++) {
+		size_t max = answer_limit(&w->answer, &w->job[i].q, false);
+		w->tx_iov[i].iov_len = answer_finish(&w->answer, &w->job[i], w->tx_buf + i * size, max);
+		tally(w);
+	}
+}
+
 /* Answers n queries; returns how many answers there are in tx. */
 static unsigned answer_batch(struct worker *w, unsigned n, bool v6)
 {
-	unsigned from[BATCH], m = 0, size = w->conf->udp_size;
+	unsigned from[BATCH] RAW, m = 0;
 	for (unsigned i = 0; i < n; i++) {
 		struct answer_job *j = &w->job[m];
 		j->kind = query_parse(w->rx_iov[i].iov_base, w->rx[i].msg_len, &j->q);
@@ -187,17 +203,11 @@ static unsigned answer_batch(struct worker *w, unsigned n, bool v6)
 	count(&w->stats->queries[0][v6], m);
 	count(&w->stats->dropped, n - m);
 	enter_store(w);
-	for (unsigned i = 0; i < m; i++)
-		answer_begin(&w->answer, &w->job[i]);
-	for (unsigned i = 0; i < m; i++)
-		answer_fetch(&w->answer, &w->job[i]);
+	for (unsigned i = 0; i < m; i += GROUP)
+		answer_group(w, i, m - i < GROUP ? m - i : GROUP);
 	for (unsigned i = 0; i < m; i++) {
-		size_t max = answer_limit(&w->answer, &w->job[i].q, false);
-		uint8_t *out = w->tx_buf + i * (size_t)size;
-		w->tx_iov[i].iov_len = answer_finish(&w->answer, &w->job[i], out, max);
 		w->tx[i].msg_hdr.msg_name = &w->peer[from[i]];
 		w->tx[i].msg_hdr.msg_namelen = w->rx[from[i]].msg_hdr.msg_namelen;
-		tally(w);
 	}
 	return m;
 }

@@ -18,6 +18,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <netinet/in.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
@@ -144,11 +145,26 @@ static int read_conf(const char *path, struct node_conf *c)
 
 /* ---- what is made before the children ---- */
 
-static int open_socket(const struct conf_addr *a, bool tcp)
+#define UNFRAGMENTED 1400 /* octets that pass everywhere but through odd tunnels */
+
+/* Answers of the usual sizes are not to be fragmented, and what an ICMP message
+ * says of the path is not believed (RFC 9715 section 3.1). */
+static void no_fragments(int fd, uint64_t udp_size)
+{
+	int v4 = udp_size <= UNFRAGMENTED ? IP_PMTUDISC_PROBE : IP_PMTUDISC_OMIT;
+	int v6 = udp_size <= UNFRAGMENTED ? IPV6_PMTUDISC_PROBE : IPV6_PMTUDISC_OMIT;
+	/* that of the other family fails, and means nothing */
+	setsockopt(fd, IPPROTO_IPV6, IPV6_MTU_DISCOVER, &v6, sizeof v6);
+	setsockopt(fd, IPPROTO_IP, IP_MTU_DISCOVER, &v4, sizeof v4);
+}
+
+static int open_socket(const struct conf_addr *a, bool tcp, uint64_t udp_size)
 {
 	int buf = 4 << 20, fd = addr_open(a, tcp ? SOCK_STREAM : SOCK_DGRAM, ADDR_SHARED | ADDR_V6ONLY);
-	if (fd >= 0 && !tcp)
-		setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &buf, sizeof buf);
+	if (fd < 0 || tcp)
+		return fd;
+	setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &buf, sizeof buf);
+	no_fragments(fd, udp_size);
 	return fd;
 }
 
@@ -172,7 +188,7 @@ static int open_sockets(struct node *n)
 		const struct conf_addr *a = &l->at[i];
 		bool taken = port_taken(a);
 		for (unsigned w = 0; w < n->conf.workers * 2; w++) {
-			int fd = taken ? -1 : open_socket(a, w & 1);
+			int fd = taken ? -1 : open_socket(a, w & 1, n->conf.udp_size);
 			if (taken)
 				errno = EADDRINUSE;
 			if (fd < 0 && n->ad_hoc && strchr(a->host, ':') && errno != EADDRINUSE)

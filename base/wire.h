@@ -47,6 +47,28 @@ static inline void copy_short(void *restrict to, const void *restrict from, size
 	}
 }
 
+/* memcmp() == 0 likewise. */
+static inline bool same_short(const void *a, const void *b, size_t n)
+{
+	const uint8_t *p = a, *q = b;
+	uint64_t x, y;
+	if (n < 8) {
+		for (; n > 0; n--)
+			if (*p++ != *q++)
+				return false;
+		return true;
+	}
+	for (; n > 8; n -= 8, p += 8, q += 8) {
+		memcpy(&x, p, 8);
+		memcpy(&y, q, 8);
+		if (x != y)
+			return false;
+	}
+	memcpy(&x, p + n - 8, 8);
+	memcpy(&y, q + n - 8, 8);
+	return x == y;
+}
+
 static inline uint16_t get_u16(const uint8_t *p) { return (uint16_t)(p[0] << 8 | p[1]); }
 static inline uint32_t get_u24(const uint8_t *p)
 {

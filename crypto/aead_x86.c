@@ -176,7 +176,7 @@ X86 static inline __m128i load_part(const uint8_t *p, size_t n)
 
 	if (n >= 16)
 		return load(p);
-	memcpy(b, p, n);
+	copy_short(b, p, n);
 	return load(b);
 }
 

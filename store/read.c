@@ -126,7 +126,7 @@ void probe_init(const struct store_map *m, struct probe *p, enum frag_kind kind,
 static bool is_key(const struct raw *r, const struct probe *p)
 {
 	return r->kind == p->kind && r->f.inst == p->inst && r->keylen == p->keylen &&
-	       memcmp(r->f.owner, p->key, p->keylen) == 0;
+	       same_short(r->f.owner, p->key, p->keylen);
 }
 
 /* One candidate slot: FOUND, or ABSENT when it is another name's. */
