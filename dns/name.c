@@ -3,42 +3,6 @@
  * doors, and both bound every step by the bytes at hand and by 255 octets. */
 #include "dns/name.h"
 
-size_t name_len(const uint8_t *name)
-{
-	const uint8_t *p = name;
-	while (*p)
-		p += *p + 1;
-	return (size_t)(p - name) + 1;
-}
-
-unsigned name_labels(const uint8_t *name)
-{
-	unsigned n = 0;
-	for (; *name; name += *name + 1)
-		n++;
-	return n;
-}
-
-const uint8_t *name_skip(const uint8_t *name, unsigned n)
-{
-	while (n--)
-		name += *name + 1;
-	return name;
-}
-
-size_t name_measure(const uint8_t *p, size_t n)
-{
-	size_t at = 0;
-	while (at < n && at < NAME_MAX_LEN) {
-		if (p[at] == 0)
-			return at + 1;
-		if (p[at] > 63)
-			return 0;
-		at += p[at] + 1u;
-	}
-	return 0;
-}
-
 void name_wildcard(const uint8_t *name, uint8_t out[static NAME_MAX_LEN + 2])
 {
 	out[0] = 1;

@@ -17,14 +17,42 @@
 static inline uint8_t name_fold(uint8_t c) { return c >= 'A' && c <= 'Z' ? (uint8_t)(c | 32) : c; }
 
 /* Length in octets, the root's zero included. */
-size_t name_len(const uint8_t *name);
+static inline size_t name_len(const uint8_t *name)
+{
+	const uint8_t *p = name;
+	while (*p)
+		p += *p + 1;
+	return (size_t)(p - name) + 1;
+}
 /* Number of labels, the root not counted: 0 for ".", 2 for "example.org.". */
-unsigned name_labels(const uint8_t *name);
+static inline unsigned name_labels(const uint8_t *name)
+{
+	unsigned n = 0;
+	for (; *name; name += *name + 1)
+		n++;
+	return n;
+}
 /* The name without its first n labels; n <= name_labels(name). */
-const uint8_t *name_skip(const uint8_t *name, unsigned n);
+static inline const uint8_t *name_skip(const uint8_t *name, unsigned n)
+{
+	while (n--)
+		name += *name + 1;
+	return name;
+}
 
 /* Octets of the uncompressed name at p, of which n may be read; 0: there is none. */
-size_t name_measure(const uint8_t *p, size_t n);
+static inline size_t name_measure(const uint8_t *p, size_t n)
+{
+	size_t at = 0;
+	while (at < n && at < NAME_MAX_LEN) {
+		if (p[at] == 0)
+			return at + 1;
+		if (p[at] > 63)
+			return 0;
+		at += p[at] + 1u;
+	}
+	return 0;
+}
 /* "*" below a name: the wildcard that stands for what is not there. */
 void name_wildcard(const uint8_t *name, uint8_t out[static NAME_MAX_LEN + 2]);
 
