@@ -7,6 +7,7 @@ use File::Temp 'tempdir';
 use IO::Socket::INET;
 
 my %running; # pid => folder
+my %pid_at;  # port => pid
 
 sub free_port {
 	for (1 .. 200) {
@@ -77,10 +78,12 @@ zone:
 		return ($c, 'knotd', '-c');
 	});
 
-# start('nsd' or 'knot', origin => file...): the port it answers at, all zones
-# loaded; undef when it is not installed.
+# start('nsd' or 'knot', { limit => seconds }, origin => file...): the port it
+# answers at, all zones loaded; undef when it is not installed.
 sub start {
-	my ($name, %zones) = @_;
+	my $name = shift;
+	my %o = ref $_[0] ? %{ +shift } : ();
+	my %zones = @_;
 	my $dir = tempdir('encdns-peer-XXXXXX', TMPDIR => 1, CLEANUP => 1);
 	my $port = free_port();
 	my ($text, $exe, @args) = $conf{$name}->($dir, $port, %zones);
@@ -96,7 +99,8 @@ sub start {
 		exec $path, @args, "$dir/conf" or POSIX::_exit(127);
 	}
 	$running{$pid} = $dir;
-	my $end = DNS::now() + 60;
+	$pid_at{$port} = $pid;
+	my $end = DNS::now() + ($o{limit} // 60);
 	for my $zone (sort keys %zones) {
 		while (1) {
 			my $r = eval { DNS::ask('127.0.0.1', $port, $zone, 'SOA', wait => 0.1, tries => 1) };
@@ -110,6 +114,9 @@ sub start {
 	}
 	return $port;
 }
+
+# The process that start() made for a port.
+sub pid { $pid_at{ $_[0] } }
 
 # SIGTERM lets NSD take its children along.
 sub stop {

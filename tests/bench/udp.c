@@ -1,0 +1,173 @@
+/* udp.c - two ends of a measurement: a bare echo, and a client with a clock.
+ *
+ *   udp echo PORT                             on 127.0.0.1, in batches, the floor of
+ *                                             any server that works this way
+ *   udp latency PORT FILE RATE SECONDS [do]   asks what dnsperf's FILE says at a steady
+ *                                             rate, whatever the answers do; prints
+ *                                             "asked answered p50 p90 p99 p99.9", in us
+ */
+#include <arpa/inet.h>
+#include <errno.h>
+#include <netinet/in.h>
+#include <poll.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <time.h>
+
+#define BATCH 64
+#define SIZE  4096
+
+static int udp(int port, int server)
+{
+	struct sockaddr_in a = { .sin_family = AF_INET, .sin_port = htons((uint16_t)port) };
+	int fd = socket(AF_INET, SOCK_DGRAM, 0), size = 4 << 20;
+	a.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+	setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &size, sizeof size);
+	int r = fd < 0 ? -1 : server ? bind(fd, (struct sockaddr *)&a, sizeof a) : connect(fd, (struct sockaddr *)&a, sizeof a);
+	if (r < 0) {
+		perror("udp");
+		exit(1);
+	}
+	return fd;
+}
+
+_Noreturn static void echo(int port)
+{
+	static uint8_t buf[BATCH][SIZE];
+	static struct sockaddr_in peer[BATCH];
+	static struct iovec iov[BATCH];
+	static struct mmsghdr m[BATCH];
+	int fd = udp(port, 1);
+	for (;;) {
+		for (int i = 0; i < BATCH; i++) {
+			iov[i] = (struct iovec){ buf[i], SIZE };
+			m[i].msg_hdr = (struct msghdr){ &peer[i], sizeof peer[i], &iov[i], 1, NULL, 0, 0 };
+		}
+		struct pollfd p = { fd, POLLIN, 0 };
+		int n = recvmmsg(fd, m, BATCH, MSG_DONTWAIT, NULL);
+		if (n <= 0) {
+			poll(&p, 1, -1);
+			continue;
+		}
+		for (int i = 0; i < n; i++) {
+			iov[i].iov_len = m[i].msg_len;
+			buf[i][2] |= 0x80;
+		}
+		for (int at = 0, r; at < n; at += r)
+			if ((r = sendmmsg(fd, m + at, (unsigned)(n - at), 0)) <= 0)
+				break;
+	}
+}
+
+static uint64_t now(void)
+{
+	struct timespec t;
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}
+
+/* One line "name TYPE" as a message; 0: it is none. */
+static size_t question(const char *line, int dnssec, uint8_t *out)
+{
+	static const struct { const char *name; int number; } types[] = {
+		{ "A", 1 }, { "NS", 2 }, { "SOA", 6 }, { "MX", 15 }, { "TXT", 16 }, { "AAAA", 28 },
+		{ "DS", 43 }, { "DNSKEY", 48 }, { "HTTPS", 65 },
+	};
+	static const uint8_t opt[] = { 0, 0, 41, 4, 208, 0, 0, 0x80, 0, 0, 0 };
+	char name[300], type[20];
+	if (sscanf(line, "%299s %19s", name, type) != 2)
+		return 0;
+	memset(out, 0, 12);
+	out[5] = 1;
+	out[11] = dnssec ? 1 : 0;
+	size_t at = 12;
+	for (char *l = strtok(name, "."); l; l = strtok(NULL, ".")) {
+		size_t n = strlen(l);
+		if (n > 63 || at + n > 260)
+			return 0;
+		out[at++] = (uint8_t)n;
+		memcpy(out + at, l, n);
+		at += n;
+	}
+	out[at++] = 0;
+	int number = 0;
+	for (size_t i = 0; i < sizeof types / sizeof *types; i++)
+		if (strcmp(types[i].name, type) == 0)
+			number = types[i].number;
+	if (number == 0)
+		return 0;
+	uint8_t tail[4] = { 0, (uint8_t)number, 0, 1 };
+	memcpy(out + at, tail, 4);
+	at += 4;
+	if (dnssec) {
+		memcpy(out + at, opt, sizeof opt);
+		at += sizeof opt;
+	}
+	return at;
+}
+
+static int by_size(const void *a, const void *b)
+{
+	uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
+	return (x > y) - (x < y);
+}
+
+static int latency(int port, const char *path, double rate, double seconds, int dnssec)
+{
+	enum { MOST = 200000 };
+	static struct { uint8_t len, msg[299]; } q[MOST];
+	static uint64_t sent[65536];
+	uint8_t buf[SIZE];
+	char line[512];
+	size_t n = 0, asked = 0, got = 0, most = (size_t)(rate * seconds) + 1;
+	uint32_t *took = calloc(most, sizeof *took);
+	FILE *f = fopen(path, "r");
+	if (!f || !took) {
+		perror(path);
+		return 1;
+	}
+	while (n < MOST && fgets(line, sizeof line, f))
+		n += (q[n].len = (uint8_t)question(line, dnssec, q[n].msg)) > 0;
+	fclose(f);
+	if (n == 0)
+		return 1;
+	int fd = udp(port, 0);
+	uint64_t start = now(), end = start + (uint64_t)(seconds * 1e9), t;
+	while ((t = now()) < end + 200000000u) {
+		/* what is due, a few at a time, is not kept back by answers */
+		for (int burst = 0; t < end && asked < (double)(t - start) * rate / 1e9 && burst < 16; burst++) {
+			uint8_t *m = q[asked % n].msg;
+			uint16_t id = (uint16_t)asked;
+			m[0] = (uint8_t)(id >> 8);
+			m[1] = (uint8_t)id;
+			sent[id] = now();
+			if (send(fd, m, q[asked % n].len, MSG_DONTWAIT) > 0)
+				asked++;
+		}
+		for (int i = 0; i < 32 && recv(fd, buf, sizeof buf, MSG_DONTWAIT) >= 12; i++) {
+			uint16_t id = (uint16_t)(buf[0] << 8 | buf[1]);
+			if (sent[id] && got < most)
+				took[got++] = (uint32_t)(now() - sent[id]);
+			sent[id] = 0;
+		}
+	}
+	if (got == 0)
+		return 1;
+	qsort(took, got, sizeof *took, by_size);
+	printf("%zu %zu %.1f %.1f %.1f %.1f\n", asked, got, took[got / 2] / 1e3, took[got * 9 / 10] / 1e3,
+	       took[got * 99 / 100] / 1e3, took[got * 999 / 1000] / 1e3);
+	return 0;
+}
+
+int main(int argc, char **argv)
+{
+	if (argc == 3 && strcmp(argv[1], "echo") == 0)
+		echo(atoi(argv[2]));
+	if (argc >= 6 && strcmp(argv[1], "latency") == 0)
+		return latency(atoi(argv[2]), argv[3], atof(argv[4]), atof(argv[5]), argc > 6);
+	fputs("udp echo PORT | udp latency PORT FILE RATE SECONDS [do]\n", stderr);
+	return 2;
+}
