@@ -495,6 +495,13 @@ static void test_header(void)
 	ok((get_u16(out + 2) & 15) == 0 && !memcmp(out + n - 11, "\0\0\x29\4\xd0\1\0\x80\0\0\0", 11), "BADVERS");
 	free(out);
 
+	n = make_query("www.odd.test.", T_A, DO, 4096, pkt);
+	memcpy(pkt + n - 2, "\0\6\0\x0a\0\2ab", 8); /* a cookie of 2 octets */
+	n = ask(&e, pkt, n + 6, false, &out);
+	ok((get_u16(out + 2) & 15) == RCODE_FORMERR && get_u16(out + 10) == 1 &&
+	   !memcmp(out + n - 11, "\0\0\x29\4\xd0\0\0\x80\0\0\0", 11), "FORMERR because of the OPT: with an OPT");
+	free(out);
+
 	n = make_query("www.odd.test.", T_A, 0, 0, pkt);
 	struct wr w = wr_init(pkt + n, sizeof pkt - n);
 	wr_bytes(&w, "\3KEY\0\0\xfa\0\xff\0\0\0\0\0\x18\2hm\0\0\0\0\0\0\7\1\x2c\0\4MACM\0\1\0\0\0\0", 39);

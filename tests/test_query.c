@@ -164,7 +164,22 @@ static void test_fields(void)
 	static const struct one bad = { "", 0, 1, 0, 0, 2, B(Q OPT OPT), QUERY_ERROR, 0 };
 	n = build(&bad, pkt);
 	query_parse(pkt, n, &q);
-	ok(!q.edns && q.question_len == 17, "FORMERR repeats the question, not the OPT");
+	ok(q.edns && q.question_len == 17, "FORMERR repeats the question and has an OPT");
+
+	static const struct one cut = { "", 0, 1, 0, 0, 1,
+		B(Q "\0\0\x29\2\0\0\0\x80\0\0\x10\0\3\0\0\0\x0a\0\x0c" "abcdefgh"), QUERY_ERROR, 0 };
+	n = build(&cut, pkt);
+	ok(query_parse(pkt, n, &q) == QUERY_ERROR && q.rcode == RCODE_FORMERR && q.edns && q.dnssec_ok && !q.nsid &&
+	   !q.cookie_len, "an option beyond its OPT: the answer has an OPT without options");
+	pkt[n - 16 - 5] = 1; /* EDNS version */
+	pkt[n - 16 - 1] = 16;
+	ok(query_parse(pkt, n, &q) == QUERY_ERROR && q.rcode == RCODE_BADVERS && q.edns,
+	   "options that only another version understands: BADVERS");
+
+	static const struct one early = { "", 0, 1, 0, 0, 2, B(Q "\xc0" OPT), QUERY_ERROR, 0 };
+	n = build(&early, pkt);
+	query_parse(pkt, n, &q);
+	ok(!q.edns, "no OPT where none was found");
 
 	static const struct one tsig = { "", 0, 1, 0, 0, 1, B(Q TSIG), QUERY_ERROR, 0 };
 	n = build(&tsig, pkt);
