@@ -185,6 +185,8 @@ enum query_kind query_parse(const uint8_t *pkt, size_t len, struct query *q)
 	}
 	if (q->qclass != CLASS_IN && q->qclass != CLASS_ANY)
 		return fail(q, RCODE_REFUSED);
+	if (q->qtype == T_NXNAME) /* RFC 9824 section 3.5 */
+		return fail(q, RCODE_FORMERR);
 	/* there is no code for transfers */
 	if (q->qtype == T_AXFR || q->qtype == T_IXFR)
 		return fail(q, RCODE_REFUSED);

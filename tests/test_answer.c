@@ -577,6 +577,9 @@ static void test_options(void)
 	n = ask_options(&e, "odd.test.", T_AXFR, CLASS_IN, &out);
 	ok((get_u16(out + 2) & 15) == RCODE_REFUSED && has_error(out, n, 18), "transfer: prohibited");
 	free(out);
+	n = ask_options(&e, "odd.test.", T_NXNAME, CLASS_IN, &out);
+	ok((get_u16(out + 2) & 15) == RCODE_FORMERR && has_error(out, n, 30), "NXNAME: invalid query type");
+	free(out);
 	n = ask_options(&e, "ID.server.", T_TXT, CLASS_CH, &out);
 	ok(get_u16(out + 2) == (0x8000 | FLAG_AA) && get_u16(out + 6) == 1 &&
 	   !memcmp(out + 27, "\xc0\x0c\0\x10\0\3\0\0\0\0\0\x40\x3f", 13) && !memcmp(out + 40, id, 63), "id.server");

@@ -68,6 +68,7 @@ static const struct one table[] = {
 	  RCODE_FORMERR },
 	{ "no cookie", 0, 1, 0, 0, 1, B(Q "\0\0\x29\2\0\0\0\0\0\0\4\0\x0a\0\0"), QUERY_ERROR, RCODE_FORMERR },
 	{ "AXFR", 0, 1, 0, 0, 0, B("\0\0\xfc\0\1"), QUERY_ERROR, RCODE_REFUSED },
+	{ "NXNAME", 0, 1, 0, 0, 0, B("\0\0\x80\0\1"), QUERY_ERROR, RCODE_FORMERR },
 	{ "IXFR with its SOA", 0, 1, 0, 1, 0,
 	  B("\0\0\xfb\0\1\0\0\6\0\1\0\0\0\0\0\x16\0\0aaaabbbbccccddddeeee"), QUERY_ERROR, RCODE_REFUSED },
 	{ "question name by pointer", 0, 1, 0, 0, 0, B("\xc0\0\0\1\0\1"), QUERY_ERROR, RCODE_FORMERR },
