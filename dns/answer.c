@@ -202,14 +202,19 @@ static enum step put_group(struct answer *a, unsigned n, bool glue)
 	return step;
 }
 
-/* Copies a record's target to out; 0: there is none to look up ("." is none:
- * RFC 7505, RFC 2782, RFC 9460 section 2.5). */
+/* Copies a record's target to out; 0: there is none to look up.  "." is none
+ * (RFC 7505, RFC 2782, RFC 9460 section 2.5.1), but for a binding of a priority
+ * it is the owner itself (section 2.5.2). */
 static size_t extra_target(const struct answer *a, const uint8_t *rr, uint8_t out[static NAME_MAX_LEN])
 {
 	size_t len = get_u16(rr), at = (size_t)extra_offset(a->extra.type);
-	if (len <= at || !name_measure(rr + 2 + at, len - at) || rr[2 + at] == 0)
+	if (len <= at || !name_measure(rr + 2 + at, len - at))
 		return 0;
-	return name_lower(out, rr + 2 + at);
+	if (rr[2 + at] != 0)
+		return name_lower(out, rr + 2 + at);
+	if (!is_binding(a->extra.type) || get_u16(rr + 2) == 0)
+		return 0;
+	return name_lower(out, a->names[a->nnames - 1]);
 }
 
 /* The same target in an earlier record (MX, SRV: other preference)? */
