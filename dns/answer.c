@@ -22,6 +22,7 @@
 enum step {
 	STEP_DONE,
 	STEP_FOLLOW, /* names[nnames - 1] comes next */
+	STEP_CHILD,  /* the child zone has the answer to a DS query */
 	STEP_FULL,   /* the message: TC */
 	STEP_BAD,    /* the store or a body is damaged: SERVFAIL */
 };
@@ -472,7 +473,8 @@ static bool topmost(struct answer *a, const uint8_t *name, unsigned n, const str
 	       (top->node.flags & (NODE_CUT | NODE_DNAME));
 }
 
-static enum step answer_name(struct answer *a, const uint8_t *name, const struct probe *probe)
+/* child: a zone of this name serves too. */
+static enum step answer_name(struct answer *a, const uint8_t *name, const struct probe *probe, bool child)
 {
 	struct place p, top;
 	unsigned n = name_labels(name);
@@ -482,7 +484,7 @@ static enum step answer_name(struct answer *a, const uint8_t *name, const struct
 	bool below = top.labels < n;
 	/* DS is the parent's (RFC 4035 section 3.1.4.1) */
 	if ((top.node.flags & NODE_CUT) && (below || a->q->qtype != T_DS))
-		return refer(a, owner, top.labels, &top.node);
+		return child ? STEP_CHILD : refer(a, owner, top.labels, &top.node);
 	if ((top.node.flags & NODE_DNAME) && below)
 		return substitute(a, name, owner, &top.node);
 	if (p.labels == n)
@@ -555,12 +557,14 @@ void answer_begin(struct answer *a, struct answer_job *job)
 	if (job->kind != QUERY_OK)
 		return;
 	job->zone_found = zone_find(a, q, false, &job->zone);
+	job->child = false;
 	if (job->zone_found == STORE_FOUND && q->qtype == T_DS && job->zone.labels == q->labels) {
 		struct store_zone parent;
 		enum store_found r = zone_find(a, q, true, &parent);
-		if (r == STORE_FOUND)
+		if (r == STORE_FOUND) {
+			job->child = job->zone.state == ZONE_SERVING;
 			job->zone = parent;
-		else if (r == STORE_DAMAGED)
+		} else if (r == STORE_DAMAGED)
 			job->zone_found = r;
 	}
 	if (job->zone_found == STORE_FOUND && job->zone.labels > q->labels)
@@ -599,16 +603,29 @@ static void reset(struct answer *a, const struct answer_job *job)
 	a->mode = DENIAL_UNKNOWN;
 }
 
+/* The zone above the one whose DS is asked for is not its parent: that one lies
+ * between them and is not here.  "No data" from the child then, no referral
+ * (RFC 4035 section 3.1.4.1). */
+static enum step to_child(struct answer *a)
+{
+	if (zone_find(a, a->q, false, &a->child) != STORE_FOUND)
+		return STEP_BAD;
+	a->zone = &a->child;
+	a->have_apex = false;
+	return answer_name(a, a->names[0], NULL, false);
+}
+
 static void work(struct answer *a, const struct answer_job *job)
 {
 	enum step step;
 	const struct probe *probe = &job->probe;
 	a->flags = job->q.qclass == CLASS_ANY ? 0 : FLAG_AA; /* RFC 1035 section 6.2 */
 	memcpy(a->names[a->nnames++], job->q.qname, job->q.qname_len);
-	do {
-		step = answer_name(a, a->names[a->nnames - 1], probe);
-		probe = NULL;
-	} while (step == STEP_FOLLOW); /* nnames <= CHAIN_MAX + 1 */
+	step = answer_name(a, a->names[0], probe, job->child);
+	if (step == STEP_CHILD)
+		step = to_child(a);
+	while (step == STEP_FOLLOW) /* nnames <= CHAIN_MAX + 1 */
+		step = answer_name(a, a->names[a->nnames - 1], NULL, false);
 	if (step == STEP_DONE)
 		step = step_of(denial_write(a, SEC_AUTHORITY, 0));
 	if (step == STEP_DONE)

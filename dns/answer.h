@@ -16,6 +16,7 @@
 struct answer_job {
 	enum query_kind kind;
 	enum store_found zone_found;
+	bool child;              /* DS: zone is one above, the one of that name serves too */
 	struct probe probe;      /* for the whole name asked for */
 	struct store_zone zone;
 	struct query q;
@@ -58,6 +59,7 @@ struct answer {
 	bool damaged;            /* SERVFAIL, because of the store */
 	bool have_apex;
 	struct frag apex;
+	struct store_zone child; /* see to_child() */
 
 	unsigned nnames;         /* names[0] is the name asked for, then CNAME targets */
 	uint8_t names[CHAIN_MAX + 1][NAME_MAX_LEN];
