@@ -495,6 +495,12 @@ static void test_header(void)
 	ok((get_u16(out + 2) & 15) == 0 && !memcmp(out + n - 11, "\0\0\x29\4\xd0\1\0\x80\0\0\0", 11), "BADVERS");
 	free(out);
 
+	n = make_query("www.odd.test.", T_A, 0, 0, pkt);
+	put_u16(pkt + 2, 2 << 11 | 0x0100); /* STATUS, RD */
+	n = ask(&e, pkt, n, false, &out);
+	ok(get_u16(out + 2) == (0x8000 | 2 << 11 | 0x0100 | RCODE_NOTIMP), "NOTIMP: opcode and RD as they came");
+	free(out);
+
 	n = make_query("www.odd.test.", T_A, DO, 4096, pkt);
 	memcpy(pkt + n - 2, "\0\6\0\x0a\0\2ab", 8); /* a cookie of 2 octets */
 	n = ask(&e, pkt, n + 6, false, &out);
