@@ -117,6 +117,7 @@ static size_t lay_out(struct worker *w, const struct dns_conf *c, uint8_t *base)
 		{ out_buffers(c) * sizeof(struct conn *), NULL },
 		{ out_buffers(c) * (size_t)TCP_OUT, NULL },
 		{ ANSWER_SCRATCH, NULL },
+		{ sizeof(struct store_memo), NULL },
 	};
 	size_t at = 0;
 	for (size_t i = 0; i < sizeof part / sizeof *part; i++) {
@@ -134,6 +135,7 @@ static size_t lay_out(struct worker *w, const struct dns_conf *c, uint8_t *base)
 	w->out = part[6].at;
 	w->nout = out_buffers(c);
 	w->answer.scratch.mem = part[7].at;
+	w->answer.scratch.memo = (struct store_memo *)(void *)part[8].at;
 	return at;
 }
 
@@ -538,7 +540,7 @@ static void worker_init(struct worker *w, struct store_map *m, const struct dns_
 	w->id = id;
 	w->free = NULL;
 	lay_out(w, c, (uint8_t *)w);
-	answer_init(&w->answer, m, w->answer.scratch.mem, ANSWER_SCRATCH, c->udp_size);
+	answer_init(&w->answer, m, w->answer.scratch.mem, ANSWER_SCRATCH, w->answer.scratch.memo, c->udp_size);
 	w->answer.identity = c->identity;
 	w->answer.version = c->version;
 	w->answer.cookie_keys = c->cookie_keys;

@@ -36,11 +36,21 @@ struct frag {
 	uint32_t len;
 };
 
+/* Nodes of ordered trees that stay decrypted, each as one view sees it. */
+#define MEMO_NODES 128
+struct memo_node {
+	uint64_t number, seq;
+	uint32_t inst, chain, len; /* len 0: empty */
+	uint8_t body[2048];
+};
+struct store_memo { struct memo_node node[MEMO_NODES]; };
+
 /* Memory for decrypted fragments, emptied by its owner between queries. */
 struct scratch {
 	uint8_t *mem;
 	size_t size, used;
 	size_t top; /* octets that ever held something */
+	struct store_memo *memo; /* NULL, or the owner's: zeroed at first */
 };
 int scratch_new(struct scratch *s, size_t size);
 void scratch_free(struct scratch *s); /* wiped; a zeroed one is fine */

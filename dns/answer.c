@@ -22,6 +22,7 @@
 enum step {
 	STEP_DONE,
 	STEP_FOLLOW, /* name[nnames - 1] comes next */
+	STEP_CHILD,  /* the child zone has the answer to a DS query */
 	STEP_FULL,   /* the message: TC */
 	STEP_BAD,    /* the store or a body is damaged: SERVFAIL */
 };
@@ -42,14 +43,32 @@ static enum store_found get(struct answer *a, const uint8_t *owner, struct frag 
 	return store_get(a->map, FRAG_NAME, a->zone->inst, owner, a->zone->seq, &a->scratch, out);
 }
 
+/* Keeps the apex for the zone's next queries, if there is room for it. */
+static void keep_apex(struct known *k, const struct frag *apex)
+{
+	size_t n = name_len(apex->owner);
+	if (n + apex->len > sizeof k->apex_mem)
+		return;
+	k->apex = *apex;
+	k->apex.owner = k->apex_mem;
+	k->apex.body = k->apex_mem + n;
+	memcpy(k->apex_mem, apex->owner, n);
+	memcpy(k->apex_mem + n, apex->body, apex->len);
+	k->have_apex = true;
+}
+
 const struct frag *answer_apex(struct answer *a)
 {
 	const uint8_t *name = a->name[0];
+	if (a->known && a->known->have_apex)
+		return &a->known->apex;
 	if (!a->have_apex) {
 		unsigned above = name_labels(name) - a->zone->labels;
 		if (get(a, name_skip(name, above), &a->apex) != STORE_FOUND)
 			return NULL; /* every zone has one */
 		a->have_apex = true;
+		if (a->known)
+			keep_apex(a->known, &a->apex);
 	}
 	return &a->apex;
 }
@@ -202,13 +221,18 @@ static enum step put_group(struct answer *a, unsigned n, bool glue)
 	return step;
 }
 
-/* A record's target, or NULL: there is none to look up ("." is none: RFC 7505,
- * RFC 2782, RFC 9460 section 2.5). */
+/* A record's target, or NULL: there is none to look up.  "." is none (RFC 7505,
+ * RFC 2782, RFC 9460 section 2.5.1), but for a binding of a priority it is the
+ * owner itself (section 2.5.2). */
 static const uint8_t *extra_target(const struct answer *a, const uint8_t *rr)
 {
 	size_t len = get_u16(rr), at = (size_t)extra_offset(a->extra.type);
 	const uint8_t *target = rr + 2 + at;
-	return len > at && name_measure(target, len - at) > 1 ? target : NULL;
+	if (len <= at || !name_measure(target, len - at))
+		return NULL;
+	if (*target != 0)
+		return target;
+	return is_binding(a->extra.type) && get_u16(rr + 2) != 0 ? a->name[a->nnames - 1] : NULL;
 }
 
 /* The same target in an earlier record (MX, SRV: other preference)? */
@@ -468,7 +492,8 @@ static bool topmost(struct answer *a, const uint8_t *name, unsigned n, const str
 	       (top->node.flags & (NODE_CUT | NODE_DNAME));
 }
 
-static enum step answer_name(struct answer *a, const uint8_t *name, const struct probe *probe)
+/* child: a zone of this name serves too. */
+static enum step answer_name(struct answer *a, const uint8_t *name, const struct probe *probe, bool child)
 {
 	struct place p, top;
 	unsigned n = name_labels(name);
@@ -478,7 +503,7 @@ static enum step answer_name(struct answer *a, const uint8_t *name, const struct
 	bool below = top.labels < n;
 	/* DS is the parent's (RFC 4035 section 3.1.4.1) */
 	if ((top.node.flags & NODE_CUT) && (below || a->q->qtype != T_DS))
-		return refer(a, owner, top.labels, &top.node);
+		return child ? STEP_CHILD : refer(a, owner, top.labels, &top.node);
 	if ((top.node.flags & NODE_DNAME) && below)
 		return substitute(a, name, owner, &top.node);
 	if (p.labels == n)
@@ -490,13 +515,21 @@ static enum step answer_name(struct answer *a, const uint8_t *name, const struct
 
 /* ---- the stages ---- */
 
-void answer_init(struct answer *a, const struct store_map *m, void *mem, size_t size, unsigned udp_size)
+void answer_init(struct answer *a, const struct store_map *m, void *mem, size_t size,
+                 struct store_memo *memo, unsigned udp_size)
 {
 	memset(a, 0, sizeof *a);
 	a->map = m;
-	a->scratch = (struct scratch){ .mem = mem, .size = size };
+	a->scratch = (struct scratch){ .mem = mem, .size = size, .memo = memo };
 	a->udp_size = udp_size;
 	compose_init(&a->c);
+}
+
+static void forget_zone(struct known *k)
+{
+	k->zone = NULL;
+	k->have_apex = k->top[0].have = k->top[1].have = false;
+	k->mode = DENIAL_UNKNOWN;
 }
 
 void answer_view(struct answer *a)
@@ -506,7 +539,8 @@ void answer_view(struct answer *a)
 	if (memcmp(&v, &a->view, sizeof v) == 0)
 		return;
 	a->view = v;
-	memset(a->recent, 0, sizeof a->recent);
+	for (unsigned i = 0; i < RECENT_ZONES; i++)
+		forget_zone(&a->recent[i]);
 }
 
 size_t answer_limit(const struct answer *a, const struct query *q, bool tcp)
@@ -520,7 +554,7 @@ size_t answer_limit(const struct answer *a, const struct query *q, bool tcp)
 static const struct store_zone *recent_zone(const struct answer *a, const struct query *q)
 {
 	for (unsigned i = 0; i < RECENT_ZONES; i++) {
-		const struct store_zone *z = a->recent[i];
+		const struct store_zone *z = a->recent[i].zone;
 		if (z && z->labels <= q->labels && name_below(q->qname, z->name))
 			return z;
 	}
@@ -537,17 +571,32 @@ static enum store_found zone_find(struct answer *a, const struct query *q, bool 
 	}
 	struct store_zone *z = &a->zones[a->next_zone];
 	for (unsigned i = 0; i < RECENT_ZONES; i++)
-		if (a->recent[i] == z)
-			a->recent[i] = NULL;
+		if (a->recent[i].zone == z)
+			forget_zone(&a->recent[i]);
 	a->scratch.used = 0;
 	enum store_found r = store_zone_find(a->map, &a->view, q->qname, q->labels, above, &a->scratch, z);
 	if (r != STORE_FOUND)
 		return r;
 	*out = z;
 	a->next_zone = (a->next_zone + 1) % ZONES_KEPT;
-	if (!above && z->leaf)
-		a->recent[a->next_recent++ % RECENT_ZONES] = z;
+	if (!above && z->leaf) {
+		struct known *k = &a->recent[a->next_recent++ % RECENT_ZONES];
+		forget_zone(k);
+		k->zone = z;
+	}
 	return STORE_FOUND;
+}
+
+/* The zone that names are looked up in from now on. */
+static void answer_in(struct answer *a, const struct store_zone *z)
+{
+	a->zone = z;
+	a->known = NULL;
+	for (unsigned i = 0; i < RECENT_ZONES; i++)
+		if (z && a->recent[i].zone == z)
+			a->known = &a->recent[i];
+	a->have_apex = false;
+	a->mode = DENIAL_UNKNOWN;
 }
 
 void answer_begin(struct answer *a, struct answer_job *job)
@@ -556,12 +605,14 @@ void answer_begin(struct answer *a, struct answer_job *job)
 	if (job->kind != QUERY_OK)
 		return;
 	job->zone_found = zone_find(a, q, false, &job->zone);
+	job->child = NULL;
 	if (job->zone_found == STORE_FOUND && q->qtype == T_DS && job->zone->labels == q->labels) {
 		const struct store_zone *parent;
 		enum store_found r = zone_find(a, q, true, &parent);
-		if (r == STORE_FOUND)
+		if (r == STORE_FOUND) {
+			job->child = job->zone->state == ZONE_SERVING ? job->zone : NULL;
 			job->zone = parent;
-		else if (r == STORE_DAMAGED)
+		} else if (r == STORE_DAMAGED)
 			job->zone_found = r;
 	}
 	if (job->zone_found == STORE_FOUND && job->zone->labels > q->labels)
@@ -591,25 +642,33 @@ static void choose_options(struct answer *a, const struct answer_job *job)
 static void reset(struct answer *a, const struct answer_job *job)
 {
 	a->q = &job->q;
-	a->zone = job->zone_found == STORE_FOUND ? job->zone : NULL;
+	answer_in(a, job->zone_found == STORE_FOUND ? job->zone : NULL);
 	a->scratch.used = 0;
 	a->flags = 0;
 	a->rcode = RCODE_NOERROR;
-	a->damaged = a->have_apex = a->have_extra = false;
+	a->damaged = a->have_extra = false;
 	a->nnames = a->ndnames = a->nlinks = 0;
-	a->mode = DENIAL_UNKNOWN;
+}
+
+/* The zone above the one whose DS is asked for is not its parent: that one lies
+ * between them and is not here.  "No data" from the child then, no referral
+ * (RFC 4035 section 3.1.4.1). */
+static enum step to_child(struct answer *a, const struct store_zone *child)
+{
+	answer_in(a, child);
+	return answer_name(a, a->name[0], NULL, false);
 }
 
 static void work(struct answer *a, const struct answer_job *job)
 {
 	enum step step;
-	const struct probe *probe = &job->probe;
 	a->flags = job->q.qclass == CLASS_ANY ? 0 : FLAG_AA; /* RFC 1035 section 6.2 */
 	a->name[a->nnames++] = job->q.qname;
-	do {
-		step = answer_name(a, a->name[a->nnames - 1], probe);
-		probe = NULL;
-	} while (step == STEP_FOLLOW); /* nnames <= CHAIN_MAX + 1 */
+	step = answer_name(a, a->name[0], &job->probe, job->child != NULL);
+	if (step == STEP_CHILD)
+		step = to_child(a, job->child);
+	while (step == STEP_FOLLOW) /* nnames <= CHAIN_MAX + 1 */
+		step = answer_name(a, a->name[a->nnames - 1], NULL, false);
 	if (step == STEP_DONE)
 		step = step_of(denial_write(a, SEC_AUTHORITY, 0));
 	if (step == STEP_DONE)
@@ -654,6 +713,8 @@ static int extended_error(const struct answer *a, const struct answer_job *job)
 		return 20; /* Not Authoritative */
 	if (a->rcode == RCODE_REFUSED && (type == T_AXFR || type == T_IXFR))
 		return 18; /* Prohibited */
+	if (a->rcode == RCODE_FORMERR && type == T_NXNAME)
+		return 30; /* Invalid Query Type */
 	if (a->rcode != RCODE_SERVFAIL)
 		return -1;
 	/* Not Ready; else Invalid Data: damaged, refused or expired */

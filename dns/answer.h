@@ -16,6 +16,7 @@
 struct answer_job {
 	enum query_kind kind;
 	enum store_found zone_found;
+	const struct store_zone *child; /* DS: zone is one above, the one of that name serves too */
 	struct probe probe;      /* for the whole name asked for */
 	const struct store_zone *zone; /* lies in the struct answer */
 	struct query q;
@@ -32,17 +33,40 @@ struct link {
 #define JOBS_MAX     64 /* begun and not yet finished */
 #define ZONES_KEPT   (2 * JOBS_MAX) /* a job finds two at most */
 #define RECENT_ZONES 4  /* looked at before the catalog */
+#define KEPT_APEX    4096 /* octets; a larger one is decrypted each time */
+#define KEPT_LINK    1024
 
 enum denial_mode { DENIAL_UNKNOWN, DENIAL_NONE, DENIAL_NSEC, DENIAL_NSEC3 };
 
-/* A worker's answering state; about 60 KiB, no part of it outlives a batch but
+/* A link that the proofs of a zone take again and again. */
+struct kept_link {
+	bool have;
+	bool exact;              /* it matches; else it covers */
+	struct link link;        /* lies in mem */
+	uint8_t mem[KEPT_LINK];
+};
+
+/* A zone asked lately that has none below it, as this view sees it: what all
+ * its negative answers need, decrypted once. */
+struct known {
+	const struct store_zone *zone; /* NULL: none */
+	bool have_apex;
+	struct frag apex;        /* lies in apex_mem */
+	enum denial_mode mode;
+	struct nsec3_params n3;
+	struct kept_link top[2]; /* of the apex, and of "*" below it */
+	uint8_t apex_mem[KEPT_APEX];
+};
+
+/* A worker's answering state; about 90 KiB, no part of it outlives a batch but
  * the first group. */
 struct answer {
 	const struct store_map *map;
 	struct store_view view;
 	struct store_zone zones[ZONES_KEPT];   /* a ring: found for the jobs */
 	unsigned next_zone;
-	const struct store_zone *recent[RECENT_ZONES]; /* leaves, as this view sees them */
+	struct known recent[RECENT_ZONES];
+	struct known *known;                   /* of the zone at hand, or NULL */
 	unsigned next_recent;
 	struct scratch scratch;
 	struct compose c;
@@ -70,7 +94,8 @@ struct answer {
 	const uint8_t *dname[CHAIN_MAX + 1];
 
 	enum denial_mode mode;
-	struct nsec3_params n3;
+	const struct nsec3_params *n3;
+	struct nsec3_params n3_here; /* when the zone is not known */
 	unsigned nlinks;
 	struct link link[LINKS_MAX];
 
@@ -82,8 +107,9 @@ struct answer {
 	uint8_t target[GLUE_GROUP][NAME_MAX_LEN];
 };
 
-/* mem: scratch of the worker; udp_size: ours, 512 to 65535. */
-void answer_init(struct answer *a, const struct store_map *m, void *mem, size_t size, unsigned udp_size);
+/* mem: scratch of the worker; memo: zeroed, or NULL; udp_size: ours, 512 to 65535. */
+void answer_init(struct answer *a, const struct store_map *m, void *mem, size_t size,
+                 struct store_memo *memo, unsigned udp_size);
 /* What of the store the queries from now on see. */
 void answer_view(struct answer *a);
 /* The three stages: a batch goes through each as a whole, so that its cache

@@ -29,15 +29,24 @@ static bool mode_find(struct answer *a)
 {
 	if (a->mode != DENIAL_UNKNOWN)
 		return true;
+	if (a->known && a->known->mode != DENIAL_UNKNOWN) {
+		a->mode = a->known->mode;
+		a->n3 = &a->known->n3;
+		return true;
+	}
 	const struct frag *apex = answer_apex(a);
 	struct rrset s;
 	if (!apex)
 		return false;
+	struct nsec3_params *n3 = a->known ? &a->known->n3 : &a->n3_here;
+	a->n3 = n3;
 	a->mode = DENIAL_NONE;
-	if (set_find(apex, T_NSEC3PARAM, &s) && params_find(&s, &a->n3))
+	if (set_find(apex, T_NSEC3PARAM, &s) && params_find(&s, n3))
 		a->mode = DENIAL_NSEC3;
 	else if (set_find(apex, T_NSEC, &s))
 		a->mode = DENIAL_NSEC;
+	if (a->known)
+		a->known->mode = a->mode;
 	return true;
 }
 
@@ -50,13 +59,40 @@ static void link_add(struct answer *a, const uint8_t *owner, const struct rrset 
 		a->link[a->nlinks++] = (struct link){ owner, *s };
 }
 
+/* ---- links that a zone's proofs take again and again ---- */
+
+/* The place of a name's link: of the zone's own name and of "*" below it. */
+static struct kept_link *kept_place(struct answer *a, const uint8_t *name)
+{
+	if (!a->known)
+		return NULL;
+	size_t zone = name_len(a->zone->name), n = name_len(name);
+	if (n == zone)
+		return &a->known->top[0];
+	return n == zone + 2 && name[1] == '*' ? &a->known->top[1] : NULL;
+}
+
+/* Keeps the link that was collected last. */
+static void kept_put(struct kept_link *k, const struct link *l, bool exact)
+{
+	size_t n = name_len(l->owner), len = (size_t)(l->set.end - l->set.start);
+	if (n + len > sizeof k->mem)
+		return;
+	memcpy(k->mem, l->owner, n);
+	memcpy(k->mem + n, l->set.start, len);
+	struct rd r = rd_init(k->mem + n, len);
+	k->link.owner = k->mem;
+	k->exact = exact;
+	k->have = rrset_next(&r, &k->link.set);
+}
+
 /* Takes over a link that a look-up left in the scratch from `mark` on. */
 static bool link_keep(struct answer *a, size_t mark, const struct frag *f, uint16_t type)
 {
 	struct rrset s;
 	if (!set_find(f, type, &s))
 		return false;
-	uint8_t owner[NAME_MAX_LEN];
+	uint8_t owner[NAME_MAX_LEN] RAW;
 	size_t n = name_lower(owner, f->owner), len = (size_t)(s.end - s.start);
 	uint8_t *to = a->scratch.mem + mark;
 	if (len + n > a->scratch.size - mark)
@@ -85,11 +121,21 @@ static bool own_nsec(struct answer *a, const struct frag *node)
 static bool add_nsec(struct answer *a, const uint8_t *name)
 {
 	size_t mark = a->scratch.used;
+	unsigned before = a->nlinks;
 	struct frag f;
 	bool exact;
+	struct kept_link *k = kept_place(a, name);
+	if (k && k->have) {
+		link_add(a, k->link.owner, &k->link.set);
+		return true;
+	}
 	switch (store_nsec(a->map, a->zone, name, &a->scratch, &f, &exact)) {
 	case STORE_FOUND:
-		return link_keep(a, mark, &f, T_NSEC);
+		if (!link_keep(a, mark, &f, T_NSEC))
+			return false;
+		if (k && a->nlinks > before)
+			kept_put(k, &a->link[before], exact);
+		return true;
 	case STORE_ABSENT:
 		return true; /* a broken chain: serve what there is */
 	default:
@@ -118,21 +164,43 @@ enum n3_take {
 	N3_MATCH, /* only if it matches */
 };
 
-/* Adds a name's link; *exact: it matches. */
+/* The link of a name.  One that has to match needs no look at the chain's order. */
+static enum store_found find_nsec3(struct answer *a, const uint8_t *name, enum n3_take take, struct frag *f,
+                                   bool *exact)
+{
+	uint8_t hash[20], owner[NAME_MAX_LEN + 64] RAW;
+	nsec3_hash(a->n3, name, hash);
+	if (take == N3_ANY)
+		return store_nsec3(a->map, a->zone, a->n3, hash, &a->scratch, f, exact);
+	*exact = true;
+	owner[0] = (uint8_t)base32hex_encode(hash, sizeof hash, owner + 1);
+	memcpy(owner + 1 + owner[0], a->zone->name, name_len(a->zone->name));
+	if (name_len(owner) > NAME_MAX_LEN)
+		return STORE_ABSENT;
+	return store_get(a->map, FRAG_NSEC3, a->zone->inst, owner, a->zone->seq, &a->scratch, f);
+}
+
+/* Adds a name's link, whatever is wanted of it; *exact: it matches. */
 static bool add_nsec3(struct answer *a, const uint8_t *name, enum n3_take take, bool *exact)
 {
 	size_t mark = a->scratch.used;
-	uint8_t hash[20];
+	unsigned before = a->nlinks;
 	struct frag f;
-	*exact = false;
-	nsec3_hash(&a->n3, name, hash);
-	switch (store_nsec3(a->map, a->zone, &a->n3, hash, &a->scratch, &f, exact)) {
+	struct kept_link *k = kept_place(a, name);
+	*exact = k && k->have && k->exact;
+	if (k && k->have && (take == N3_ANY || k->exact)) {
+		link_add(a, k->link.owner, &k->link.set);
+		return true;
+	}
+	switch (find_nsec3(a, name, take, &f, exact)) {
 	case STORE_FOUND:
-		if (take == N3_ANY || *exact)
-			return link_keep(a, mark, &f, T_NSEC3);
-		a->scratch.used = mark;
+		if (!link_keep(a, mark, &f, T_NSEC3))
+			return false;
+		if (k && a->nlinks > before)
+			kept_put(k, &a->link[before], *exact);
 		return true;
 	case STORE_ABSENT:
+		*exact = false;
 		return true;
 	default:
 		return false;
@@ -157,7 +225,7 @@ static bool prove_encloser(struct answer *a, const uint8_t *name, unsigned n, un
 
 bool denial_nxdomain(struct answer *a, const uint8_t *name, unsigned n, unsigned ce)
 {
-	uint8_t wild[NAME_MAX_LEN + 2];
+	uint8_t wild[NAME_MAX_LEN + 2] RAW;
 	bool exact;
 	if (!a->q->dnssec_ok)
 		return true;
@@ -182,11 +250,20 @@ bool denial_nxdomain(struct answer *a, const uint8_t *name, unsigned n, unsigned
 static bool nodata3(struct answer *a, const uint8_t *name, unsigned n)
 {
 	bool exact;
-	if (!add_nsec3(a, name, N3_MATCH, &exact))
+	unsigned before = a->nlinks;
+	if (n <= a->zone->labels)
+		return add_nsec3(a, name, N3_MATCH, &exact);
+	/* what does not match covers the next closer name, if the one above matches */
+	if (!add_nsec3(a, name, N3_ANY, &exact))
 		return false;
-	if (exact || n <= a->zone->labels)
+	if (exact)
 		return true;
-	unsigned ce = n - 1;
+	if (!add_nsec3(a, name_skip(name, 1), N3_MATCH, &exact))
+		return false;
+	if (exact || n - 1 <= a->zone->labels)
+		return true;
+	a->nlinks = before;
+	unsigned ce = n - 2;
 	return prove_encloser(a, name, n, &ce);
 }
 

@@ -60,19 +60,19 @@ static void forget_options(struct query *q)
 	q->cookie = NULL;
 }
 
-/* OPT's fixed part lies in a record's class and TTL (RFC 6891 section 6.1.2). */
+/* OPT's fixed part lies in a record's class and TTL (RFC 6891 section 6.1.2).
+ * The answer to a malformed one has an OPT too (section 7). */
 static bool take_opt(struct query *q, const uint8_t *owner, uint16_t class, uint32_t ttl, struct rd rdata)
 {
-	if (q->edns || *owner != 0 || !take_options(q, rdata))
+	if (q->edns)
 		return false;
 	q->edns = true;
 	q->udp_size = class < 512 ? 512 : class;
 	q->dnssec_ok = ttl & OPT_DO;
-	if ((ttl >> 16 & 0xff) != 0) {
-		q->rcode = RCODE_BADVERS;
-		forget_options(q); /* they may mean something else there */
-	}
-	return true;
+	if ((ttl >> 16 & 0xff) == 0)
+		return *owner == 0 && take_options(q, rdata);
+	q->rcode = RCODE_BADVERS; /* its options may be of another form */
+	return *owner == 0;
 }
 
 /* TSIG, RFC 8945 section 4.2.  There are no keys: what is kept is what a
@@ -137,8 +137,7 @@ static bool take_question(struct query *q, const uint8_t *pkt, size_t len)
 	return true;
 }
 
-/* The records behind the question; an OPT of a message that is refused as
- * malformed does not count (RFC 6891 section 7). */
+/* The records behind the question. */
 static bool take_records(struct query *q, const uint8_t *pkt, size_t len)
 {
 	unsigned an = get_u16(pkt + 6), ns = get_u16(pkt + 8), ar = get_u16(pkt + 10);
@@ -172,7 +171,6 @@ enum query_kind query_parse(const uint8_t *pkt, size_t len, struct query *q)
 	if (get_u16(pkt + 4) != 1 || !take_question(q, pkt, len))
 		return fail(q, RCODE_FORMERR);
 	if (!take_records(q, pkt, len)) {
-		q->edns = q->dnssec_ok = false;
 		q->tsig_name_len = 0;
 		forget_options(q);
 		return fail(q, RCODE_FORMERR);
@@ -187,6 +185,8 @@ enum query_kind query_parse(const uint8_t *pkt, size_t len, struct query *q)
 	}
 	if (q->qclass != CLASS_IN && q->qclass != CLASS_ANY)
 		return fail(q, RCODE_REFUSED);
+	if (q->qtype == T_NXNAME) /* RFC 9824 section 3.5 */
+		return fail(q, RCODE_FORMERR);
 	/* there is no code for transfers */
 	if (q->qtype == T_AXFR || q->qtype == T_IXFR)
 		return fail(q, RCODE_REFUSED);

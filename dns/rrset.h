@@ -27,6 +27,7 @@ enum rr_type {
 	T_SVCB = 64, T_HTTPS = 65, T_SPF = 99, T_EUI48 = 108, T_EUI64 = 109, T_TKEY = 249,
 	T_TSIG = 250, T_IXFR = 251, T_AXFR = 252, T_MAILB = 253, T_MAILA = 254, T_ANY = 255,
 	T_URI = 256, T_CAA = 257,
+	T_NXNAME = 128, /* only ever in a bitmap (RFC 9824) */
 };
 
 /* A type's number by mnemonic or TYPEnnn, case-insensitive; -1 if unknown. */

@@ -6,8 +6,9 @@
  * again.  A node's body:
  *   level 8 (0 = leaf) | count 16 | next free number 40 (root) | entry*
  *   entry: child number 40 (inner nodes) | length 16 | key
- * An inner entry's key is not above any key below its child; the first entry's
- * stands for "everything smaller".  Only an empty tree has an empty leaf.
+ * An inner entry's key is above all keys below the child before and not above
+ * any below its own; it need not be one of them.  The first entry's stands for
+ * "everything smaller".  Only an empty tree has an empty leaf.
  *
  * The writer changes nodes in a cache and writes each once a flush; readers see
  * a tree at their view like any other fragment.
@@ -47,7 +48,13 @@ static bool entry_next(struct node_rd *n, struct entry *e)
 
 static int key_cmp(const uint8_t *a, size_t an, const uint8_t *b, size_t bn)
 {
-	int d = memcmp(a, b, an < bn ? an : bn);
+	size_t n = an < bn ? an : bn;
+	if (n >= 8) { /* hashes differ early */
+		uint64_t x = get_u64(a), y = get_u64(b);
+		if (x != y)
+			return x > y ? 1 : -1;
+	}
+	int d = memcmp(a, b, n);
 	return d ? d : (an > bn) - (an < bn);
 }
 
@@ -87,6 +94,33 @@ static enum store_found found_run(const struct search *q, struct node_rd *n, str
 	return q->run->bad || n->r.bad ? STORE_DAMAGED : STORE_FOUND;
 }
 
+/* A node, from the memo if there is one.  Inner nodes go there: few, and on the
+ * way of every search. */
+static enum store_found node_find(const struct search *q, uint64_t number, struct frag *f)
+{
+	struct memo_node *at = NULL;
+	if (q->s->memo) {
+		uint64_t h = ((uint64_t)q->inst << 32 ^ q->chain) * 0x9e3779b97f4a7c15u + number;
+		at = &q->s->memo->node[(h ^ h >> 29) % MEMO_NODES];
+		if (at->len && at->number == number && at->inst == q->inst && at->chain == q->chain &&
+		    at->seq == q->seq) {
+			f->body = at->body;
+			f->len = at->len;
+			return STORE_FOUND;
+		}
+	}
+	enum store_found r = tree_node(q->m, q->inst, q->chain, number, q->seq, q->s, f);
+	if (r != STORE_FOUND || !at || f->len > sizeof at->body || f->len == 0 || f->body[0] == 0)
+		return r;
+	at->len = f->len;
+	at->number = number;
+	at->inst = q->inst;
+	at->chain = q->chain;
+	at->seq = q->seq;
+	memcpy(at->body, f->body, f->len);
+	return r;
+}
+
 /* Greatest key <= q->key below a node. */
 static enum store_found search_down(const struct search *q, uint64_t number, unsigned above)
 {
@@ -94,7 +128,7 @@ static enum store_found search_down(const struct search *q, uint64_t number, uns
 	struct node_rd n;
 	struct entry e, best[2] = { { 0 } };
 	unsigned have = 0;
-	enum store_found r = tree_node(q->m, q->inst, q->chain, number, q->seq, q->s, &f);
+	enum store_found r = node_find(q, number, &f);
 	if (r != STORE_FOUND)
 		return number == ROOT_NODE ? r : STORE_DAMAGED;
 	if (!node_read(f.body, f.len, &n) || n.level >= above)
@@ -414,6 +448,21 @@ static struct node *grow_root(struct tree_cache *c, struct node *root)
 	return child;
 }
 
+/* How much of a node's first key tells it from all keys of the one before: what
+ * the parent needs to know.  Short entries make for few levels. */
+static size_t separator_len(const struct node *before, const uint8_t *key, size_t n)
+{
+	struct node_rd r;
+	struct entry e, last = { 0 };
+	size_t same = 0;
+	node_read(before->body, before->len, &r);
+	while (entry_next(&r, &e))
+		last = e;
+	while (same < n && same < last.n && key[same] == last.key[same])
+		same++;
+	return same < n ? same + 1 : n;
+}
+
 /* Splits path[depth], and upward as long as the parents are full. */
 static int split(struct tree_cache *c, struct node **path, unsigned depth, bool appended)
 {
@@ -430,7 +479,7 @@ static int split(struct tree_cache *c, struct node **path, unsigned depth, bool 
 	move_tail(n, split_point(n, appended), half);
 	size_t kat = NODE_HEAD + (half->body[0] ? 5 : 0);
 	const uint8_t *key = half->body + kat + 2;
-	size_t kn = get_u16(half->body + kat);
+	size_t kn = separator_len(n, key, get_u16(half->body + kat));
 	struct spot s;
 	node_spot(parent, key, kn, &s);
 	entry_put(parent, s.at, half->number, key, kn);

@@ -98,7 +98,7 @@ static void setup(struct env *e)
 {
 	e->m = mock_new();
 	e->mem = malloc(ANSWER_SCRATCH);
-	answer_init(&e->a, e->m, e->mem, ANSWER_SCRATCH, 1232);
+	answer_init(&e->a, e->m, e->mem, ANSWER_SCRATCH, NULL, 1232);
 	answer_view(&e->a);
 }
 
@@ -276,10 +276,10 @@ static void test_nsec3(void)
 		{ "ns1.example.", T_MX, DO, "NOERROR aa | |" SOA_SIG H("2t7b4g4vsa5smi47k61mv5bv1a22bojr") " |" },
 		{ "y.w.example.", T_A, DO, "NOERROR aa | |" SOA_SIG H("ji6neoaepv8b5o6k4ev33abha8ht9fgc") " |" },
 		{ "mc.c.example.", T_MX, DO,
-		  "NOERROR | | c.example. NS ns1.c.example. c.example. NS ns2.c.example." H_APEX
-		  H("35mthgpgcu1qg68fab165klnsnk3dpvl") " | ns1.c.example. A .7 ns2.c.example. A .8" },
+		  "NOERROR | | c.example. NS ns1.c.example. c.example. NS ns2.c.example."
+		  H("35mthgpgcu1qg68fab165klnsnk3dpvl") H_APEX " | ns1.c.example. A .7 ns2.c.example. A .8" },
 		{ "c.example.", T_DS, DO,
-		  "NOERROR aa | |" SOA_SIG H_APEX H("35mthgpgcu1qg68fab165klnsnk3dpvl") " |" },
+		  "NOERROR aa | |" SOA_SIG H("35mthgpgcu1qg68fab165klnsnk3dpvl") H_APEX " |" },
 		{ "mc.a.example.", T_MX, DO,
 		  "NOERROR | | a.example. NS ns1.a.example. a.example. NS ns2.a.example. a.example. DS"
 		  " a.example. RRSIG(DS) | ns1.a.example. A .5 ns2.a.example. A .6" },
@@ -496,6 +496,19 @@ static void test_header(void)
 	free(out);
 
 	n = make_query("www.odd.test.", T_A, 0, 0, pkt);
+	put_u16(pkt + 2, 2 << 11 | 0x0100); /* STATUS, RD */
+	n = ask(&e, pkt, n, false, &out);
+	ok(get_u16(out + 2) == (0x8000 | 2 << 11 | 0x0100 | RCODE_NOTIMP), "NOTIMP: opcode and RD as they came");
+	free(out);
+
+	n = make_query("www.odd.test.", T_A, DO, 4096, pkt);
+	memcpy(pkt + n - 2, "\0\6\0\x0a\0\2ab", 8); /* a cookie of 2 octets */
+	n = ask(&e, pkt, n + 6, false, &out);
+	ok((get_u16(out + 2) & 15) == RCODE_FORMERR && get_u16(out + 10) == 1 &&
+	   !memcmp(out + n - 11, "\0\0\x29\4\xd0\0\0\x80\0\0\0", 11), "FORMERR because of the OPT: with an OPT");
+	free(out);
+
+	n = make_query("www.odd.test.", T_A, 0, 0, pkt);
 	struct wr w = wr_init(pkt + n, sizeof pkt - n);
 	wr_bytes(&w, "\3KEY\0\0\xfa\0\xff\0\0\0\0\0\x18\2hm\0\0\0\0\0\0\7\1\x2c\0\4MACM\0\1\0\0\0\0", 39);
 	pkt[11] = 1;
@@ -569,6 +582,9 @@ static void test_options(void)
 	free(out);
 	n = ask_options(&e, "odd.test.", T_AXFR, CLASS_IN, &out);
 	ok((get_u16(out + 2) & 15) == RCODE_REFUSED && has_error(out, n, 18), "transfer: prohibited");
+	free(out);
+	n = ask_options(&e, "odd.test.", T_NXNAME, CLASS_IN, &out);
+	ok((get_u16(out + 2) & 15) == RCODE_FORMERR && has_error(out, n, 30), "NXNAME: invalid query type");
 	free(out);
 	n = ask_options(&e, "ID.server.", T_TXT, CLASS_CH, &out);
 	ok(get_u16(out + 2) == (0x8000 | FLAG_AA) && get_u16(out + 6) == 1 &&

@@ -11,6 +11,11 @@
 /* key "key.", algorithm "hm.", a MAC of 4 octets */
 #define TSIG "\3KEY\0\0\xfa\0\xff\0\0\0\0\0\x18\2hm\0\0\0\0\0\0\7\1\x2c\0\4MACM\0\1\0\0\0\0"
 
+/* Labels: of 61 and 63 octets, and eight of one each */
+#define L61 "\x3d" "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
+#define L63 "\x3f" "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
+#define EIGHT "\1a\1b\1c\1d\1e\1f\1g\1h"
+
 /* Header (flags, counts) and what follows; n: octets that follow. */
 struct one {
 	const char *what;
@@ -68,8 +73,39 @@ static const struct one table[] = {
 	  RCODE_FORMERR },
 	{ "no cookie", 0, 1, 0, 0, 1, B(Q "\0\0\x29\2\0\0\0\0\0\0\4\0\x0a\0\0"), QUERY_ERROR, RCODE_FORMERR },
 	{ "AXFR", 0, 1, 0, 0, 0, B("\0\0\xfc\0\1"), QUERY_ERROR, RCODE_REFUSED },
+	{ "NXNAME", 0, 1, 0, 0, 0, B("\0\0\x80\0\1"), QUERY_ERROR, RCODE_FORMERR },
 	{ "IXFR with its SOA", 0, 1, 0, 1, 0,
 	  B("\0\0\xfb\0\1\0\0\6\0\1\0\0\0\0\0\x16\0\0aaaabbbbccccddddeeee"), QUERY_ERROR, RCODE_REFUSED },
+	{ "opcode 1, IQUERY", 1 << 11, 1, 0, 0, 0, B(Q), QUERY_ERROR, RCODE_NOTIMP },
+	{ "opcode 3", 3 << 11, 1, 0, 0, 0, B(Q), QUERY_ERROR, RCODE_NOTIMP },
+	{ "opcode 6, stateful operations", 6 << 11, 0, 0, 0, 0, B(""), QUERY_ERROR, RCODE_NOTIMP },
+	{ "class HS", 0, 1, 0, 0, 0, B("\0\0\2\0\4"), QUERY_ERROR, RCODE_REFUSED },
+	{ "class NONE", 0, 1, 0, 0, 0, B("\0\0\2\0\xfe"), QUERY_ERROR, RCODE_REFUSED },
+	{ "two questions said, one there", 0, 2, 0, 0, 0, B(Q), QUERY_ERROR, RCODE_FORMERR },
+	{ "65535 questions", 0, 65535, 0, 0, 0, B(Q), QUERY_ERROR, RCODE_FORMERR },
+	{ "none said, one there", 0, 0, 0, 0, 0, B(Q), QUERY_ERROR, RCODE_FORMERR },
+	{ "name of 255 octets", 0, 1, 0, 0, 0, B(L63 L63 L63 L61 "\0\0\1\0\1"), QUERY_OK, 0 },
+	{ "name of 257 octets", 0, 1, 0, 0, 0, B(L63 L63 L63 L63 "\0\0\1\0\1"), QUERY_ERROR, RCODE_FORMERR },
+	{ "name of 256 octets", 0, 1, 0, 0, 0, B(L63 L63 L61 L61 "\2ab" "\0\0\1\0\1"), QUERY_ERROR, RCODE_FORMERR },
+	{ "name of 127 labels", 0, 1, 0, 0, 0,
+	  B(EIGHT EIGHT EIGHT EIGHT EIGHT EIGHT EIGHT EIGHT EIGHT EIGHT EIGHT EIGHT EIGHT EIGHT EIGHT
+	    "\1a\1b\1c\1d\1e\1f\1g" "\0\0\1\0\1"), QUERY_OK, 0 },
+	{ "name of 128 labels", 0, 1, 0, 0, 0,
+	  B(EIGHT EIGHT EIGHT EIGHT EIGHT EIGHT EIGHT EIGHT EIGHT EIGHT EIGHT EIGHT EIGHT EIGHT EIGHT EIGHT
+	    "\0\0\1\0\1"), QUERY_ERROR, RCODE_FORMERR },
+	{ "question name that ends in a pointer", 0, 1, 0, 0, 0, B("\3www\xc0\0\0\1\0\1"), QUERY_ERROR, RCODE_FORMERR },
+	{ "question name in a loop", 0, 1, 0, 0, 0, B("\3www\xc0\x0c\0\1\0\1"), QUERY_ERROR, RCODE_FORMERR },
+	{ "question name by a pointer forward", 0, 1, 0, 0, 0, B("\xc0\x12\0\1\0\1" "\3www\0"), QUERY_ERROR,
+	  RCODE_FORMERR },
+	{ "label of type 01", 0, 1, 0, 0, 0, B("\x41" "a\0\0\1\0\1"), QUERY_ERROR, RCODE_FORMERR },
+	{ "label of type 10", 0, 1, 0, 0, 0, B("\x81" "a\0\0\1\0\1"), QUERY_ERROR, RCODE_FORMERR },
+	{ "owner by a pointer forward", 0, 1, 0, 0, 1, B(Q "\xc0\x27\0\1\0\1\0\0\0\1\0\1\0"), QUERY_ERROR,
+	  RCODE_FORMERR },
+	{ "owner in a loop", 0, 1, 0, 0, 1, B(Q "\1a\xc0\x1d\0\1\0\1\0\0\0\1\0\0"), QUERY_ERROR,
+	  RCODE_FORMERR },
+	{ "owner by two pointers backward", 0, 1, 0, 0, 2, B(Q REC "\xc0\x1d\0\1\0\1\0\0\0\1\0\0"), QUERY_OK, 0 },
+	{ "owner that gets too long by a pointer", 0, 1, 0, 0, 1,
+	  B(L63 L63 L63 L61 "\0\0\1\0\1" "\1a\xc0\x0c\0\1\0\1\0\0\0\1\0\0"), QUERY_ERROR, RCODE_FORMERR },
 	{ "question name by pointer", 0, 1, 0, 0, 0, B("\xc0\0\0\1\0\1"), QUERY_ERROR, RCODE_FORMERR },
 	{ "label of 64", 0, 1, 0, 0, 0,
 	  B("\x40" "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\0\0\1\0\1"), QUERY_ERROR,
@@ -164,7 +200,22 @@ static void test_fields(void)
 	static const struct one bad = { "", 0, 1, 0, 0, 2, B(Q OPT OPT), QUERY_ERROR, 0 };
 	n = build(&bad, pkt);
 	query_parse(pkt, n, &q);
-	ok(!q.edns && q.question_len == 17, "FORMERR repeats the question, not the OPT");
+	ok(q.edns && q.question_len == 17, "FORMERR repeats the question and has an OPT");
+
+	static const struct one cut = { "", 0, 1, 0, 0, 1,
+		B(Q "\0\0\x29\2\0\0\0\x80\0\0\x10\0\3\0\0\0\x0a\0\x0c" "abcdefgh"), QUERY_ERROR, 0 };
+	n = build(&cut, pkt);
+	ok(query_parse(pkt, n, &q) == QUERY_ERROR && q.rcode == RCODE_FORMERR && q.edns && q.dnssec_ok && !q.nsid &&
+	   !q.cookie_len, "an option beyond its OPT: the answer has an OPT without options");
+	pkt[n - 16 - 5] = 1; /* EDNS version */
+	pkt[n - 16 - 1] = 16;
+	ok(query_parse(pkt, n, &q) == QUERY_ERROR && q.rcode == RCODE_BADVERS && q.edns,
+	   "options that only another version understands: BADVERS");
+
+	static const struct one early = { "", 0, 1, 0, 0, 2, B(Q "\xc0" OPT), QUERY_ERROR, 0 };
+	n = build(&early, pkt);
+	query_parse(pkt, n, &q);
+	ok(!q.edns, "no OPT where none was found");
 
 	static const struct one tsig = { "", 0, 1, 0, 0, 1, B(Q TSIG), QUERY_ERROR, 0 };
 	n = build(&tsig, pkt);

@@ -71,7 +71,7 @@ static void ask(struct store_map *m, const char *name, uint8_t how)
 	static uint8_t out[65535];
 	uint8_t pkt[512];
 	size_t n = make_query(name, types[how & 15], how & 16, pkt);
-	answer_init(&a, m, scratch, sizeof scratch, 1232);
+	answer_init(&a, m, scratch, sizeof scratch, NULL, 1232);
 	answer_view(&a);
 	job.kind = query_parse(pkt, n, &job.q);
 	answer_begin(&a, &job);

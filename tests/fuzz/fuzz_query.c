@@ -28,7 +28,7 @@ static void setup(void)
 	if (!mock_load(m, zone_load_text((const uint8_t *)"\2ex", zone_text, sizeof zone_text - 1, &quiet)))
 		abort();
 	mock_in_place(m);
-	answer_init(&answer, m, malloc(ANSWER_SCRATCH), ANSWER_SCRATCH, 1232);
+	answer_init(&answer, m, malloc(ANSWER_SCRATCH), ANSWER_SCRATCH, NULL, 1232);
 	static const struct sip key = { 1, 2 };
 	answer.identity = "node";
 	answer.version = "0";
