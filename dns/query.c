@@ -43,6 +43,9 @@ static bool take_options(struct query *q, struct rd r)
 			return false;
 		if (code == OPTION_NSID)
 			q->nsid = true;
+		/* a client has no time to tell (RFC 7828 section 3.2.1) */
+		if (code == OPTION_KEEPALIVE && q->keepalive != KEEPALIVE_BAD)
+			q->keepalive = len == 0 ? KEEPALIVE_ASKED : KEEPALIVE_BAD;
 		if (code != OPTION_COOKIE || q->cookie_len)
 			continue;
 		if (!cookie_ok(len))
@@ -56,6 +59,7 @@ static bool take_options(struct query *q, struct rd r)
 static void forget_options(struct query *q)
 {
 	q->nsid = false;
+	q->keepalive = KEEPALIVE_NONE;
 	q->cookie_len = 0;
 	q->cookie = NULL;
 }
@@ -137,8 +141,7 @@ static bool take_question(struct query *q, const uint8_t *pkt, size_t len)
 	return true;
 }
 
-/* The records behind the question; an OPT of a message that is refused as
- * malformed does not count (RFC 6891 section 7). */
+/* The records behind the question. */
 static bool take_records(struct query *q, const uint8_t *pkt, size_t len)
 {
 	unsigned an = get_u16(pkt + 6), ns = get_u16(pkt + 8), ar = get_u16(pkt + 10);
@@ -149,6 +152,16 @@ static bool take_records(struct query *q, const uint8_t *pkt, size_t len)
 		if (!take_record(q, pkt, len, &off, i >= ns, i + 1 == ns + ar))
 			return false;
 	return off == len;
+}
+
+/* An OPT of a message that is refused as malformed does not count (RFC 6891
+ * section 7). */
+enum query_kind query_malformed(struct query *q)
+{
+	q->edns = q->dnssec_ok = false;
+	q->tsig_name_len = 0;
+	forget_options(q);
+	return fail(q, RCODE_FORMERR);
 }
 
 enum query_kind query_parse(const uint8_t *pkt, size_t len, struct query *q)
@@ -171,12 +184,8 @@ enum query_kind query_parse(const uint8_t *pkt, size_t len, struct query *q)
 		return fail(q, op == OP_NOTIFY || op == OP_UPDATE ? RCODE_REFUSED : RCODE_NOTIMP);
 	if (get_u16(pkt + 4) != 1 || !take_question(q, pkt, len))
 		return fail(q, RCODE_FORMERR);
-	if (!take_records(q, pkt, len)) {
-		q->edns = q->dnssec_ok = false;
-		q->tsig_name_len = 0;
-		forget_options(q);
-		return fail(q, RCODE_FORMERR);
-	}
+	if (!take_records(q, pkt, len))
+		return query_malformed(q);
 	if (q->rcode != RCODE_NOERROR)
 		return QUERY_ERROR;
 	if (q->tsig_name_len)
