@@ -6,7 +6,7 @@
  * A worker owns one piece of memory and its sockets, and shares nothing with
  * other workers but the store it reads.
  * Threat: everyone.  No stranger's action allocates, logs or waits; work is
- * bounded a turn: BATCHES batches a UDP socket, TCP_TURN octets over TCP. */
+ * bounded a turn: BATCHES batches a UDP socket; TCP has its bounds too. */
 #include <errno.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
@@ -17,7 +17,6 @@
 
 #define BATCHES  4         /* of one socket in one turn */
 #define UDP_IN   4096      /* a longer query is cut, and so malformed */
-#define TCP_TURN (2 * TCP_MSG) /* answered over TCP in one turn, then UDP has its turn again */
 #define WAIT_NS  100000000 /* *stop is seen within this */
 
 #ifndef SYS_recvmmsg /* 32-bit machines; without a time-out both are the same */
@@ -26,14 +25,6 @@
 
 /* ---- memory ---- */
 
-/* A quarter of the connections may have unsent answers. */
-static unsigned out_buffers(const struct dns_conf *c)
-{
-	return c->tcp_max / 4 + 1;
-}
-
-static size_t page_up(size_t n) { return (n + 4095) & ~(size_t)4095; }
-
 /* Deals out the octets at base (NULL: only counts them); returns how many. */
 static size_t lay_out(struct worker *w, const struct dns_conf *c, uint8_t *base)
 {
@@ -41,11 +32,8 @@ static size_t lay_out(struct worker *w, const struct dns_conf *c, uint8_t *base)
 		{ sizeof *w, NULL },
 		{ BATCH * UDP_IN, NULL },
 		{ BATCH * (size_t)c->udp_size, NULL },
-		{ TCP_OUT, NULL },
-		{ c->tcp_max * sizeof(struct conn), NULL },
-		{ out_buffers(c) * sizeof(struct conn *), NULL },
-		{ out_buffers(c) * (size_t)TCP_OUT, NULL },
 		{ ANSWER_SCRATCH, NULL },
+		{ tcp_lay_out(w, c, NULL), NULL },
 	};
 	size_t at = 0;
 	for (size_t i = 0; i < sizeof part / sizeof *part; i++) {
@@ -57,12 +45,8 @@ static size_t lay_out(struct worker *w, const struct dns_conf *c, uint8_t *base)
 		return at;
 	w->rx_buf = part[1].at;
 	w->tx_buf = part[2].at;
-	w->gather = part[3].at;
-	w->conns = (struct conn *)(void *)part[4].at;
-	w->out_owner = (struct conn **)(void *)part[5].at;
-	w->out = part[6].at;
-	w->nout = out_buffers(c);
-	w->answer.scratch.mem = part[7].at;
+	w->answer.scratch.mem = part[3].at;
+	tcp_lay_out(w, c, part[4].at);
 	return at;
 }
 
@@ -205,12 +189,14 @@ static void worker_init(struct worker *w, struct store_map *m, const struct dns_
 
 static int turns(struct worker *w, const _Atomic bool *stop)
 {
+	uint64_t now = loop_now();
 	while (!atomic_load_explicit(stop, memory_order_relaxed)) {
 		store_idle(w->map, w->id);
-		if (loop_wait(&w->loop, loop_now() + WAIT_NS) < 0)
+		if (loop_wait(&w->loop, tcp_waiting(w, now) ? now : now + WAIT_NS) < 0)
 			return -1;
+		now = loop_now();
 		count(&w->stats->beats, 1);
-		w->tcp_left = TCP_TURN;
+		tcp_turn(w, now);
 		loop_wake(&w->loop);
 	}
 	return 0;
@@ -220,7 +206,7 @@ int dns_run(struct store_map *m, const struct dns_conf *c, unsigned worker, cons
             size_t n, void *mem, struct dns_stats *stats, const _Atomic bool *stop)
 {
 	struct worker *w = mem;
-	if (c->tcp_max == 0 || c->udp_size < 512 || c->udp_size > DNS_UDP_MAX) {
+	if (c->tcp_max == 0 || c->tcp_per_client == 0 || c->udp_size < 512 || c->udp_size > DNS_UDP_MAX) {
 		errno = EINVAL;
 		return -1;
 	}

@@ -24,6 +24,7 @@
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -82,8 +83,10 @@ const struct conf_key node_keys[] = {
 	  "Largest answer over UDP to clients that speak EDNS.", 512, DNS_UDP_MAX, false },
 	{ "tcp-connections", conf_number, offsetof(struct node_conf, tcp_connections), "256", "NUMBER",
 	  "TCP connections of one worker; when all are in use the longest idle one is closed.", 1, 65536, false },
+	{ "tcp-per-client", conf_number, offsetof(struct node_conf, tcp_per_client), "64", "NUMBER",
+	  "Of these, for one IPv4 address or IPv6 /56; one more takes the place of its longest idle one.", 1, 65536, false },
 	{ "tcp-idle", conf_number, offsetof(struct node_conf, tcp_idle), "10", "SECONDS",
-	  "Time after which a TCP connection without a whole query is closed.", 1, 3600, false },
+	  "Time after which a TCP connection is closed that had no whole query, or whose answers are not read.", 1, 3600, false },
 	{ "identity", conf_text, offsetof(struct node_conf, identity), "", "TEXT",
 	  "Which node this is, told by NSID and id.server. Without it nothing is told.", 0, 64, false },
 	{ "version", conf_text, offsetof(struct node_conf, version), "", "TEXT",
@@ -144,12 +147,35 @@ static int read_conf(const char *path, struct node_conf *c)
 
 /* ---- what is made before the children ---- */
 
+/* What the kernel keeps for a socket: room for bursts over UDP; over TCP an
+ * answer or two for those who read slowly, and a client's few queries
+ * (connections inherit it from the listener). */
 static int open_socket(const struct conf_addr *a, bool tcp)
 {
-	int buf = 4 << 20, fd = addr_open(a, tcp ? SOCK_STREAM : SOCK_DGRAM, ADDR_SHARED | ADDR_V6ONLY);
-	if (fd >= 0 && !tcp)
-		setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &buf, sizeof buf);
+	int in = tcp ? 16 << 10 : 4 << 20, out = 64 << 10;
+	int fd = addr_open(a, tcp ? SOCK_STREAM : SOCK_DGRAM, ADDR_SHARED | ADDR_V6ONLY);
+	if (fd >= 0)
+		setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &in, sizeof in);
+	if (fd >= 0 && tcp)
+		setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &out, sizeof out);
 	return fd;
+}
+
+/* Connections need descriptors: as many as we may have, and no more
+ * connections than that. */
+static void fit_descriptors(struct node_conf *c)
+{
+	struct rlimit l;
+	uint64_t other = 64 + 2 * c->service.n * c->workers, want = c->tcp_connections * c->workers + other;
+	if (getrlimit(RLIMIT_NOFILE, &l) != 0 || l.rlim_cur >= want)
+		return;
+	l.rlim_cur = l.rlim_max < want ? l.rlim_max : want;
+	if (setrlimit(RLIMIT_NOFILE, &l) == 0 && l.rlim_cur == want)
+		return;
+	uint64_t fit = l.rlim_cur > other ? (l.rlim_cur - other) / c->workers : 0;
+	c->tcp_connections = fit ? fit : 1;
+	log_say(LOG_WARNING, "tcp-connections is %llu: the limit of open files (ulimit -n) allows no more",
+	        (unsigned long long)c->tcp_connections);
 }
 
 /* Another server on the port would share it silently (SO_REUSEPORT): ask first. */
@@ -671,6 +697,7 @@ static int run(const struct args *a, char **argv)
 	s.node.stats = shared("encdns-stats", sizeof(struct dns_stats) * WORKERS_MAX);
 	if (s.node.beats < 0 || s.node.stats < 0)
 		return complain(strerror(errno));
+	fit_descriptors(&s.node.conf);
 	if (open_sockets(&s.node) != 0 || (!a->ad_hoc && open_store(&s.node) != 0))
 		return 1;
 	s.stats = mmap(NULL, sizeof(struct dns_stats) * WORKERS_MAX, PROT_READ, MAP_SHARED, s.node.stats, 0);

@@ -7,16 +7,17 @@
 #include <time.h>
 
 #include "base/loop.h"
+#include "base/ring.h"
 #include "dns.h"
 #include "dns/answer.h"
 
 #define BATCH    64        /* queries over UDP that are answered together */
-#define TCP_IN   4096      /* a longer query ends its connection */
 #define TCP_MSG  (2 + 65535)
 #define TCP_OUT  (2 * TCP_MSG) /* answers gathered for one send() */
 #define SOCKETS  64        /* of one worker */
 
 struct worker;
+struct conn;
 
 struct listener {
 	struct src src;
@@ -24,17 +25,24 @@ struct listener {
 	bool v6;
 };
 
-struct conn {
-	struct src src;
-	struct worker *w;
-	struct conn *next;      /* free list */
-	uint8_t *out;           /* WRITING: a buffer of the pool, else NULL */
-	uint32_t out_len, out_at;
-	uint16_t in_len;
-	bool v6, open;
-	bool again;             /* whole queries wait in `in` for the next turn */
-	uint8_t peer[16];       /* the client's address */
-	uint8_t in[TCP_IN];
+/* Connections of one worker; tcp.c's. */
+struct tcp {
+	struct conn *conns;        /* tcp_max of them */
+	struct ring free, idle;    /* of conns: not in use; in use, longest idle first */
+	struct ring again;         /* of conns: whole queries wait for the next turn */
+	struct ring writers;       /* of conns: with a buffer of `out`, in the order they got it */
+	unsigned nfree;
+	struct client *clients;    /* who is connected: at most tcp_max */
+	struct client *free_clients;
+	struct client **bucket;    /* nbuckets, a power of two: clients by hash */
+	unsigned nbuckets;
+	struct sip hash_key;       /* so that nobody can choose who shares a bucket */
+	uint8_t *gather;           /* TCP_OUT: answers on their way out */
+	uint8_t *out;              /* nout buffers of TCP_OUT */
+	unsigned nout, nfree_out;
+	uint8_t **free_out;        /* the last given back is the next to be used */
+	size_t left;               /* octets that may still be answered in this round */
+	struct answer_job job;
 };
 
 /* What a worker's memory begins with; the arrays behind it are laid out by
@@ -52,14 +60,9 @@ struct worker {
 	struct iovec rx_iov[BATCH], tx_iov[BATCH];
 	struct sockaddr_storage peer[BATCH];
 	struct answer_job job[BATCH];
-
 	uint8_t *rx_buf, *tx_buf;  /* BATCH x UDP_IN, BATCH x udp_size */
-	size_t tcp_left;           /* octets TCP may still answer in this turn */
-	uint8_t *gather;           /* TCP_OUT: answers on their way out */
-	struct conn *conns, *free; /* tcp_max of them */
-	uint8_t *out;              /* pool: nout buffers of TCP_OUT */
-	unsigned nout;
-	struct conn **out_owner;   /* nout; NULL: free */
+
+	struct tcp tcp;
 };
 
 static inline void count(_Atomic uint64_t *n, uint64_t by)
@@ -94,12 +97,20 @@ static inline uint8_t address_of(const struct sockaddr_storage *s, bool v6, cons
 	return v6 ? 16 : 4;
 }
 
+static inline size_t page_up(size_t n) { return (n + 4095) & ~(size_t)4095; }
+
 /* ---- tcp.c ---- */
 
+/* Deals out the octets at base (NULL: only counts them); returns how many. */
+size_t tcp_lay_out(struct worker *w, const struct dns_conf *c, uint8_t *base);
 /* Before the first turn: all connections are free. */
 void tcp_init(struct worker *w);
 /* A listener's wake(). */
 void tcp_accept(struct src *s, uint32_t got, uint64_t now_ns);
+/* At the start of each turn: closes who is late, answers who waited. */
+void tcp_turn(struct worker *w, uint64_t now_ns);
+/* Is there something to do without waiting? */
+bool tcp_waiting(const struct worker *w, uint64_t now_ns);
 /* Closes what is open. */
 void tcp_end(struct worker *w);
 

@@ -172,11 +172,17 @@ int service_main(struct node *n, int sup)
 	s.node = n;
 	s.sup = sup;
 	s.control = -1;
-	s.conf = (struct dns_conf){ (unsigned)n->conf.workers, (uint16_t)n->conf.udp_size,
-		                    (unsigned)n->conf.tcp_connections, (unsigned)n->conf.tcp_idle * 1000,
-		                    *n->conf.identity ? n->conf.identity : NULL,
-		                    *n->conf.version ? n->conf.version : NULL,
-		                    { n->cookie_keys[0], n->cookie_keys[1] }, n->ncookie_keys };
+	s.conf = (struct dns_conf){
+		.workers = (unsigned)n->conf.workers,
+		.udp_size = (uint16_t)n->conf.udp_size,
+		.tcp_max = (unsigned)n->conf.tcp_connections,
+		.tcp_per_client = (unsigned)n->conf.tcp_per_client,
+		.tcp_idle_ms = (unsigned)n->conf.tcp_idle * 1000,
+		.identity = *n->conf.identity ? n->conf.identity : NULL,
+		.version = *n->conf.version ? n->conf.version : NULL,
+		.cookie_keys = { n->cookie_keys[0], n->cookie_keys[1] },
+		.ncookie_keys = n->ncookie_keys,
+	};
 	s.map = store_map_new(n->store_ro, n->beats, n->conf.store_reserve, err, sizeof err);
 	if (!s.map) {
 		log_say(LOG_ERROR, "%s", err);
