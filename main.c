@@ -234,12 +234,15 @@ static int open_store(struct node *n)
 	return 1;
 }
 
-static int shared(const char *name, size_t size)
+/* Only what is used of it is memory. */
+static int make_pages(struct node *n)
 {
-	int fd = memfd_create(name, MFD_CLOEXEC);
-	if (fd >= 0 && ftruncate(fd, (off_t)size) == 0)
-		return fd;
-	return -1;
+	size_t size = n->conf.workers * WORKER_STEP;
+	n->pages_fd = memfd_create("encdns-workers", MFD_CLOEXEC);
+	if (n->pages_fd < 0 || ftruncate(n->pages_fd, (off_t)size) != 0)
+		return complain(strerror(errno));
+	n->pages = mmap(NULL, size, PROT_READ, MAP_SHARED, n->pages_fd, 0);
+	return n->pages == MAP_FAILED ? complain(strerror(errno)) : 0;
 }
 
 /* ---- the supervisor ---- */
@@ -264,7 +267,6 @@ struct super {
 	struct blob *cred;
 	char *title;             /* argv's memory, for names */
 	size_t title_len;
-	const struct dns_stats *stats;
 	struct src watch;
 	uint64_t turns[WORKERS_MAX]; /* of the workers, when last looked at */
 	unsigned still;          /* looks in a row at which a worker had not moved */
@@ -332,10 +334,12 @@ static void become(struct super *s, int which, pid_t parent)
 	if (which == DNS) {
 		close(s->node.store_rw);
 		s->node.store_rw = -1;
+		munmap((void *)(uintptr_t)s->node.pages, s->node.conf.workers * WORKER_STEP);
 		if (s->node.ad_hoc)
 			close(0);
 		forget_roots(&s->node, 0);
 	} else {
+		close(s->node.pages_fd);
 		close(s->node.store_ro);
 		s->node.store_ro = -1;
 		crypto_wipe(s->node.cookie_keys, sizeof s->node.cookie_keys);
@@ -539,7 +543,7 @@ static void on_watch(struct src *src, uint32_t got, uint64_t now)
 	bool still = false;
 	(void)got;
 	for (unsigned i = 0; i < s->node.conf.workers; i++) {
-		uint64_t turns = atomic_load_explicit(&s->stats[i].beats, memory_order_relaxed);
+		uint64_t turns = atomic_load_explicit(&worker_page(&s->node, i)->stats.beats, memory_order_relaxed);
 		still |= turns == s->turns[i];
 		s->turns[i] = turns;
 	}
@@ -693,16 +697,9 @@ static int run(const struct args *a, char **argv)
 		fprintf(stderr, "encdns: %s: %s\n", a->dir, strerror(errno));
 		return 1;
 	}
-	s.node.beats = shared("encdns-beats", STORE_BEATS_SIZE);
-	s.node.stats = shared("encdns-stats", sizeof(struct dns_stats) * WORKERS_MAX);
-	if (s.node.beats < 0 || s.node.stats < 0)
-		return complain(strerror(errno));
 	fit_descriptors(&s.node.conf);
-	if (open_sockets(&s.node) != 0 || (!a->ad_hoc && open_store(&s.node) != 0))
+	if (make_pages(&s.node) != 0 || open_sockets(&s.node) != 0 || (!a->ad_hoc && open_store(&s.node) != 0))
 		return 1;
-	s.stats = mmap(NULL, sizeof(struct dns_stats) * WORKERS_MAX, PROT_READ, MAP_SHARED, s.node.stats, 0);
-	if (s.stats == MAP_FAILED)
-		return complain(strerror(errno));
 	s.title = argv[0];
 	for (char **p = argv; *p; p++) /* the words lie in a row */
 		if (*p == s.title + s.title_len)

@@ -23,6 +23,7 @@ struct worker {
 	pthread_t thread;
 	struct service *s;
 	unsigned number;
+	struct worker_page *page;
 	struct dns_socket *sockets;
 	size_t n;
 	void *mem;
@@ -32,7 +33,6 @@ struct service {
 	struct node *node;
 	struct store_map *map;
 	struct dns_conf conf;
-	struct dns_stats *stats;
 	struct worker *workers;
 	unsigned running; /* threads that were started */
 	_Atomic bool stop, failed;
@@ -43,7 +43,7 @@ static void *work(void *p)
 {
 	struct worker *w = p;
 	struct service *s = w->s;
-	if (dns_run(s->map, &s->conf, w->number, w->sockets, w->n, w->mem, s->stats + w->number, &s->stop) != 0) {
+	if (dns_run(s->map, &s->conf, w->number, w->sockets, w->n, w->mem, &w->page->stats, &s->stop) != 0) {
 		log_say(LOG_ERROR, "worker %u: %s", w->number, strerror(errno));
 		s->failed = true;
 	}
@@ -62,12 +62,15 @@ static int prepare(struct service *s)
 		w->number = i;
 		w->mem = dns_memory_map(&s->conf);
 		w->sockets = calloc(n->nsockets, sizeof *w->sockets);
-		if (!w->mem || !w->sockets)
+		w->page = mmap(NULL, sizeof *w->page, PROT_READ | PROT_WRITE, MAP_SHARED, n->pages_fd, (off_t)i * WORKER_STEP);
+		if (!w->mem || !w->sockets || w->page == MAP_FAILED)
 			return -1;
+		store_map_worker(s->map, i, &w->page->beat);
 		for (size_t x = 0; x < n->nsockets; x++)
 			if (n->sockets[x].worker == i)
 				w->sockets[w->n++] = (struct dns_socket){ n->sockets[x].fd, n->sockets[x].tcp };
 	}
+	close(n->pages_fd);
 	return 0;
 }
 
@@ -183,18 +186,15 @@ int service_main(struct node *n, int sup)
 		.cookie_keys = { n->cookie_keys[0], n->cookie_keys[1] },
 		.ncookie_keys = n->ncookie_keys,
 	};
-	s.map = store_map_new(n->store_ro, n->beats, n->conf.store_reserve, err, sizeof err);
+	s.map = store_map_new(n->store_ro, n->conf.store_reserve, err, sizeof err);
 	if (!s.map) {
 		log_say(LOG_ERROR, "%s", err);
 		return 1;
 	}
-	s.stats = mmap(NULL, WORKERS_MAX * sizeof *s.stats, PROT_READ | PROT_WRITE, MAP_SHARED, n->stats, 0);
-	if (s.stats == MAP_FAILED || prepare(&s) != 0) {
+	if (prepare(&s) != 0) {
 		log_say(LOG_ERROR, "no memory for the workers");
 		return 1;
 	}
-	for (unsigned i = 0; i < s.conf.workers; i++)
-		store_idle(s.map, i); /* what a dead predecessor announced counts no more */
 	int code = loop(&s);
 	s.stop = true;
 	for (unsigned i = 0; i < s.running; i++)
