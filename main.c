@@ -79,6 +79,8 @@ const struct conf_key node_keys[] = {
 	  "Descriptor to read the node's certificate, chain and private key (PEM) from.", 0, 0, false },
 	{ "workers", conf_number, offsetof(struct node_conf, workers), "0", "NUMBER",
 	  "Threads that answer; 0: one for each processor the process may use.", 0, WORKERS_MAX, false },
+	{ "pin", conf_yes, offsetof(struct node_conf, pin), "off", "on|off",
+	  "Ties each worker to a processor of its own, when there are as many.", 0, 0, false },
 	{ "udp-size", conf_number, offsetof(struct node_conf, udp_size), "1232", "OCTETS",
 	  "Largest answer over UDP to clients that speak EDNS.", 512, DNS_UDP_MAX, false },
 	{ "tcp-connections", conf_number, offsetof(struct node_conf, tcp_connections), "256", "NUMBER",

@@ -19,7 +19,7 @@ struct node_conf {
 	struct conf_addrs service, hub;
 	int credentials, cookie_secret;
 	uint64_t workers, udp_size, tcp_connections, tcp_per_client, tcp_idle, store_reserve;
-	bool rrl;
+	bool rrl, pin;
 	char store[PATH_MAX];
 	char identity[64], version[64]; /* empty: not told */
 };

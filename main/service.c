@@ -14,6 +14,7 @@
 #include <errno.h>
 #include <poll.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/mman.h>
@@ -39,10 +40,27 @@ struct service {
 	int sup, control;
 };
 
+/* One processor for each worker, of those that the node was given; when there
+ * are too few the kernel knows better. */
+static void pin(unsigned number, unsigned workers)
+{
+	cpu_set_t all, one;
+	if (sched_getaffinity(0, sizeof all, &all) != 0 || (unsigned)CPU_COUNT(&all) < workers)
+		return;
+	int cpu = -1;
+	for (unsigned left = number + 1; left > 0; left -= CPU_ISSET(cpu, &all) != 0)
+		cpu++;
+	CPU_ZERO(&one);
+	CPU_SET(cpu, &one);
+	sched_setaffinity(0, sizeof one, &one); /* of this thread; unpinned it works too */
+}
+
 static void *work(void *p)
 {
 	struct worker *w = p;
 	struct service *s = w->s;
+	if (s->node->conf.pin)
+		pin(w->number, s->conf.workers);
 	if (dns_run(s->map, &s->conf, w->number, w->sockets, w->n, w->mem, &w->page->stats, &s->stop) != 0) {
 		log_say(LOG_ERROR, "worker %u: %s", w->number, strerror(errno));
 		s->failed = true;

@@ -1,6 +1,7 @@
 #!/usr/bin/perl
 # What encdns-dns shares with the other processes: it reads the store, its root,
-# and writes nothing but one page for each worker.
+# and writes nothing but one page for each worker. Workers keep to the processors
+# the node was given.
 use strict;
 use warnings;
 use FindBin;
@@ -45,4 +46,26 @@ for my $again ('', ' after a restart of encdns-dns') {
 }
 $lab->down;
 
+# Which processors may a thread use?
+sub allowed { my ($t) = @_; Lab::slurp("$t/status") =~ /^Cpus_allowed_list:\s*(\S+)/m ? $1 : '' }
+my $mine = allowed('/proc/self');
+my @cpu = map { /(\d+)-(\d+)/ ? ($1 .. $2) : $_ } split /,/, $mine;
+SKIP: {
+	skip 'one processor only', 5 if @cpu < 2;
+	for my $pin ('off', 'on') {
+		$lab = Lab->new(zones => { 'example.org.' => "$Lab::tree/tests/zones/example.org.zone" }, set => ['workers=2', "pin=$pin"]);
+		my ($dns) = $lab->pids('node1', 'encdns-dns');
+		my %at;
+		for my $t (glob "/proc/$dns/task/*") {
+			push @{ $at{ $t =~ m{/$dns$} ? 'main' : 'worker' } }, allowed($t);
+		}
+		is("@{ $at{main} }", $mine, "pin $pin: what was inherited, but for the workers");
+		is_deeply([sort { $a cmp $b } @{ $at{worker} }], $pin eq 'on' ? [sort { $a cmp $b } @cpu[0, 1]] : [$mine, $mine], "workers with pin $pin");
+		$lab->down;
+	}
+	$lab = Lab->new(zones => { 'example.org.' => "$Lab::tree/tests/zones/example.org.zone" }, set => ['workers=' . (@cpu + 1), 'pin=on']);
+	my ($dns) = $lab->pids('node1', 'encdns-dns');
+	is(scalar(grep { allowed($_) ne $mine } glob "/proc/$dns/task/*"), 0, 'with more workers than processors none is pinned');
+	$lab->down;
+}
 done_testing;
