@@ -3,7 +3,8 @@
  * One thread a worker (dns.c) and this one, which takes keys and roots from
  * control.  Before the first root nothing is answered.  When control dies the
  * workers go on with the root they have.
- * Holds read keys only; its store is open for reading only.
+ * Holds read keys only; its store is open for reading only.  Of what it shares it
+ * may write a page for each worker and nothing else.
  * Threat: strangers' queries (dns.c), and control, who may be taken over: it is
  * believed its keys and roots, and lost at the first message that is neither. */
 #include "main/node.h"
