@@ -83,7 +83,7 @@ const struct conf_key node_keys[] = {
 	  "Ties each worker to a processor of its own, when there are as many.", 0, 0, false },
 	{ "udp-size", conf_number, offsetof(struct node_conf, udp_size), "1232", "OCTETS",
 	  "Largest answer over UDP to clients that speak EDNS.", 512, DNS_UDP_MAX, false },
-	{ "tcp-connections", conf_number, offsetof(struct node_conf, tcp_connections), "256", "NUMBER",
+	{ "tcp-connections", conf_number, offsetof(struct node_conf, tcp_connections), "1024", "NUMBER",
 	  "TCP connections of one worker; when all are in use the longest idle one is closed.", 1, 65536, false },
 	{ "tcp-per-client", conf_number, offsetof(struct node_conf, tcp_per_client), "64", "NUMBER",
 	  "Of these, for one IPv4 address or IPv6 /56; one more takes the place of its longest idle one.", 1, 65536, false },

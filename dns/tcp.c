@@ -39,7 +39,7 @@
 #define CLOSES    64
 #define TURN      TCP_MSG
 #define TCP_IN    4096      /* a longer query ends its connection */
-#define OUT_MAX   128       /* buffers for WRITING at most: 16 MiB */
+#define OUT_MAX   64        /* buffers for WRITING at most: 8 MiB */
 #define NS_PER_MS 1000000u
 
 /* Who has connections; one that has none is free. */
@@ -53,7 +53,7 @@ struct client {
 struct conn {
 	struct src src;
 	struct worker *w;
-	struct client *client;  /* NULL: not open */
+	struct client *client;
 	struct ring idle;       /* tcp.idle, or tcp.free */
 	struct ring own;        /* client->conns */
 	struct ring turn;       /* AGAIN: tcp.again; WRITING: tcp.writers; else in none */
@@ -121,13 +121,8 @@ void tcp_init(struct worker *w)
 	ring_init(&t->again);
 	ring_init(&t->writers);
 	t->nfree = w->conf->tcp_max;
-	for (unsigned i = 0; i < w->conf->tcp_max; i++) {
-		t->conns[i].w = w;
-		t->conns[i].client = NULL;
-		ring_add(&t->free, &t->conns[i].idle);
-		t->clients[i].next = i + 1 < w->conf->tcp_max ? &t->clients[i + 1] : NULL;
-	}
-	t->free_clients = t->clients;
+	t->touched = t->touched_clients = 0;
+	t->free_clients = NULL;
 	memset(t->bucket, 0, t->nbuckets * sizeof *t->bucket);
 	for (t->nfree_out = 0; t->nfree_out < t->nout; t->nfree_out++)
 		t->free_out[t->nfree_out] = t->out + (size_t)(t->nout - 1 - t->nfree_out) * TCP_OUT;
@@ -166,7 +161,10 @@ static struct client *client_get(struct tcp *t, uint64_t prefix)
 	if (k)
 		return k;
 	k = t->free_clients;
-	t->free_clients = k->next;
+	if (k)
+		t->free_clients = k->next;
+	else
+		k = &t->clients[t->touched_clients++];
 	*k = (struct client){ .next = *b, .prefix = prefix };
 	ring_init(&k->conns);
 	*b = k;
@@ -215,7 +213,6 @@ static void conn_close(struct conn *c)
 	ring_del(&c->idle);
 	if (--k->n == 0)
 		client_drop(t, k);
-	c->client = NULL;
 	/* the first to be used again, its memory is there */
 	ring_add(t->free.next, &c->idle);
 	t->nfree++;
@@ -346,6 +343,9 @@ static bool conn_answer(struct conn *c, uint64_t now_ns)
 {
 	struct tcp *t = &c->w->tcp;
 	size_t at = 0, out = 0, len;
+	c->again = false;
+	if (!whole(c, 0, &len))
+		return true; /* an octet costs no more than this */
 	enter_store(c->w);
 	while (!c->out && t->left > 0 && whole(c, at, &len)) {
 		size_t n = answer_one(c, c->in + at + 2, len, t->gather + out);
@@ -442,6 +442,18 @@ static struct conn *in_its_way(struct worker *w, uint64_t prefix)
 	return NULL;
 }
 
+/* There is one. */
+static struct conn *conn_take(struct worker *w)
+{
+	struct tcp *t = &w->tcp;
+	t->nfree--;
+	if (!ring_empty(&t->free))
+		return RING_OWNER(t->free.next, struct conn, idle);
+	struct conn *c = &t->conns[t->touched++];
+	ring_init(&c->idle);
+	return c;
+}
+
 static void conn_open(struct worker *w, int fd, const struct sockaddr_storage *peer, bool v6, uint64_t now_ns)
 {
 	const uint8_t *address;
@@ -451,9 +463,10 @@ static void conn_open(struct worker *w, int fd, const struct sockaddr_storage *p
 	struct conn *other = in_its_way(w, prefix);
 	if (other)
 		conn_end(other);
-	struct conn *c = RING_OWNER(w->tcp.free.next, struct conn, idle);
+	struct conn *c = conn_take(w);
 	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
 	c->src = (struct src){ fd, EPOLLIN, LOOP_NEVER, conn_wake, NULL, NULL };
+	c->w = w;
 	c->out = NULL;
 	c->in_len = 0;
 	c->again = c->leaving = false;
@@ -464,7 +477,6 @@ static void conn_open(struct worker *w, int fd, const struct sockaddr_storage *p
 	ring_init(&c->own);
 	ring_init(&c->turn);
 	progress(c, now_ns);
-	w->tcp.nfree--;
 	count(&w->stats->tcp_accepted, 1);
 	count(&w->stats->tcp_open, 1);
 	if (loop_add(&w->loop, &c->src) < 0)

@@ -28,11 +28,13 @@ struct listener {
 /* Connections of one worker; tcp.c's. */
 struct tcp {
 	struct conn *conns;        /* tcp_max of them */
-	struct ring free, idle;    /* of conns: not in use; in use, longest idle first */
+	unsigned touched;          /* how many were ever used: no memory behind them */
+	struct ring free, idle;    /* of conns: used before; in use, longest idle first */
 	struct ring again;         /* of conns: whole queries wait for the next turn */
 	struct ring writers;       /* of conns: with a buffer of `out`, in the order they got it */
-	unsigned nfree;
+	unsigned nfree;            /* not in use, used before or not */
 	struct client *clients;    /* who is connected: at most tcp_max */
+	unsigned touched_clients;
 	struct client *free_clients;
 	struct client **bucket;    /* nbuckets, a power of two: clients by hash */
 	unsigned nbuckets;

@@ -15,7 +15,7 @@ use constant {
 	CLIENTS => 20_000, CHILDREN => 5, EACH => 40, # of an address
 	GREEDY => 25, # one of so many reads nothing: the kernel keeps its answers, and memory is dear
 	UDP => 0.02, TCP => 0.05, # seconds: 99 of 100 are faster
-	GROWTH => 1024, # KiB that the second wave may add to the first
+	GROWTH => 2048, # KiB that the second wave may add to the first: which worker gets whom differs
 };
 
 sub from_address { # the n-th client's

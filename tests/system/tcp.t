@@ -67,6 +67,26 @@ sub alive {
 	return "@a" eq '5:1';
 }
 
+# In a network namespace: see the end.
+if (@ARGV && $ARGV[0] eq 'v6') {
+	$lab->down;
+	$lab = Lab->new(zones => { 'big.example.' => "$dir/zone" }, set => ['workers=1', 'tcp-per-client=4']);
+	my $to = Socket::pack_sockaddr_in6($lab->port, Socket::inet_pton(Socket::AF_INET6, '::1'));
+	my @all;
+	my $open = sub {
+		socket my $s, Socket::AF_INET6, Socket::SOCK_STREAM, 0 or die $!;
+		bind $s, Socket::pack_sockaddr_in6(0, Socket::inet_pton(Socket::AF_INET6, $_[0])) or die $!;
+		connect $s, $to or die $!;
+		push @all, $s;
+		alive($s) or die "no answer at $_[0]\n";
+		return join ' ', grep { DNS::readable($all[$_ - 1], 0.1) } 1 .. @all;
+	};
+	my @closed = map { $open->("2001:db8:1:$_") } qw(1::1 1::1 2::1 2::1 2::1 100::1);
+	print "@closed[0 .. 3]" =~ /\d/ ? 'some closed' : 'all open', '; one of the same /56: ', $closed[4] eq '1' ? 'the first is closed' : "closed: $closed[4]",
+		'; one of another: ', $closed[5] eq $closed[4] ? 'none' : "closed: $closed[5]", "\n";
+	exit;
+}
+
 local $SIG{PIPE} = 'IGNORE';
 local $SIG{ALRM} = sub { die "no answer for 30 s\n" };
 alarm 30;
@@ -111,6 +131,7 @@ shutdown $s, 1;
 sleep 0.3;
 is_deeply([answers($s, 20)], [map { "$_:3000" } 1 .. 20], 'who sends no more still gets all his answers');
 ok(defined closed_within($s, 3), 'and then the end');
+ok(Lab::wait_for(3, sub { ($lab->status('node1') // return 0)->{queries}{tcp_open} == 0 }), 'and the connection is gone at once');
 
 for (['a response', pack 'n/a', pack 'n6', 1, 0x8000, 0, 0, 0, 0], ['less than a header', pack 'n/a', 'x' x 11],
 	['nothing', "\0\0"], ['the length of a longer query', pack 'n', 5000]) {
@@ -232,4 +253,12 @@ syswrite $s, join '', map { query($_, 'much.big.example') } 1 .. 6;
 shutdown $s, 1;
 closes('who sends no more and reads nothing', $s, sub { ($lab->status('node1') // return 1)->{queries}{tcp_open} });
 $lab->down;
+
+# IPv6: a client is a /56. That takes more than one address, so a network of its own.
+SKIP: {
+	my @in = ('unshare', '-rn', 'sh', '-c', 'ip link set lo up && for a in 1::1 2::1 100::1; do ip -6 addr add "2001:db8:1:$a/128" dev lo || exit 1; done; exec "$@"', 'sh');
+	skip 'no network namespace with IPv6 here', 1 if Lab::run({ limit => 10 }, @in, 'true')->{status};
+	my $r = Lab::run({ limit => 60 }, @in, $^X, $0, 'v6');
+	is($r->{out}, "all open; one of the same /56: the first is closed; one of another: none\n", 'the limit of a client over IPv6') or diag($r->{err});
+}
 done_testing;
