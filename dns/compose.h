@@ -13,6 +13,7 @@ struct options {
 	const char *nsid;   /* NULL: none; its text, IDENTITY_MAX octets at most */
 	bool have_cookie;
 	uint8_t cookie[COOKIE_LEN];
+	int keepalive;      /* RFC 7828, in units of 100 ms; -1: none */
 	int error;          /* extended DNS error, RFC 8914; -1: none */
 };
 #define IDENTITY_MAX 63
@@ -42,9 +43,9 @@ enum composed {
 void compose_init(struct compose *c);
 /* Starts a message of at most max octets in buf: header (zero counters and
  * flags) and the question, echoed octet by octet.  Options go along when the
- * query has EDNS and no TSIG; *q and *o stay until the end.  NSID and cookie are settled and get their room
- * here; the error may come later, with an answer that has no records: there
- * always is room for it. */
+ * query has EDNS and no TSIG; *q and *o stay until the end.  All but the error
+ * are settled and get their room here; the error may come later, with an
+ * answer that has no records: there always is room for it. */
 void compose_begin(struct compose *c, uint8_t *buf, size_t max, const struct query *q,
                    const struct options *o);
 /* A set with owner name (any case; best a pointer into q->qname, if that is

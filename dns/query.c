@@ -43,6 +43,9 @@ static bool take_options(struct query *q, struct rd r)
 			return false;
 		if (code == OPTION_NSID)
 			q->nsid = true;
+		/* a client has no time to tell (RFC 7828 section 3.2.1) */
+		if (code == OPTION_KEEPALIVE && q->keepalive != KEEPALIVE_BAD)
+			q->keepalive = len == 0 ? KEEPALIVE_ASKED : KEEPALIVE_BAD;
 		if (code != OPTION_COOKIE || q->cookie_len)
 			continue;
 		if (!cookie_ok(len))
@@ -56,6 +59,7 @@ static bool take_options(struct query *q, struct rd r)
 static void forget_options(struct query *q)
 {
 	q->nsid = false;
+	q->keepalive = KEEPALIVE_NONE;
 	q->cookie_len = 0;
 	q->cookie = NULL;
 }
@@ -150,6 +154,15 @@ static bool take_records(struct query *q, const uint8_t *pkt, size_t len)
 	return off == len;
 }
 
+/* What the options ask for does not count then; the OPT is answered by one (RFC
+ * 6891 section 7). */
+enum query_kind query_malformed(struct query *q)
+{
+	q->tsig_name_len = 0;
+	forget_options(q);
+	return fail(q, RCODE_FORMERR);
+}
+
 enum query_kind query_parse(const uint8_t *pkt, size_t len, struct query *q)
 {
 	if (len < DNS_HEAD || (get_u16(pkt + 2) & FLAG_QR))
@@ -170,11 +183,8 @@ enum query_kind query_parse(const uint8_t *pkt, size_t len, struct query *q)
 		return fail(q, op == OP_NOTIFY || op == OP_UPDATE ? RCODE_REFUSED : RCODE_NOTIMP);
 	if (get_u16(pkt + 4) != 1 || !take_question(q, pkt, len))
 		return fail(q, RCODE_FORMERR);
-	if (!take_records(q, pkt, len)) {
-		q->tsig_name_len = 0;
-		forget_options(q);
-		return fail(q, RCODE_FORMERR);
-	}
+	if (!take_records(q, pkt, len))
+		return query_malformed(q);
 	if (q->rcode != RCODE_NOERROR)
 		return QUERY_ERROR;
 	if (q->tsig_name_len)

@@ -16,7 +16,7 @@ static char err[512];
 static const struct store_map *served_new(void)
 {
 	int fd = memfd_create("test", MFD_CLOEXEC);
-	struct store_conf c = { .fd = fd, .reserve = 8ull << 30, .beats = -1 };
+	struct store_conf c = { .fd = fd, .reserve = 8ull << 30 };
 	store = store_open(&c, key, err, sizeof err);
 	close(fd);
 	if (!store || applier_init(&applier, store) != 0)
