@@ -787,6 +787,7 @@ static bool put_hash(struct parse *p)
 static bool put_bitmap(struct parse *p)
 {
 	uint8_t map[8192] = { 0 };
+	unsigned last = 0;
 	while (another(p)) {
 		if (!want(p, "a record type"))
 			return false;
@@ -794,8 +795,10 @@ static bool put_bitmap(struct parse *p)
 		if (t < 0)
 			return wrong(p, "a record type");
 		map[t / 8] |= (uint8_t)(128 >> t % 8);
+		if ((unsigned)t / 256 > last)
+			last = (unsigned)t / 256;
 	}
-	for (unsigned window = 0; window < 256; window++) {
+	for (unsigned window = 0; window <= last; window++) {
 		unsigned n = 32;
 		while (n && map[window * 32 + n - 1] == 0)
 			n--;
