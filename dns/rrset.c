@@ -5,33 +5,51 @@
 
 #include <stdio.h>
 
-static const struct {
-	uint16_t type;
-	const char *text, *names;
-} types[] = {
-	{ T_A, "A", NULL },           { T_NS, "NS", "n" },         { T_MD, "MD", "n" },
-	{ T_MF, "MF", "n" },          { T_CNAME, "CNAME", "n" },   { T_SOA, "SOA", "nn" },
-	{ T_MB, "MB", "n" },          { T_MG, "MG", "n" },         { T_MR, "MR", "n" },
-	{ T_NULL, "NULL", NULL },     { T_PTR, "PTR", "n" },       { T_HINFO, "HINFO", NULL },
-	{ T_MINFO, "MINFO", "nn" },   { T_MX, "MX", "2n" },        { T_TXT, "TXT", NULL },
-	{ T_RP, "RP", "NN" },         { T_AFSDB, "AFSDB", "2N" },  { T_RT, "RT", "2N" },
-	{ T_SIG, "SIG", "99N" },      { T_KEY, "KEY", NULL },      { T_PX, "PX", "2NN" },
-	{ T_AAAA, "AAAA", NULL },     { T_LOC, "LOC", NULL },      { T_NXT, "NXT", "N" },
-	{ T_SRV, "SRV", "6N" },       { T_NAPTR, "NAPTR", "4sssN" }, { T_KX, "KX", "2N" },
-	{ T_CERT, "CERT", NULL },     { T_DNAME, "DNAME", "N" },   { T_OPT, "OPT", NULL },
-	{ T_APL, "APL", NULL },       { T_DS, "DS", NULL },        { T_SSHFP, "SSHFP", NULL },
-	{ T_IPSECKEY, "IPSECKEY", NULL }, { T_RRSIG, "RRSIG", "99N" }, { T_NSEC, "NSEC", "N" },
-	{ T_DNSKEY, "DNSKEY", NULL }, { T_DHCID, "DHCID", NULL },  { T_NSEC3, "NSEC3", NULL },
-	{ T_NSEC3PARAM, "NSEC3PARAM", NULL }, { T_TLSA, "TLSA", NULL }, { T_SMIMEA, "SMIMEA", NULL },
-	{ T_CDS, "CDS", NULL },       { T_CDNSKEY, "CDNSKEY", NULL }, { T_OPENPGPKEY, "OPENPGPKEY", NULL },
-	{ T_CSYNC, "CSYNC", NULL },   { T_ZONEMD, "ZONEMD", NULL }, { T_SVCB, "SVCB", "2N" },
-	{ T_HTTPS, "HTTPS", "2N" },   { T_SPF, "SPF", NULL },      { T_EUI48, "EUI48", NULL },
-	{ T_EUI64, "EUI64", NULL },   { T_TKEY, "TKEY", NULL },    { T_TSIG, "TSIG", NULL },
-	{ T_IXFR, "IXFR", NULL },     { T_AXFR, "AXFR", NULL },    { T_MAILB, "MAILB", NULL },
-	{ T_MAILA, "MAILA", NULL },   { T_ANY, "ANY", NULL },      { T_URI, "URI", NULL },
-	{ T_CAA, "CAA", NULL },
+struct type { const char *text, *names; };
+static const struct type types[T_IPN + 1] = {
+	[T_A] = { "A", NULL }, [T_NS] = { "NS", "n" }, [T_MD] = { "MD", "n" }, [T_MF] = { "MF", "n" },
+	[T_CNAME] = { "CNAME", "n" }, [T_SOA] = { "SOA", "nn" }, [T_MB] = { "MB", "n" },
+	[T_MG] = { "MG", "n" }, [T_MR] = { "MR", "n" }, [T_NULL] = { "NULL", NULL },
+	[T_WKS] = { "WKS", NULL }, [T_PTR] = { "PTR", "n" }, [T_HINFO] = { "HINFO", NULL },
+	[T_MINFO] = { "MINFO", "nn" }, [T_MX] = { "MX", "2n" }, [T_TXT] = { "TXT", NULL },
+	[T_RP] = { "RP", "NN" }, [T_AFSDB] = { "AFSDB", "2N" }, [T_X25] = { "X25", NULL },
+	[T_ISDN] = { "ISDN", NULL }, [T_RT] = { "RT", "2N" }, [T_NSAP] = { "NSAP", NULL },
+	[T_NSAP_PTR] = { "NSAP-PTR", "N" }, [T_SIG] = { "SIG", "99N" }, [T_KEY] = { "KEY", NULL },
+	[T_PX] = { "PX", "2NN" }, [T_GPOS] = { "GPOS", NULL }, [T_AAAA] = { "AAAA", NULL },
+	[T_LOC] = { "LOC", NULL }, [T_NXT] = { "NXT", "N" }, [T_EID] = { "EID", NULL },
+	[T_NIMLOC] = { "NIMLOC", NULL }, [T_SRV] = { "SRV", "6N" }, [T_ATMA] = { "ATMA", NULL },
+	[T_NAPTR] = { "NAPTR", "4sssN" }, [T_KX] = { "KX", "2N" }, [T_CERT] = { "CERT", NULL },
+	[T_A6] = { "A6", NULL }, [T_DNAME] = { "DNAME", "N" }, [T_SINK] = { "SINK", NULL },
+	[T_OPT] = { "OPT", NULL }, [T_APL] = { "APL", NULL }, [T_DS] = { "DS", NULL },
+	[T_SSHFP] = { "SSHFP", NULL }, [T_IPSECKEY] = { "IPSECKEY", NULL }, [T_RRSIG] = { "RRSIG", "99N" },
+	[T_NSEC] = { "NSEC", "N" }, [T_DNSKEY] = { "DNSKEY", NULL }, [T_DHCID] = { "DHCID", NULL },
+	[T_NSEC3] = { "NSEC3", NULL }, [T_NSEC3PARAM] = { "NSEC3PARAM", NULL }, [T_TLSA] = { "TLSA", NULL },
+	[T_SMIMEA] = { "SMIMEA", NULL }, [T_HIP] = { "HIP", NULL }, [T_NINFO] = { "NINFO", NULL },
+	[T_RKEY] = { "RKEY", NULL }, [T_TALINK] = { "TALINK", "NN" }, [T_CDS] = { "CDS", NULL },
+	[T_CDNSKEY] = { "CDNSKEY", NULL }, [T_OPENPGPKEY] = { "OPENPGPKEY", NULL },
+	[T_CSYNC] = { "CSYNC", NULL }, [T_ZONEMD] = { "ZONEMD", NULL }, [T_SVCB] = { "SVCB", "2N" },
+	[T_HTTPS] = { "HTTPS", "2N" }, [T_DSYNC] = { "DSYNC", "5N" }, [T_HHIT] = { "HHIT", NULL },
+	[T_BRID] = { "BRID", NULL }, [T_UNECE] = { "UNECE", NULL }, [T_ISO] = { "ISO", NULL },
+	[T_SPF] = { "SPF", NULL }, [T_UINFO] = { "UINFO", NULL }, [T_UID] = { "UID", NULL },
+	[T_GID] = { "GID", NULL }, [T_UNSPEC] = { "UNSPEC", NULL }, [T_NID] = { "NID", NULL },
+	[T_L32] = { "L32", NULL }, [T_L64] = { "L64", NULL }, [T_LP] = { "LP", "2N" },
+	[T_EUI48] = { "EUI48", NULL }, [T_EUI64] = { "EUI64", NULL }, [T_NXNAME] = { "NXNAME", NULL },
+	[T_TKEY] = { "TKEY", NULL }, [T_TSIG] = { "TSIG", NULL }, [T_IXFR] = { "IXFR", NULL },
+	[T_AXFR] = { "AXFR", NULL }, [T_MAILB] = { "MAILB", NULL }, [T_MAILA] = { "MAILA", NULL },
+	[T_ANY] = { "ANY", NULL }, [T_URI] = { "URI", NULL }, [T_CAA] = { "CAA", NULL },
+	[T_AVC] = { "AVC", NULL }, [T_DOA] = { "DOA", NULL }, [T_AMTRELAY] = { "AMTRELAY", NULL },
+	[T_RESINFO] = { "RESINFO", NULL }, [T_WALLET] = { "WALLET", NULL }, [T_CLA] = { "CLA", NULL },
+	[T_IPN] = { "IPN", NULL },
 };
-#define NTYPES (sizeof types / sizeof *types)
+static const struct type ta = { "TA", NULL }, dlv = { "DLV", NULL };
+
+/* NULL: a type without a mnemonic. */
+static const struct type *type_entry(uint16_t type)
+{
+	if (type <= T_IPN)
+		return types[type].text ? &types[type] : NULL;
+	return type == T_TA ? &ta : type == T_DLV ? &dlv : NULL;
+}
 
 static bool same_text(const char *a, const char *text, size_t n)
 {
@@ -43,9 +61,20 @@ static bool same_text(const char *a, const char *text, size_t n)
 
 int rr_type_parse(const char *text, size_t n)
 {
-	for (size_t i = 0; i < NTYPES; i++)
-		if (same_text(types[i].text, text, n))
-			return types[i].type;
+	/* what bitmaps and covered types name most */
+	static const uint8_t usual[] = { T_A, T_NS, T_DS, T_RRSIG, T_NSEC, T_AAAA, T_TXT, T_MX, T_SOA, T_DNSKEY };
+	if (n == 0 || (text[0] >= '0' && text[0] <= '9')) /* a TTL is asked too, and most often */
+		return -1;
+	for (size_t i = 0; i < sizeof usual; i++)
+		if (same_text(types[usual[i]].text, text, n))
+			return usual[i];
+	for (int i = 0; i <= T_IPN; i++)
+		if (types[i].text && same_text(types[i].text, text, n))
+			return i;
+	if (same_text(ta.text, text, n))
+		return T_TA;
+	if (same_text(dlv.text, text, n))
+		return T_DLV;
 	if (n < 5 || n > 9 || !same_text("TYPE", text, 4))
 		return -1;
 	unsigned v = 0;
@@ -59,19 +88,17 @@ int rr_type_parse(const char *text, size_t n)
 
 const char *rr_type_text(uint16_t type, char buf[static 12])
 {
-	for (size_t i = 0; i < NTYPES; i++)
-		if (types[i].type == type)
-			return types[i].text;
+	const struct type *t = type_entry(type);
+	if (t)
+		return t->text;
 	snprintf(buf, 12, "TYPE%u", type);
 	return buf;
 }
 
 const char *rr_type_names(uint16_t type)
 {
-	for (size_t i = 0; i < NTYPES; i++)
-		if (types[i].type == type)
-			return types[i].names;
-	return NULL;
+	const struct type *t = type_entry(type);
+	return t ? t->names : NULL;
 }
 
 /* Steps over n rrs inside r. */

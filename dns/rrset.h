@@ -16,18 +16,23 @@
 
 #include "dns/name.h"
 
+/* All that IANA has assigned (2026), but for 255, which it calls "*". */
 enum rr_type {
 	T_A = 1, T_NS = 2, T_MD = 3, T_MF = 4, T_CNAME = 5, T_SOA = 6, T_MB = 7, T_MG = 8, T_MR = 9,
-	T_NULL = 10, T_PTR = 12, T_HINFO = 13, T_MINFO = 14, T_MX = 15, T_TXT = 16, T_RP = 17,
-	T_AFSDB = 18, T_RT = 21, T_SIG = 24, T_KEY = 25, T_PX = 26, T_AAAA = 28, T_LOC = 29,
-	T_NXT = 30, T_SRV = 33, T_NAPTR = 35, T_KX = 36, T_CERT = 37, T_A6 = 38, T_DNAME = 39,
+	T_NULL = 10, T_WKS = 11, T_PTR = 12, T_HINFO = 13, T_MINFO = 14, T_MX = 15, T_TXT = 16, T_RP = 17,
+	T_AFSDB = 18, T_X25 = 19, T_ISDN = 20, T_RT = 21, T_NSAP = 22, T_NSAP_PTR = 23, T_SIG = 24,
+	T_KEY = 25, T_PX = 26, T_GPOS = 27, T_AAAA = 28, T_LOC = 29, T_NXT = 30, T_EID = 31, T_NIMLOC = 32,
+	T_SRV = 33, T_ATMA = 34, T_NAPTR = 35, T_KX = 36, T_CERT = 37, T_A6 = 38, T_DNAME = 39, T_SINK = 40,
 	T_OPT = 41, T_APL = 42, T_DS = 43, T_SSHFP = 44, T_IPSECKEY = 45, T_RRSIG = 46, T_NSEC = 47,
 	T_DNSKEY = 48, T_DHCID = 49, T_NSEC3 = 50, T_NSEC3PARAM = 51, T_TLSA = 52, T_SMIMEA = 53,
-	T_HIP = 55, T_CDS = 59, T_CDNSKEY = 60, T_OPENPGPKEY = 61, T_CSYNC = 62, T_ZONEMD = 63,
-	T_SVCB = 64, T_HTTPS = 65, T_SPF = 99, T_EUI48 = 108, T_EUI64 = 109, T_TKEY = 249,
-	T_TSIG = 250, T_IXFR = 251, T_AXFR = 252, T_MAILB = 253, T_MAILA = 254, T_ANY = 255,
-	T_URI = 256, T_CAA = 257,
-	T_NXNAME = 128, /* only ever in a bitmap (RFC 9824) */
+	T_HIP = 55, T_NINFO = 56, T_RKEY = 57, T_TALINK = 58, T_CDS = 59, T_CDNSKEY = 60,
+	T_OPENPGPKEY = 61, T_CSYNC = 62, T_ZONEMD = 63, T_SVCB = 64, T_HTTPS = 65, T_DSYNC = 66,
+	T_HHIT = 67, T_BRID = 68, T_UNECE = 69, T_ISO = 70, T_SPF = 99, T_UINFO = 100, T_UID = 101,
+	T_GID = 102, T_UNSPEC = 103, T_NID = 104, T_L32 = 105, T_L64 = 106, T_LP = 107, T_EUI48 = 108,
+	T_EUI64 = 109, T_NXNAME = 128 /* only in bitmaps (RFC 9824) */, T_TKEY = 249, T_TSIG = 250, T_IXFR = 251, T_AXFR = 252,
+	T_MAILB = 253, T_MAILA = 254, T_ANY = 255, T_URI = 256, T_CAA = 257, T_AVC = 258, T_DOA = 259,
+	T_AMTRELAY = 260, T_RESINFO = 261, T_WALLET = 262, T_CLA = 263, T_IPN = 264,
+	T_TA = 32768, T_DLV = 32769,
 };
 
 /* A type's number by mnemonic or TYPEnnn, case-insensitive; -1 if unknown. */
@@ -38,7 +43,8 @@ const char *rr_type_text(uint16_t type, char buf[static 12]);
 /* Where names stand in an rdata: the rdata is a row of `fixed` octets, then a
  * name, and so on, as the format string tells: a digit d = d octets, 'n' = a
  * name that compresses (RFC 1035 types only, RFC 3597 section 4), 'N' = a name
- * that does not, 's' = a character string; what follows is opaque.  NULL: opaque. */
+ * that does not, 's' = a character string; what follows is opaque.  NULL: opaque,
+ * or where the names are is said by other fields (A6, HIP, IPSECKEY, AMTRELAY). */
 const char *rr_type_names(uint16_t type);
 
 #define SET_HEAD 14          /* octets of a set's header */

@@ -130,9 +130,11 @@ static bool is_class(const char *s, size_t n, bool *internet)
 	return !strncmp(up, "CLASS", 5) && up[5] >= '0' && up[5] <= '9';
 }
 
-/* The usual types first: rr_type_parse() searches. */
+/* The usual types first, and the usual class: rr_type_parse() searches. */
 static int type_of(const char *s, size_t n)
 {
+	if (n == 2 && (s[0] | 32) == 'i' && (s[1] | 32) == 'n')
+		return -1;
 	if (n == 2 && (s[0] | 32) == 'n' && (s[1] | 32) == 's')
 		return T_NS;
 	if (n == 2 && (s[0] | 32) == 'd' && (s[1] | 32) == 's')

@@ -23,22 +23,45 @@
  * D Z  hex to the end, length by the digest type before it: of DS, of ZONEMD
  * z  length and salt              3  length and base32hex hash
  * m  bitmap of types              e E  EUI-48, EUI-64
- * C  CAA tag                      L P I V  all of LOC, APL, IPSECKEY, SVCB's keys */
-static const char *const layouts[T_CAA + 1] = {
+ * f p  flags and protocol of a key  K  base64 to the end; none when the flags say NOKEY
+ * y  scheme of DSYNC              l  64 bits as four groups of hex
+ * o  a string, or the end         U  a string; a bare - is an empty one
+ * Q  as q, may be empty           O  base64 to the end, or - for none
+ * x  digits of X25                N  0x and hex, dots in it
+ * M  ATM address                  8  64 bits, as one number or two of 32
+ * W  protocol and ports of WKS    w  bitmap of NXT
+ * C  CAA tag
+ * L P I V 6 H R  all of LOC, APL, IPSECKEY, SVCB's keys, A6, HIP, AMTRELAY's relay
+ *
+ * NULL, UINFO, UID, GID and UNSPEC have no form of their own, only \#.  Of
+ * SINK's drafts BIND's is meant (meaning, coding, subcoding); EID, NIMLOC, ATMA,
+ * AVC, UNECE, ISO, WALLET and CLA, which no RFC describes, are as BIND's and NSD's. */
+static const char *const layouts[T_IPN + 1] = {
 	[T_A] = "a", [T_NS] = "n", [T_MD] = "n", [T_MF] = "n", [T_CNAME] = "n", [T_SOA] = "nn4tttt",
-	[T_MB] = "n", [T_MG] = "n", [T_MR] = "n", [T_PTR] = "n", [T_HINFO] = "ss", [T_MINFO] = "nn",
-	[T_MX] = "2n", [T_TXT] = "S", [T_RP] = "nn", [T_AFSDB] = "2n", [T_RT] = "2n",
-	[T_SIG] = "Tg1tdd2nb", [T_KEY] = "21gB", [T_PX] = "2nn", [T_AAAA] = "A", [T_LOC] = "L",
-	[T_SRV] = "222n", [T_NAPTR] = "22sssn", [T_KX] = "2n", [T_CERT] = "c2gb", [T_DNAME] = "n",
+	[T_MB] = "n", [T_MG] = "n", [T_MR] = "n", [T_WKS] = "aW", [T_PTR] = "n", [T_HINFO] = "ss",
+	[T_MINFO] = "nn", [T_MX] = "2n", [T_TXT] = "S", [T_RP] = "nn", [T_AFSDB] = "2n", [T_X25] = "x",
+	[T_ISDN] = "so", [T_RT] = "2n", [T_NSAP] = "N", [T_NSAP_PTR] = "n", [T_SIG] = "Tg1tdd2nb",
+	[T_KEY] = "fpgK", [T_PX] = "2nn", [T_GPOS] = "sss", [T_AAAA] = "A", [T_LOC] = "L", [T_NXT] = "nw",
+	[T_EID] = "h", [T_NIMLOC] = "h", [T_SRV] = "222n", [T_ATMA] = "M", [T_NAPTR] = "22sssn",
+	[T_KX] = "2n", [T_CERT] = "c2gb", [T_A6] = "6", [T_DNAME] = "n", [T_SINK] = "111B",
 	[T_APL] = "P", [T_DS] = "2giD", [T_SSHFP] = "11h", [T_IPSECKEY] = "I", [T_RRSIG] = "Tg1tdd2nb",
-	[T_NSEC] = "nm", [T_DNSKEY] = "21gb", [T_DHCID] = "b", [T_NSEC3] = "112z3m",
-	[T_NSEC3PARAM] = "112z", [T_TLSA] = "111h", [T_SMIMEA] = "111h", [T_CDS] = "2giD",
-	[T_CDNSKEY] = "21gb", [T_OPENPGPKEY] = "b", [T_CSYNC] = "42m", [T_ZONEMD] = "411Z",
-	[T_SVCB] = "2nV", [T_HTTPS] = "2nV", [T_SPF] = "S", [T_EUI48] = "e", [T_EUI64] = "E",
-	[T_URI] = "22q", [T_CAA] = "1Cq",
+	[T_NSEC] = "nm", [T_DNSKEY] = "fpgb", [T_DHCID] = "b", [T_NSEC3] = "112z3m",
+	[T_NSEC3PARAM] = "112z", [T_TLSA] = "111h", [T_SMIMEA] = "111h", [T_HIP] = "H", [T_NINFO] = "S",
+	[T_RKEY] = "fpgb", [T_TALINK] = "nn", [T_CDS] = "2giD", [T_CDNSKEY] = "fpgb",
+	[T_OPENPGPKEY] = "b", [T_CSYNC] = "42m", [T_ZONEMD] = "411Z", [T_SVCB] = "2nV",
+	[T_HTTPS] = "2nV", [T_DSYNC] = "Ty2n", [T_HHIT] = "b", [T_BRID] = "b", [T_UNECE] = "sUsQ",
+	[T_ISO] = "sUsQ", [T_SPF] = "S", [T_NID] = "2l", [T_L32] = "2a", [T_L64] = "2l", [T_LP] = "2n",
+	[T_EUI48] = "e", [T_EUI64] = "E", [T_URI] = "22q", [T_CAA] = "1Cq", [T_AVC] = "S",
+	[T_DOA] = "441sO", [T_AMTRELAY] = "1R", [T_RESINFO] = "S", [T_WALLET] = "S", [T_CLA] = "S",
+	[T_IPN] = "8",
 };
 
-static const char *layout_of(uint16_t type) { return type <= T_CAA ? layouts[type] : NULL; }
+static const char *layout_of(uint16_t type)
+{
+	if (type == T_TA || type == T_DLV)
+		return layouts[T_DS];
+	return type <= T_IPN ? layouts[type] : NULL;
+}
 
 bool rdata_storable(uint16_t type) { return type != 0 && type != T_OPT && (type < 128 || type > 255); }
 
@@ -433,11 +456,13 @@ static bool another(struct parse *p)
 
 struct mnemonic { const char *text; unsigned value; };
 static const struct mnemonic algorithms[] = {
-	{ "RSAMD5", 1 }, { "DH", 2 }, { "DSA", 3 }, { "RSASHA1", 5 }, { "DSA-NSEC3-SHA1", 6 },
+	{ "DELETE", 0 }, { "RSAMD5", 1 }, { "DH", 2 }, { "DSA", 3 }, { "ECC", 4 }, { "RSASHA1", 5 },
+	{ "DSA-NSEC3-SHA1", 6 },
 	{ "NSEC3DSA", 6 }, { "RSASHA1-NSEC3-SHA1", 7 }, { "NSEC3RSASHA1", 7 }, { "RSASHA256", 8 },
 	{ "RSASHA512", 10 }, { "ECC-GOST", 12 }, { "ECCGOST", 12 }, { "ECDSAP256SHA256", 13 },
 	{ "ECDSA256", 13 }, { "ECDSAP384SHA384", 14 }, { "ECDSA384", 14 }, { "ED25519", 15 },
-	{ "ED448", 16 }, { "INDIRECT", 252 }, { "PRIVATEDNS", 253 }, { "PRIVATEOID", 254 }, { 0 },
+	{ "ED448", 16 }, { "SM2SM3", 17 }, { "ECC-GOST12", 23 }, { "INDIRECT", 252 }, { "PRIVATEDNS", 253 },
+	{ "PRIVATEOID", 254 }, { 0 },
 };
 static const struct mnemonic cert_types[] = {
 	{ "PKIX", 1 }, { "SPKI", 2 }, { "PGP", 3 }, { "IPKIX", 4 }, { "ISPKI", 5 }, { "IPGP", 6 },
@@ -445,8 +470,13 @@ static const struct mnemonic cert_types[] = {
 };
 static const struct mnemonic digests[] = {
 	{ "SHA-1", 1 }, { "SHA1", 1 }, { "SHA-256", 2 }, { "SHA256", 2 }, { "GOST", 3 },
-	{ "SHA-384", 4 }, { "SHA384", 4 }, { 0 },
+	{ "SHA-384", 4 }, { "SHA384", 4 }, { "SM3", 6 }, { 0 },
 };
+/* RFC 2535 section 3.1.3 */
+static const struct mnemonic key_protocols[] = {
+	{ "NONE", 0 }, { "TLS", 1 }, { "EMAIL", 2 }, { "DNSSEC", 3 }, { "IPSEC", 4 }, { "ALL", 255 }, { 0 },
+};
+static const struct mnemonic schemes[] = { { "NOTIFY", 1 }, { 0 } };
 
 static bool same(const char *word, size_t n, const char *text)
 {
@@ -456,18 +486,26 @@ static bool same(const char *word, size_t n, const char *text)
 	return text[n] == 0;
 }
 
+/* NULL: it is none of them.  names may be NULL. */
+static const struct mnemonic *find_mnemonic(const struct mnemonic *names, const char *word, size_t n)
+{
+	for (; names && names->text; names++)
+		if (same(word, n, names->text))
+			return names;
+	return NULL;
+}
+
 static bool put_number(struct parse *p, unsigned octets, const struct mnemonic *names, const char *what)
 {
 	uint64_t v = 0;
 	if (!want(p, what))
 		return false;
-	const struct mnemonic *m = names;
-	while (m && m->text && !same(p->x->word, p->x->n, m->text))
-		m++;
-	if (m && m->text)
+	if (!number(p->x->word, p->x->n, (1ull << 8 * octets) - 1, &v)) {
+		const struct mnemonic *m = find_mnemonic(names, p->x->word, p->x->n);
+		if (!m)
+			return wrong(p, what);
 		v = m->value;
-	else if (!number(p->x->word, p->x->n, (1ull << 8 * octets) - 1, &v))
-		return wrong(p, what);
+	}
 	if (octets == 1)
 		wr_u8(&p->w, (unsigned)v);
 	else if (octets == 2)
@@ -749,6 +787,7 @@ static bool put_hash(struct parse *p)
 static bool put_bitmap(struct parse *p)
 {
 	uint8_t map[8192] = { 0 };
+	unsigned last = 0;
 	while (another(p)) {
 		if (!want(p, "a record type"))
 			return false;
@@ -756,8 +795,10 @@ static bool put_bitmap(struct parse *p)
 		if (t < 0)
 			return wrong(p, "a record type");
 		map[t / 8] |= (uint8_t)(128 >> t % 8);
+		if ((unsigned)t / 256 > last)
+			last = (unsigned)t / 256;
 	}
-	for (unsigned window = 0; window < 256; window++) {
+	for (unsigned window = 0; window <= last; window++) {
 		unsigned n = 32;
 		while (n && map[window * 32 + n - 1] == 0)
 			n--;
@@ -920,6 +961,325 @@ static bool put_ipseckey(struct parse *p)
 	default: return fail(p, "gateway type %u is unknown", start[1]);
 	}
 	return ok && put_base64(p, true);
+}
+
+/* ---- rare types ---- */
+
+/* RFC 2535 section 7.1; KSK is BIND's. */
+static const struct mnemonic key_flags[] = {
+	{ "NOCONF", 0x4000 }, { "NOAUTH", 0x8000 }, { "NOKEY", 0xc000 }, { "FLAG2", 0x2000 },
+	{ "EXTEND", 0x1000 }, { "FLAG4", 0x0800 }, { "FLAG5", 0x0400 }, { "USER", 0 }, { "ZONE", 0x0100 },
+	{ "HOST", 0x0200 }, { "NTYP3", 0x0300 }, { "FLAG8", 0x0080 }, { "FLAG9", 0x0040 },
+	{ "FLAG10", 0x0020 }, { "FLAG11", 0x0010 }, { "SIG0", 0 }, { "SIG1", 1 }, { "SIG2", 2 },
+	{ "SIG3", 3 }, { "SIG4", 4 }, { "SIG5", 5 }, { "SIG6", 6 }, { "SIG7", 7 }, { "SIG8", 8 },
+	{ "SIG9", 9 }, { "SIG10", 10 }, { "SIG11", 11 }, { "SIG12", 12 }, { "SIG13", 13 },
+	{ "SIG14", 14 }, { "SIG15", 15 }, { "KSK", 1 }, { 0 },
+};
+
+static bool put_flags(struct parse *p)
+{
+	const char *what = "a key's flags (0-65535, or names with | between them)";
+	uint64_t v;
+	unsigned flags = 0;
+	if (!want(p, what))
+		return false;
+	const char *s = p->x->word, *end = s + p->x->n;
+	if (number(s, p->x->n, 65535, &v)) {
+		wr_u16(&p->w, (uint32_t)v);
+		return true;
+	}
+	for (const char *bar; s <= end; s = bar + 1) {
+		bar = memchr(s, '|', (size_t)(end - s));
+		bar = bar ? bar : end;
+		const struct mnemonic *m = find_mnemonic(key_flags, s, (size_t)(bar - s));
+		if (!m)
+			return wrong(p, what);
+		flags |= m->value;
+	}
+	wr_u16(&p->w, flags);
+	return true;
+}
+
+/* What RFC 1010 and its successors call protocols and ports.  A file means the
+ * same everywhere: not what this machine's /etc/services says. */
+static const struct mnemonic ip_protocols[] = {
+	{ "icmp", 1 }, { "igmp", 2 }, { "ggp", 3 }, { "st", 5 }, { "tcp", 6 }, { "egp", 8 }, { "igp", 9 },
+	{ "pup", 12 }, { "udp", 17 }, { "hmp", 20 }, { "xns-idp", 22 }, { "rdp", 27 }, { "iso-tp4", 29 },
+	{ 0 },
+};
+static const struct mnemonic services[] = {
+	{ "tcpmux", 1 }, { "rje", 5 }, { "echo", 7 }, { "discard", 9 }, { "systat", 11 }, { "daytime", 13 },
+	{ "netstat", 15 }, { "qotd", 17 }, { "chargen", 19 }, { "ftp-data", 20 }, { "ftp", 21 },
+	{ "ssh", 22 }, { "telnet", 23 }, { "smtp", 25 }, { "time", 37 }, { "rlp", 39 },
+	{ "nameserver", 42 }, { "nicname", 43 }, { "whois", 43 }, { "domain", 53 }, { "bootps", 67 },
+	{ "bootpc", 68 }, { "tftp", 69 }, { "gopher", 70 }, { "finger", 79 }, { "http", 80 },
+	{ "www", 80 }, { "kerberos", 88 }, { "supdup", 95 }, { "hostnames", 101 }, { "iso-tsap", 102 },
+	{ "pop2", 109 }, { "pop3", 110 }, { "sunrpc", 111 }, { "auth", 113 }, { "sftp", 115 },
+	{ "uucp-path", 117 }, { "nntp", 119 }, { "ntp", 123 }, { "netbios-ns", 137 },
+	{ "netbios-dgm", 138 }, { "netbios-ssn", 139 }, { "imap2", 143 }, { "imap", 143 },
+	{ "snmp", 161 }, { "snmp-trap", 162 }, { "snmptrap", 162 }, { "xdmcp", 177 }, { "bgp", 179 },
+	{ "irc", 194 }, { "z3950", 210 }, { "ldap", 389 }, { "https", 443 }, { "isakmp", 500 },
+	{ "exec", 512 }, { "biff", 512 }, { "login", 513 }, { "who", 513 }, { "shell", 514 },
+	{ "syslog", 514 }, { "printer", 515 }, { "talk", 517 }, { "ntalk", 518 }, { "route", 520 },
+	{ "uucp", 540 }, { "klogin", 543 }, { "kshell", 544 }, { "submission", 587 }, { "ldaps", 636 },
+	{ "rsync", 873 }, { "imaps", 993 }, { "pop3s", 995 }, { 0 },
+};
+
+/* RFC 1035 section 3.4.2, behind the address. */
+static bool put_wks(struct parse *p)
+{
+	uint8_t ports[8192] = { 0 };
+	size_t n = 0;
+	uint64_t v;
+	if (!put_number(p, 1, ip_protocols, "a protocol (tcp, udp or 0-255)"))
+		return false;
+	while (another(p)) {
+		if (!want(p, "a port"))
+			return false;
+		const struct mnemonic *m = find_mnemonic(services, p->x->word, p->x->n);
+		if (m)
+			v = m->value;
+		else if (!number(p->x->word, p->x->n, 65535, &v))
+			return wrong(p, "a port (0-65535, or a well-known service's name)");
+		ports[v / 8] |= (uint8_t)(128 >> v % 8);
+		if (v / 8 >= n)
+			n = v / 8 + 1;
+	}
+	wr_bytes(&p->w, ports, n);
+	return true;
+}
+
+/* RFC 2535 section 5.2: types 1 to 127, a bit each. */
+static bool put_nxt(struct parse *p)
+{
+	uint8_t map[16] = { 0 };
+	size_t n = 0;
+	while (another(p)) {
+		if (!want(p, "a record type"))
+			return false;
+		int t = rr_type_parse(p->x->word, p->x->n);
+		if (t < 0 || t > 127)
+			return wrong(p, "a record type that NXT can hold");
+		map[t / 8] |= (uint8_t)(128 >> t % 8);
+		if ((size_t)t / 8 >= n)
+			n = (size_t)t / 8 + 1;
+	}
+	wr_bytes(&p->w, map, n);
+	return true;
+}
+
+/* Pairs of hex digits with dots between digits. */
+static bool dotted_hex(struct parse *p, const char *s, size_t n, const char *what)
+{
+	unsigned acc = 0, digits = 0;
+	for (size_t i = 0; i < n; i++) {
+		int v = hex_value(s[i]);
+		if (v < 0 && (s[i] != '.' || i == 0 || i + 1 == n || s[i - 1] == '.'))
+			return wrong(p, what);
+		if (v < 0)
+			continue;
+		acc = acc << 4 | (unsigned)v;
+		if (++digits % 2 == 0)
+			wr_u8(&p->w, acc & 255);
+	}
+	return digits == 0 || digits % 2 ? wrong(p, what) : true;
+}
+
+/* RFC 1706 section 7. */
+static bool put_nsap(struct parse *p)
+{
+	const char *what = "an NSAP address (0x and pairs of hexadecimal digits, dots between them)";
+	if (!want(p, what))
+		return false;
+	const char *s = p->x->word;
+	if (p->x->n < 2 || s[0] != '0' || (s[1] | 32) != 'x')
+		return wrong(p, what);
+	return dotted_hex(p, s + 2, p->x->n - 2, what);
+}
+
+/* AF-DANS-0152.000: an AESA in hex, or + and the digits of an E.164 number. */
+static bool put_atma(struct parse *p)
+{
+	const char *what = "an ATM address (hexadecimal digits, or + and digits, dots between them)";
+	if (!want(p, what))
+		return false;
+	const char *s = p->x->word;
+	size_t n = p->x->n;
+	if (n == 0 || *s != '+') {
+		wr_u8(&p->w, 0);
+		return dotted_hex(p, s, n, what);
+	}
+	wr_u8(&p->w, 1);
+	for (size_t i = 1; i < n; i++) {
+		if (is_digit(s[i]))
+			wr_u8(&p->w, (uint8_t)s[i]);
+		else if (s[i] != '.' || i == 1 || i + 1 == n || s[i - 1] == '.')
+			return wrong(p, what);
+	}
+	return n > 1 ? true : wrong(p, what);
+}
+
+/* RFC 2874 section 3.2.  What the prefix covers is not in the suffix: cleared. */
+static bool put_a6(struct parse *p)
+{
+	const char *what = "a prefix length (0-128)";
+	uint64_t prefix;
+	uint8_t a[16];
+	if (!want(p, what))
+		return false;
+	if (!number(p->x->word, p->x->n, 128, &prefix))
+		return wrong(p, what);
+	wr_u8(&p->w, (unsigned)prefix);
+	if (prefix < 128) {
+		if (!want(p, "an IPv6 address"))
+			return false;
+		if (!ip6_parse(p->x->word, p->x->n, a))
+			return wrong(p, "an IPv6 address");
+		a[prefix / 8] &= (uint8_t)(0xff >> prefix % 8);
+		wr_bytes(&p->w, a + prefix / 8, 16 - prefix / 8);
+	}
+	return prefix ? put_name(p) : true;
+}
+
+/* The word at hand as hex or base64 without white space; octets, -1: it is none. */
+static int put_word(struct parse *p, bool hex)
+{
+	struct base64 b = { 0 };
+	const char *s = p->x->word;
+	size_t n = p->x->n, room = wr_room(&p->w);
+	if (!hex)
+		return base64_feed(&b, s, n, &p->w) && base64_end(&b, &p->w) ? (int)(room - wr_room(&p->w)) : -1;
+	for (size_t i = 0; i + 1 < n; i += 2) {
+		int hi = hex_value(s[i]), lo = hex_value(s[i + 1]);
+		if (hi < 0 || lo < 0)
+			return -1;
+		wr_u8(&p->w, (unsigned)(hi << 4 | lo));
+	}
+	return n % 2 ? -1 : (int)(n / 2);
+}
+
+/* RFC 8005 section 6: algorithm, HIT, key, rendezvous servers. */
+static bool put_hip(struct parse *p)
+{
+	uint8_t *start = wr_take(&p->w, 4);
+	uint64_t algorithm;
+	if (!want(p, "an algorithm (0-255)"))
+		return false;
+	if (!number(p->x->word, p->x->n, 255, &algorithm))
+		return wrong(p, "an algorithm (0-255)");
+	if (!want(p, "a HIT in hexadecimal"))
+		return false;
+	int hit = put_word(p, true);
+	if (hit < 1 || hit > 255)
+		return wrong(p, "a HIT (1 to 255 octets in hexadecimal)");
+	if (!want(p, "a key in base64"))
+		return false;
+	int key = put_word(p, false);
+	if (key < 1 || p->w.bad)
+		return wrong(p, "a key in base64");
+	start[0] = (uint8_t)hit;
+	start[1] = (uint8_t)algorithm;
+	put_u16(start + 2, (uint32_t)key);
+	while (another(p))
+		if (!put_name(p))
+			return false;
+	return true;
+}
+
+/* RFC 8777 section 4.3.1, behind the precedence. */
+static bool put_relay(struct parse *p)
+{
+	uint64_t optional, type;
+	if (!want(p, "the discovery-optional bit (0 or 1)"))
+		return false;
+	if (!number(p->x->word, p->x->n, 1, &optional))
+		return wrong(p, "the discovery-optional bit (0 or 1)");
+	if (!want(p, "a relay type (0-3)"))
+		return false;
+	if (!number(p->x->word, p->x->n, 3, &type))
+		return wrong(p, "a relay type (0-3)");
+	wr_u8(&p->w, (unsigned)(optional << 7 | type));
+	switch (type) {
+	case 0:
+		if (!want(p, "a relay"))
+			return false;
+		return (p->x->n == 1 && *p->x->word == '.') || wrong(p, "\".\", as relay type 0 asks");
+	case 1: return put_ip4(p);
+	case 2: return put_ip6(p);
+	default: return put_name(p);
+	}
+}
+
+/* RFC 6742 sections 2.1.2 and 2.3.2: four groups of hex, none left out. */
+static bool put_locator(struct parse *p)
+{
+	const char *what = "64 bits as four groups of hexadecimal digits (0:1:2:ffff)";
+	unsigned v = 0, digits = 0, groups = 0;
+	if (!want(p, what))
+		return false;
+	for (size_t i = 0; i <= p->x->n; i++) {
+		bool ends = i == p->x->n || p->x->word[i] == ':';
+		int d = ends ? 0 : hex_value(p->x->word[i]);
+		if (ends ? !digits || ++groups > 4 : d < 0 || ++digits > 4)
+			return wrong(p, what);
+		if (ends) {
+			wr_u16(&p->w, v);
+			v = digits = 0;
+		} else {
+			v = v << 4 | (unsigned)d;
+		}
+	}
+	return groups == 4 ? true : wrong(p, what);
+}
+
+/* draft-johnson-dns-ipn-cla section 3.1. */
+static bool put_ipn(struct parse *p)
+{
+	const char *what = "a node number (0-18446744073709551615, or two numbers of 32 bits with a dot)";
+	uint64_t v = 0, low;
+	if (!want(p, what))
+		return false;
+	const char *s = p->x->word, *dot = memchr(s, '.', p->x->n);
+	if (dot) {
+		if (!number(s, (size_t)(dot - s), UINT32_MAX, &v) ||
+		    !number(dot + 1, p->x->n - (size_t)(dot - s) - 1, UINT32_MAX, &low))
+			return wrong(p, what);
+		v = v << 32 | low;
+	} else if (p->x->n == 0) {
+		return wrong(p, what);
+	} else {
+		for (size_t i = 0; i < p->x->n; i++) {
+			unsigned d = (unsigned)(s[i] - '0');
+			if (d > 9 || v > (UINT64_MAX - d) / 10)
+				return wrong(p, what);
+			v = v * 10 + d;
+		}
+	}
+	wr_u32(&p->w, (uint32_t)(v >> 32));
+	wr_u32(&p->w, (uint32_t)v);
+	return true;
+}
+
+/* Is the next word a bare "-", which means: nothing?  Takes it if so. */
+static bool dash(struct parse *p)
+{
+	if (lex_next(p->x) == LEX_WORD && p->x->n == 1 && *p->x->word == '-')
+		return true;
+	lex_back(p->x);
+	return false;
+}
+
+static bool put_quantity(struct parse *p)
+{
+	if (!dash(p))
+		return want(p, "a quantity, or -") && put_octets(p, 1);
+	wr_u8(&p->w, 0);
+	return true;
+}
+
+static bool put_maybe_string(struct parse *p)
+{
+	return another(p) ? want(p, "a string") && put_octets(p, 1) : true;
 }
 
 /* ---- SVCB's keys (RFC 9460 section 2.1 and appendix A) ---- */
@@ -1109,6 +1469,9 @@ static bool parse_field(struct parse *p, char f)
 	case '4': return put_number(p, 4, NULL, "a number (0-4294967295)");
 	case 'g': return put_number(p, 1, algorithms, "an algorithm");
 	case 'c': return put_number(p, 2, cert_types, "a certificate type");
+	case 'f': return put_flags(p);
+	case 'p': return put_number(p, 1, key_protocols, "a key's protocol");
+	case 'y': return put_number(p, 1, schemes, "a scheme (NOTIFY or 0-255)");
 	case 'i': return put_number(p, 1, digests, "a digest type");
 	case 't': return put_ttl(p);
 	case 'd': return put_time(p);
@@ -1118,12 +1481,18 @@ static bool parse_field(struct parse *p, char f)
 	case 'A': return put_ip6(p);
 	case 's': return want(p, "a string") && put_octets(p, 1);
 	case 'S': return put_strings(p);
-	case 'q': return want(p, "a string") && put_octets(p, 0);
+	case 'q':
+	case 'Q': return want(p, "a string") && put_octets(p, 0);
+	case 'o': return put_maybe_string(p);
+	case 'U': return put_quantity(p);
+	case 'x': return want(p, "a number of X.121") && put_octets(p, 1);
 	case 'h':
 	case 'D':
 	case 'Z': return put_hex(p, false);
 	case 'b': return put_base64(p, false);
-	case 'B': return put_base64(p, true);
+	case 'B':
+	case 'K': return put_base64(p, true);
+	case 'O': return dash(p) || put_base64(p, false);
 	case 'z': return put_salt(p);
 	case '3': return put_hash(p);
 	case 'm': return put_bitmap(p);
@@ -1134,6 +1503,15 @@ static bool parse_field(struct parse *p, char f)
 	case 'P': return put_apl(p);
 	case 'I': return put_ipseckey(p);
 	case 'V': return put_svc(p);
+	case 'W': return put_wks(p);
+	case 'w': return put_nxt(p);
+	case 'N': return put_nsap(p);
+	case 'M': return put_atma(p);
+	case '6': return put_a6(p);
+	case 'H': return put_hip(p);
+	case 'R': return put_relay(p);
+	case 'l': return put_locator(p);
+	case '8': return put_ipn(p);
 	}
 	return fail(p, "no such field"); /* not reached: layouts has no other letter */
 }
@@ -1353,16 +1731,16 @@ static const char *check_tag(struct rd *r)
 	return NULL;
 }
 
-/* DS (RFC 3658, 4509, 5933, 6605) and the "delete" form of CDS (RFC 8078 section 4):
+/* DS (RFC 3658, 4509, 5933, 6605, 9558, 9563) and the "delete" form of CDS (RFC 8078 section 4):
  * the digest's type is the octet before it. */
 static const char *check_ds(struct rd *r, const uint8_t *start)
 {
-	static const uint8_t size[5] = { 0, 20, 32, 32, 48 };
+	static const uint8_t size[7] = { 0, 20, 32, 32, 48, 32, 32 };
 	size_t n = rd_left(r);
 	uint8_t type = r->p[-1];
 	if (get_u32(start) == 0)
 		return rd_take(r, 1) ? NULL : "the digest is missing";
-	if (n == 0 || (type < 5 && size[type] && n != size[type]))
+	if (n == 0 || (type < 7 && size[type] && n != size[type]))
 		return "the digest's length does not fit its type";
 	rd_take(r, n);
 	return NULL;
@@ -1403,23 +1781,130 @@ static const char *check_hash(struct rd *r)
 	return n || r->bad ? NULL : "the hash is missing";
 }
 
+/* ---- octets of rare types ---- */
+
+static const char *check_wks(struct rd *r)
+{
+	rd_take(r, 1);
+	size_t n = rd_left(r);
+	rd_take(r, n);
+	return n > 8192 ? "WKS has ports beyond 65535" : NULL;
+}
+
+static const char *check_nxt(struct rd *r)
+{
+	size_t n = rd_left(r);
+	const uint8_t *b = rd_take(r, n);
+	if (!b || n == 0 || b[0] & 128) /* RFC 2535 section 5.2: bit 0 means another form */
+		return NULL;
+	return n > 16 || b[n - 1] == 0 ? "the bitmap of types is malformed" : NULL;
+}
+
+/* RFC 2535 section 3.1: no key if and only if the flags say NOKEY. */
+static const char *check_key(struct rd *r, const uint8_t *start)
+{
+	size_t n = rd_left(r);
+	if (r->bad)
+		return NULL;
+	rd_take(r, n);
+	if ((start[0] & 0xc0) == 0xc0)
+		return n ? "a key follows flags that say NOKEY" : NULL;
+	return n ? NULL : "the key is missing";
+}
+
+static bool all_digits(const uint8_t *b, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		if (!is_digit((char)b[i]))
+			return false;
+	return true;
+}
+
+/* RFC 1183 section 3.1: X.121, which begins with four digits of a network. */
+static const char *check_x25(struct rd *r)
+{
+	uint8_t n = rd_u8(r);
+	const uint8_t *b = rd_take(r, n);
+	return b && (n < 4 || !all_digits(b, n)) ? "not four digits or more" : NULL;
+}
+
+static const char *check_atma(struct rd *r)
+{
+	uint8_t format = rd_u8(r);
+	size_t n = rd_left(r);
+	if (n == 0)
+		r->bad = true;
+	const uint8_t *b = rd_take(r, n);
+	return b && format == 1 && !all_digits(b, n) ? "an E.164 number has only digits" : NULL;
+}
+
+static const char *check_a6(struct rd *r)
+{
+	uint8_t name[NAME_MAX_LEN];
+	uint8_t prefix = rd_u8(r);
+	if (prefix > 128)
+		return "the prefix is longer than 128 bits";
+	const uint8_t *b = rd_take(r, 16 - prefix / 8);
+	if (b && prefix % 8 && b[0] & ~(0xff >> prefix % 8))
+		return "bits of the prefix are in the suffix";
+	if (prefix)
+		name_read(r, name);
+	return NULL;
+}
+
+static const char *check_hip(struct rd *r)
+{
+	uint8_t name[NAME_MAX_LEN];
+	uint8_t hit = rd_u8(r);
+	rd_u8(r);
+	uint16_t key = rd_u16(r);
+	if (!r->bad && (!hit || !key))
+		return "the HIT or the key is missing";
+	rd_take(r, hit);
+	rd_take(r, key);
+	while (rd_left(r))
+		name_read(r, name);
+	return NULL;
+}
+
+/* RFC 8777 section 4.2.3: relays of a type over 3 have a form yet to come. */
+static const char *check_relay(struct rd *r)
+{
+	uint8_t name[NAME_MAX_LEN];
+	switch (rd_u8(r) & 127) {
+	case 0: break;
+	case 1: rd_take(r, 4); break;
+	case 2: rd_take(r, 16); break;
+	case 3: name_read(r, name); break;
+	default: rd_take(r, rd_left(r));
+	}
+	return NULL;
+}
+
+static const char *check_maybe_string(struct rd *r)
+{
+	if (rd_left(r))
+		rd_take(r, rd_u8(r));
+	return NULL;
+}
+
 /* NULL is well so far; a short read shows in r->bad. */
 static const char *check_field(struct rd *r, char f, const uint8_t *start)
 {
 	uint8_t name[NAME_MAX_LEN];
 	switch (f) {
-	case '1': case 'g': case 'i': rd_take(r, 1); return NULL;
-	case '2': case 'c': case 'T': rd_take(r, 2); return NULL;
+	case '1': case 'g': case 'i': case 'p': case 'y': rd_take(r, 1); return NULL;
+	case '2': case 'c': case 'T': case 'f': rd_take(r, 2); return NULL;
 	case '4': case 't': case 'd': case 'a': rd_take(r, 4); return NULL;
 	case 'e': rd_take(r, 6); return NULL;
-	case 'E': rd_take(r, 8); return NULL;
+	case 'E': case 'l': case '8': rd_take(r, 8); return NULL;
 	case 'A': rd_take(r, 16); return NULL;
 	case 'n': name_read(r, name); return NULL;
-	case 's': case 'z': rd_take(r, rd_u8(r)); return NULL;
+	case 's': case 'z': case 'U': rd_take(r, rd_u8(r)); return NULL;
 	case '3': return check_hash(r);
 	case 'S': return check_strings(r);
-	case 'q': case 'h': case 'b': return check_rest(r, 1);
-	case 'B': return check_rest(r, 0);
+	case 'q': case 'h': case 'b': case 'N': return check_rest(r, 1);
+	case 'B': case 'Q': case 'O': return check_rest(r, 0);
 	case 'm': return check_bitmap(r);
 	case 'C': return check_tag(r);
 	case 'D': return r->bad ? NULL : check_ds(r, start);
@@ -1428,6 +1913,15 @@ static const char *check_field(struct rd *r, char f, const uint8_t *start)
 	case 'P': return check_apl(r);
 	case 'I': return check_ipseckey(r);
 	case 'V': return check_svc(r);
+	case 'K': return check_key(r, start);
+	case 'o': return check_maybe_string(r);
+	case 'x': return check_x25(r);
+	case 'W': return check_wks(r);
+	case 'w': return check_nxt(r);
+	case 'M': return check_atma(r);
+	case '6': return check_a6(r);
+	case 'H': return check_hip(r);
+	case 'R': return check_relay(r);
 	}
 	return "no such field";
 }
@@ -1458,8 +1952,13 @@ int rdata_check(uint16_t type, const uint8_t *rdata, size_t n)
 void rdata_fold_span(uint16_t type, const uint8_t *rdata, size_t n, size_t *from, size_t *to)
 {
 	*from = *to = 0;
-	if (type == T_NSEC || type == T_SVCB || type == T_HTTPS || type > T_RRSIG)
+	if (type > T_RRSIG || type == T_NSAP_PTR) /* not in that list */
 		return;
+	if (type == T_A6) {
+		*from = n && rdata[0] ? 17u - rdata[0] / 8 : n;
+		*to = n;
+		return;
+	}
 	if (type == T_NS) {
 		*to = n;
 		return;
