@@ -455,6 +455,8 @@ static size_t separator_len(const struct node *before, const uint8_t *key, size_
 	struct node_rd r;
 	struct entry e, last = { 0 };
 	size_t same = 0;
+	if (before->body[0] != 0)
+		return n; /* below an inner node's last entry are keys that it does not show */
 	node_read(before->body, before->len, &r);
 	while (entry_next(&r, &e))
 		last = e;
