@@ -47,13 +47,16 @@ WARN = -Wall -Wextra -Wshadow -Wvla -Wformat=2 -Wundef -Wcast-qual -Wstrict-prot
 HARDEN := -fstack-protector-strong $(call can,-fstack-clash-protection) \
 	$(call can,-ftrivial-auto-var-init=zero)
 
+# A loop that copies a few octets stays one: a call of musl's memcpy() costs more.
+LOOPS := $(call can,-fno-tree-loop-distribute-patterns)
+
 # The C library's own headers first; BearSSL's and the kernel's after them.
 TRIPLET := $(shell t=$$($(CC) -print-multiarch 2>/dev/null); [ "$$t" ] || \
 	t=$$($(CC) -dumpmachine 2>/dev/null | sed 's/-musl/-gnu/; s/-pc-/-/'); echo "$$t")
 CPPFLAGS = -D_GNU_SOURCE -I.
 SYSTEM = -idirafter /usr/include -idirafter /usr/include/$(TRIPLET)
 CFLAGS = -O2 -g
-ALL_CFLAGS = -std=c11 $(CFLAGS) $(CPPFLAGS) $(WARN) $(HARDEN) $(MODE_CFLAGS) $(SYSTEM)
+ALL_CFLAGS = -std=c11 $(CFLAGS) $(CPPFLAGS) $(WARN) $(HARDEN) $(LOOPS) $(MODE_CFLAGS) $(SYSTEM)
 
 BEARSSL := $(shell $(CC) -print-file-name=libbearssl.a 2>/dev/null)
 ifeq ($(findstring /,$(BEARSSL)),)

@@ -97,7 +97,7 @@ static bool link_keep(struct answer *a, size_t mark, const struct frag *f, uint1
 	uint8_t *to = a->scratch.mem + mark;
 	if (len + n > a->scratch.size - mark)
 		return false;
-	memmove(to + n, s.start, len);
+	memmove(to + n, s.start, len); /* they may overlap */
 	memcpy(to, owner, n);
 	a->scratch.used = mark + n + len;
 	struct rd r = rd_init(to + n, len);

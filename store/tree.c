@@ -54,8 +54,10 @@ static int key_cmp(const uint8_t *a, size_t an, const uint8_t *b, size_t bn)
 		if (x != y)
 			return x > y ? 1 : -1;
 	}
-	int d = memcmp(a, b, n);
-	return d ? d : (an > bn) - (an < bn);
+	for (size_t i = 0; i < n; i++)
+		if (a[i] != b[i])
+			return a[i] > b[i] ? 1 : -1;
+	return (an > bn) - (an < bn);
 }
 
 /* A search, level by level; `dir` says where to go on when a subtree has
@@ -79,7 +81,7 @@ static bool at_most(const struct search *q, const struct entry *e)
 
 static enum store_found found_key(const struct search *q, const struct entry *e)
 {
-	memcpy(q->out, e->key, e->n);
+	copy_short(q->out, e->key, e->n);
 	*q->outn = e->n;
 	return STORE_FOUND;
 }

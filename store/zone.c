@@ -168,7 +168,7 @@ enum store_found store_nsec3(const struct store_map *m, const struct store_zone 
 	owner[0] = (uint8_t)base32hex_encode(got, gotn, owner + 1);
 	if (owner[0] > 63 || 1u + owner[0] + zone > NAME_MAX_LEN)
 		return STORE_DAMAGED;
-	memcpy(owner + 1 + owner[0], z->name, zone);
+	copy_short(owner + 1 + owner[0], z->name, zone);
 	return link_get(m, FRAG_NSEC3, z, owner, s, out);
 }
 
