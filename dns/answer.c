@@ -580,6 +580,13 @@ static void choose_options(struct answer *a, const struct answer_job *job)
 	if (a->options.have_cookie)
 		cookie_answer(a->cookie_keys, a->ncookie_keys, q->cookie, q->cookie_len, job->peer,
 		              job->peer_len, a->now_s, a->options.cookie);
+	/* of the zone that the answer is from, even when that is SERVFAIL (RFC 9660 section 3.2) */
+	a->options.have_version = q->version && job->kind == QUERY_OK && job->zone_found == STORE_FOUND &&
+	                          job->zone.state == ZONE_SERVING;
+	if (a->options.have_version) {
+		a->options.zone_labels = job->zone.labels;
+		a->options.zone_serial = job->zone.serial;
+	}
 }
 
 static void reset(struct answer *a, const struct answer_job *job)

@@ -43,6 +43,10 @@ static bool take_options(struct query *q, struct rd r)
 			return false;
 		if (code == OPTION_NSID)
 			q->nsid = true;
+		if (code == OPTION_VERSION && len != 0)
+			return false; /* RFC 9660 section 3.1 */
+		if (code == OPTION_VERSION)
+			q->version = true;
 		if (code != OPTION_COOKIE || q->cookie_len)
 			continue;
 		if (!cookie_ok(len))
@@ -55,7 +59,7 @@ static bool take_options(struct query *q, struct rd r)
 
 static void forget_options(struct query *q)
 {
-	q->nsid = false;
+	q->nsid = q->version = false;
 	q->cookie_len = 0;
 	q->cookie = NULL;
 }

@@ -14,7 +14,7 @@ enum rcode {
 };
 
 /* EDNS options (IANA). */
-enum { OPTION_NSID = 3, OPTION_COOKIE = 10, OPTION_ERROR = 15 };
+enum { OPTION_NSID = 3, OPTION_COOKIE = 10, OPTION_ERROR = 15, OPTION_VERSION = 19 };
 
 enum { CLASS_IN = 1, CLASS_CH = 3, CLASS_ANY = 255 };
 
@@ -28,6 +28,7 @@ struct query {
 	bool edns;                /* there was an OPT: the answer gets one */
 	bool dnssec_ok;
 	bool nsid;                /* RFC 5001: who answers? */
+	bool version;             /* RFC 9660: which version of the zone? */
 	uint8_t cookie_len;       /* 8 or 16 to 40 octets; 0: none (RFC 7873) */
 	uint8_t labels;           /* of the name asked for */
 	uint8_t qname_len;

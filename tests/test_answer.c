@@ -605,6 +605,50 @@ static void test_options(void)
 	teardown(&e);
 }
 
+/* RFC 9660: labels and serial of the zone that the answer is from, -1 without. */
+static long version_of(struct env *e, const char *name, uint16_t type)
+{
+	uint8_t pkt[600], *out;
+	size_t n = make_query(name, type, EDNS, 1232, pkt);
+	put_u16(pkt + n - 2, 4);
+	memcpy(pkt + n, "\0\x13\0\0", 4);
+	n = ask(e, pkt, n + 4, false, &out);
+	/* behind it at most an extended error */
+	if (n > 16 && has_error(out, n, 24))
+		n -= 6;
+	long r = -1;
+	if (get_u32(out + n - 10) == 0x00130006 && out[n - 5] == 0)
+		r = out[n - 6] * 100000L + get_u32(out + n - 4);
+	free(out);
+	return r;
+}
+
+static void test_version(void)
+{
+	struct env e;
+	setup_odd(&e); /* serials: 1001 and 1002 */
+	mock_zone(e.m, (const uint8_t *)"\2up\4test", ZONE_LOADING);
+	mock_damage(e.m, (const uint8_t *)"\3svc\3odd\4test");
+	static const struct { const char *what, *name; uint16_t type; long want; } t[] = {
+		{ "an answer", "www.odd.test.", T_A, 201001 }, { "the zone's own name", "kid.test.", T_SOA, 201002 },
+		{ "NODATA", "www.odd.test.", T_MX, 201001 }, { "NXDOMAIN", "no.odd.test.", T_A, 201001 },
+		{ "a referral: the zone that refers", "x.cut.odd.test.", T_A, 201001 },
+		{ "a CNAME that leads to another zone", "out.odd.test.", T_A, 201001 },
+		{ "SERVFAIL of a zone that is served", "svc.odd.test.", T_HTTPS, 201001 },
+		{ "REFUSED", "elsewhere.", T_A, -1 }, { "a transfer", "odd.test.", T_AXFR, -1 },
+		{ "a zone that is not served yet", "x.up.test.", T_A, -1 },
+	};
+	for (size_t i = 0; i < sizeof t / sizeof *t; i++) {
+		long got = version_of(&e, t[i].name, t[i].type);
+		ok(got == t[i].want, "ZONEVERSION: %s (%ld)", t[i].what, got);
+	}
+	static const char sub[] = "$ORIGIN sub.odd.test.\n@ 60 SOA @ @ 1 1 1 1 1\n@ 60 NS ns.x.\n";
+	add_zone(&e, "sub.odd.test.", sub, sizeof sub - 1);
+	ok(version_of(&e, "sub.odd.test.", T_DS) == 201001, "ZONEVERSION: DS is the parent's");
+	ok(version_of(&e, "sub.odd.test.", T_NS) == 301004, "ZONEVERSION: NS is the child's");
+	teardown(&e);
+}
+
 /* Over TCP a set of any size goes through; over UDP it is TC and empty. */
 static void test_tcp(void)
 {
@@ -640,6 +684,7 @@ int main(void)
 	test_limits();
 	test_header();
 	test_options();
+	test_version();
 	test_tcp();
 	return tap_done();
 }
