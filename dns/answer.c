@@ -655,6 +655,8 @@ static int extended_error(const struct answer *a, const struct answer_job *job)
 		return 20; /* Not Authoritative */
 	if (a->rcode == RCODE_REFUSED && (type == T_AXFR || type == T_IXFR))
 		return 18; /* Prohibited */
+	if (a->rcode == RCODE_REFUSED)
+		return 21; /* Not Supported: the class */
 	if (a->rcode != RCODE_SERVFAIL)
 		return -1;
 	/* Not Ready; else Invalid Data: damaged, refused or expired */

@@ -580,6 +580,9 @@ static void test_options(void)
 	n = ask_options(&e, "authors.bind.", T_TXT, CLASS_CH, &out);
 	ok((get_u16(out + 2) & 15) == RCODE_REFUSED, "another name of class CH");
 	free(out);
+	n = ask_options(&e, "www.odd.test.", T_A, 4, &out);
+	ok((get_u16(out + 2) & 15) == RCODE_REFUSED && has_error(out, n, 21), "class HS: not supported");
+	free(out);
 	mock_zone(e.m, (const uint8_t *)"\2up\4test", ZONE_LOADING);
 	mock_zone(e.m, (const uint8_t *)"\3old\4test", ZONE_EXPIRED);
 	n = ask_options(&e, "x.up.test.", T_A, CLASS_IN, &out);
