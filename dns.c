@@ -1,6 +1,7 @@
 /* dns.c - the service: a worker's sockets, batches and connections.
  *
- *   UDP   recvmmsg -> parse all -> begin all -> fetch all -> finish all -> sendmmsg
+ *   UDP   recvmmsg -> parse all -> begin all -> fetch all -> finish all
+ *         -> limit all (dns/rrl.c) -> sendmmsg
  *   TCP   READING: queries are answered as they complete, several to a send()
  *         WRITING: the socket is full; what is left waits in a buffer of the
  *                  pool and nothing more is read until it is gone (RFC 7766)
@@ -44,6 +45,19 @@
 
 struct worker;
 
+/* What became of a query, for the counters. */
+struct outcome {
+	uint16_t rcode;
+	bool truncated, damaged;
+};
+
+/* An answer over UDP that the limiter has not seen. */
+struct pending {
+	struct rrl_account account;
+	struct outcome outcome;
+	bool exempt;
+};
+
 struct listener {
 	struct src src;
 	struct worker *w;
@@ -78,6 +92,9 @@ struct worker {
 	struct iovec rx_iov[BATCH], tx_iov[BATCH];
 	struct sockaddr_storage peer[BATCH];
 	struct answer_job job[BATCH];
+	struct pending pending[BATCH];
+	struct rrl rrl;
+	void *accounts;            /* the limiter's */
 
 	uint8_t *rx_buf, *tx_buf;  /* BATCH x UDP_IN, BATCH x udp_size */
 	size_t tcp_left;           /* octets TCP may still answer in this turn */
@@ -116,6 +133,7 @@ static size_t lay_out(struct worker *w, const struct dns_conf *c, uint8_t *base)
 		{ out_buffers(c) * sizeof(struct conn *), NULL },
 		{ out_buffers(c) * (size_t)TCP_OUT, NULL },
 		{ ANSWER_SCRATCH, NULL },
+		{ rrl_memory(&c->rrl), NULL },
 	};
 	size_t at = 0;
 	for (size_t i = 0; i < sizeof part / sizeof *part; i++) {
@@ -133,6 +151,7 @@ static size_t lay_out(struct worker *w, const struct dns_conf *c, uint8_t *base)
 	w->out = part[6].at;
 	w->nout = out_buffers(c);
 	w->answer.scratch.mem = part[7].at;
+	w->accounts = part[8].at;
 	return at;
 }
 
@@ -152,13 +171,18 @@ static void enter_store(struct worker *w)
 	w->answer.now_s = (uint32_t)time(NULL); /* cookies */
 }
 
-static void tally(struct worker *w)
+static struct outcome outcome_of(const struct answer *a)
 {
-	const struct answer *a = &w->answer;
-	count(&w->stats->rcode[a->rcode <= 16 ? a->rcode : RCODE_SERVFAIL], 1);
-	if (a->flags & FLAG_TC)
+	return (struct outcome){ (uint16_t)a->rcode, a->flags & FLAG_TC, a->damaged };
+}
+
+static void tally(struct worker *w, struct outcome o)
+{
+	unsigned rcode = o.rcode == RCODE_BADCOOKIE ? 17 : o.rcode <= 16 ? o.rcode : RCODE_SERVFAIL;
+	count(&w->stats->rcode[rcode], 1);
+	if (o.truncated)
 		count(&w->stats->truncated, 1);
-	if (a->damaged)
+	if (o.damaged)
 		count(&w->stats->damaged, 1);
 }
 
@@ -172,10 +196,80 @@ static uint8_t address_of(const struct sockaddr_storage *s, bool v6, const uint8
 
 /* ---- UDP ---- */
 
+/* Answer i, to the sender of query q, leaves as number k. */
+static void post(struct worker *w, unsigned k, unsigned i, unsigned q)
+{
+	w->tx[k].msg_hdr.msg_iov = &w->tx_iov[i];
+	w->tx[k].msg_hdr.msg_name = &w->peer[q];
+	w->tx[k].msg_hdr.msg_namelen = w->rx[q].msg_hdr.msg_namelen;
+}
+
+/* What the answer just made is counted by. */
+static enum rrl_class classify(const struct answer *a, const struct answer_job *j, const uint8_t **what, size_t *n)
+{
+	*what = j->q.qname;
+	*n = 0;
+	if (a->rcode != RCODE_NOERROR && (j->kind != QUERY_OK || j->zone_found != STORE_FOUND))
+		return RRL_ERROR;
+	if (a->rcode == RCODE_NOERROR && a->have_extra && a->cut) {
+		*what = a->cut;
+		*n = name_len(a->cut);
+		return RRL_REFERRAL;
+	}
+	if (a->rcode == RCODE_NOERROR && a->wild) {
+		*what = a->wild;
+		*n = name_len(a->wild);
+		return RRL_WILDCARD;
+	}
+	if (a->rcode == RCODE_NOERROR && (a->c.count[SEC_ANSWER] > 0 || a->flags & FLAG_TC)) {
+		*n = j->q.qname_len;
+		return j->q.qtype == T_ANY || j->q.qtype == T_RRSIG ? RRL_ANY : j->q.qtype == T_DNSKEY ? RRL_DNSKEY : RRL_NAME;
+	}
+	*what = (const uint8_t *)&j->zone.inst;
+	*n = sizeof j->zone.inst;
+	return a->rcode == RCODE_NXDOMAIN ? RRL_NXDOMAIN : a->rcode == RCODE_NOERROR ? RRL_NODATA : RRL_ERROR;
+}
+
+static void weigh(struct worker *w, struct pending *p, const struct answer_job *j)
+{
+	const uint8_t *what;
+	size_t n;
+	p->outcome = outcome_of(&w->answer);
+	p->exempt = w->answer.cookie_good;
+	if (p->exempt)
+		return;
+	enum rrl_class class = classify(&w->answer, j, &what, &n);
+	rrl_find(&w->rrl, class, j->peer, j->peer_len, what, n, &p->account);
+}
+
+/* Leaves out or cuts down what is too many of a kind; returns how many answers
+ * are left of m. */
+static unsigned limit(struct worker *w, unsigned m, const unsigned *from, uint32_t now)
+{
+	unsigned k = 0;
+	for (unsigned i = 0; i < m; i++) {
+		struct pending *p = &w->pending[i];
+		struct answer_job *j = &w->job[i];
+		if (!p->exempt && !rrl_take(&w->rrl, &p->account, now) && !rrl_allowed(&w->rrl, j->peer, j->peer_len)) {
+			if (!rrl_slip(&w->rrl)) {
+				count(&w->stats->rrl_dropped, 1);
+				continue;
+			}
+			w->tx_iov[i].iov_len = answer_slip(&w->answer, j, w->tx_iov[i].iov_base, answer_limit(&w->answer, &j->q, false));
+			p->outcome = outcome_of(&w->answer);
+			count(&w->stats->rrl_slipped, 1);
+		}
+		tally(w, p->outcome);
+		post(w, k++, i, from[i]);
+	}
+	return k;
+}
+
 /* Answers n queries; returns how many answers there are in tx. */
-static unsigned answer_batch(struct worker *w, unsigned n, bool v6)
+static unsigned answer_batch(struct worker *w, unsigned n, bool v6, uint64_t now_ns)
 {
 	unsigned from[BATCH], m = 0, size = w->conf->udp_size;
+	bool limited = w->conf->rrl.rate != 0;
 	for (unsigned i = 0; i < n; i++) {
 		struct answer_job *j = &w->job[m];
 		j->kind = query_parse(w->rx_iov[i].iov_base, w->rx[i].msg_len, &j->q);
@@ -187,6 +281,7 @@ static unsigned answer_batch(struct worker *w, unsigned n, bool v6)
 	count(&w->stats->queries[0][v6], m);
 	count(&w->stats->dropped, n - m);
 	enter_store(w);
+	w->answer.need_cookie = w->conf->need_cookie;
 	for (unsigned i = 0; i < m; i++)
 		answer_begin(&w->answer, &w->job[i]);
 	for (unsigned i = 0; i < m; i++)
@@ -195,11 +290,15 @@ static unsigned answer_batch(struct worker *w, unsigned n, bool v6)
 		size_t max = answer_limit(&w->answer, &w->job[i].q, false);
 		uint8_t *out = w->tx_buf + i * (size_t)size;
 		w->tx_iov[i].iov_len = answer_finish(&w->answer, &w->job[i], out, max);
-		w->tx[i].msg_hdr.msg_name = &w->peer[from[i]];
-		w->tx[i].msg_hdr.msg_namelen = w->rx[from[i]].msg_hdr.msg_namelen;
-		tally(w);
+		if (limited) {
+			weigh(w, &w->pending[i], &w->job[i]);
+		} else {
+			tally(w, outcome_of(&w->answer));
+			post(w, i, i, from[i]);
+		}
 	}
-	return m;
+	w->answer.need_cookie = false;
+	return limited ? limit(w, m, from, rrl_ticks(now_ns)) : m;
 }
 
 static void send_batch(struct worker *w, int fd, unsigned n)
@@ -227,14 +326,14 @@ static void udp_wake(struct src *s, uint32_t got, uint64_t now_ns)
 {
 	struct listener *l = (struct listener *)(void *)((char *)s - offsetof(struct listener, src));
 	struct worker *w = l->w;
-	(void)got, (void)now_ns;
+	(void)got;
 	for (unsigned i = 0; i < BATCHES; i++) {
 		for (unsigned k = 0; k < BATCH; k++)
 			w->rx[k].msg_hdr.msg_namelen = sizeof w->peer[k];
 		long n = syscall(SYS_recvmmsg, s->fd, w->rx, BATCH, MSG_DONTWAIT, NULL);
 		if (n <= 0)
 			return; /* errors are some earlier answer's ICMP */
-		send_batch(w, s->fd, answer_batch(w, (unsigned)n, l->v6));
+		send_batch(w, s->fd, answer_batch(w, (unsigned)n, l->v6, now_ns));
 		if (n < BATCH)
 			return;
 	}
@@ -352,7 +451,7 @@ static size_t answer_one(struct conn *c, const uint8_t *pkt, size_t n, uint8_t *
 	answer_fetch(&w->answer, j);
 	size_t len = answer_finish(&w->answer, j, out + 2, answer_limit(&w->answer, &j->q, true));
 	put_u16(out, (uint32_t)len);
-	tally(w);
+	tally(w, outcome_of(&w->answer));
 	return 2 + len;
 }
 
@@ -533,6 +632,7 @@ static void worker_init(struct worker *w, struct store_map *m, const struct dns_
 	w->answer.version = c->version;
 	w->answer.cookie_keys = c->cookie_keys;
 	w->answer.ncookie_keys = c->ncookie_keys;
+	rrl_init(&w->rrl, &c->rrl, w->accounts);
 	batch_init(w);
 	for (unsigned i = c->tcp_max; i-- > 0;) {
 		w->conns[i].open = false;

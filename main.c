@@ -16,6 +16,7 @@
 #include "base/ctl.h"
 #include "base/log.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <sched.h>
@@ -56,16 +57,35 @@ static const char usage[] =
 
 /* ---- configuration ---- */
 
-static int rrl_off(const struct conf_key *k, void *at, const char *v, char *err, size_t n)
+static int take_net(const struct conf_key *k, void *at, const char *v, char *err, size_t n)
 {
-	bool on;
-	if (conf_yes(k, &on, v, err, n) != 0)
-		return -1;
-	if (on) {
-		snprintf(err, n, "rrl: there is no rate limiter in this version; it can only be off");
+	struct net_list *l = at;
+	struct rrl_net net = { .len = 4 };
+	struct conf_key range = { .key = k->key, .min = 0 };
+	char host[64] = "", *bits;
+	uint64_t x;
+	if (*v == 0) { /* the default: an empty list */
+		l->n = 0;
+		return 0;
+	}
+	snprintf(host, sizeof host, "%s", v);
+	if ((bits = strchr(host, '/')) != NULL)
+		*bits++ = 0;
+	if (strlen(v) < sizeof host && inet_pton(AF_INET, host, net.ip) != 1 && inet_pton(AF_INET6, host, net.ip) == 1)
+		net.len = 16;
+	else if (strlen(v) >= sizeof host || inet_pton(AF_INET, host, net.ip) != 1) {
+		snprintf(err, n, "%s wants an address or ADDRESS/BITS, not \"%.80s\"", k->key, v);
 		return -1;
 	}
-	memcpy(at, &on, sizeof on);
+	range.max = x = net.len * 8u;
+	if (bits && conf_number(&range, &x, bits, err, n) != 0)
+		return -1;
+	if (l->n == RRL_ALLOW_MAX) {
+		snprintf(err, n, "%s: no more than %u of them", k->key, RRL_ALLOW_MAX);
+		return -1;
+	}
+	net.bits = (uint8_t)x;
+	l->at[l->n++] = net;
 	return 0;
 }
 
@@ -90,8 +110,26 @@ const struct conf_key node_keys[] = {
 	  "What version.server tells. Without it nothing is told.", 0, 64, false },
 	{ "cookie-secret", conf_fd, offsetof(struct node_conf, cookie_secret), "", "fd:N",
 	  "Descriptor to read the secret of DNS cookies from, 32 hex digits; a second line is the previous one. Without it: random at each start.", 0, 0, false },
-	{ "rrl", rrl_off, offsetof(struct node_conf, rrl), "off", "off",
-	  "Response rate limiting; not in this version.", 0, 0, false },
+	{ "cookie-required", conf_yes, offsetof(struct node_conf, need_cookie), "off", "on|off",
+	  "Answer a client that sends a cookie over UDP by BADCOOKIE until it is one of ours.", 0, 0, false },
+	{ "rrl", conf_yes, offsetof(struct node_conf, rrl), "on", "on|off",
+	  "Response rate limiting over UDP. Clients with a good cookie are not limited.", 0, 0, false },
+	{ "rrl-rate", conf_number, offsetof(struct node_conf, rrl_rate), "200", "NUMBER",
+	  "Answers a second to one network for one name or one referral; a second's worth may come at once.", 1, 100000, false },
+	{ "rrl-zone-rate", conf_number, offsetof(struct node_conf, rrl_zone_rate), "1000", "NUMBER",
+	  "The same for what many names share: negative answers and errors of one zone, answers from one wildcard.", 1, 100000, false },
+	{ "rrl-total-rate", conf_number, offsetof(struct node_conf, rrl_total_rate), "0", "NUMBER",
+	  "The same for all answers to one network together; 0: no such limit.", 0, 100000, false },
+	{ "rrl-slip", conf_number, offsetof(struct node_conf, rrl_slip), "2", "NUMBER",
+	  "One of so many answers over a limit is replaced by TC, or BADCOOKIE; the others are dropped. 0: all are.", 0, 100, false },
+	{ "rrl-ipv4-prefix", conf_number, offsetof(struct node_conf, rrl_bits4), "24", "BITS",
+	  "How much of an IPv4 address is a network.", 1, 32, false },
+	{ "rrl-ipv6-prefix", conf_number, offsetof(struct node_conf, rrl_bits6), "56", "BITS",
+	  "How much of an IPv6 address is a network.", 1, 64, false },
+	{ "rrl-accounts", conf_number, offsetof(struct node_conf, rrl_accounts), "131072", "NUMBER",
+	  "What each worker counts at a time, in 8 octets each: networks times names.", 8, 1 << 27, false },
+	{ "rrl-allow", take_net, offsetof(struct node_conf, rrl_allow), "", "ADDRESS[/BITS]",
+	  "A network that is never limited.", 0, 0, true },
 	{ "store", conf_text, offsetof(struct node_conf, store), "", "PATH",
 	  "The store: a file, or a raw partition. Without it: DIR/store.", 0, PATH_MAX, false },
 	{ "store-reserve", conf_size, offsetof(struct node_conf, store_reserve), "0", "SIZE",
@@ -579,6 +617,7 @@ static void ad_hoc_conf(struct super *s, uint16_t port)
 		l->at[i].port = port;
 	}
 	l->n = 2;
+	s->node.conf.rrl = false; /* nobody else is to be had by asking from the loopback */
 }
 
 /* Is it a node's certificate, with its key?  Better said now than by a child. */

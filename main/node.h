@@ -19,7 +19,9 @@ struct node_conf {
 	struct conf_addrs service, hub;
 	int credentials, cookie_secret;
 	uint64_t workers, udp_size, tcp_connections, tcp_idle, store_reserve;
-	bool rrl;
+	bool rrl, need_cookie;
+	uint64_t rrl_rate, rrl_zone_rate, rrl_total_rate, rrl_slip, rrl_bits4, rrl_bits6, rrl_accounts;
+	struct net_list { struct rrl_net at[RRL_ALLOW_MAX]; unsigned n; } rrl_allow;
 	char store[PATH_MAX];
 	char identity[64], version[64]; /* empty: not told */
 };

@@ -652,6 +652,63 @@ static void test_version(void)
 	teardown(&e);
 }
 
+/* What the limiter lets through, and what has to come with a cookie. */
+static void test_slip(void)
+{
+	static const struct sip key = { 1, 2 };
+	static struct answer_job job;
+	static const char *const names[] = { "www.odd.test.", "odd.test.", "no.odd.test.", "x.cut.odd.test.", "elsewhere." };
+	struct env e;
+	uint8_t pkt[600], out[1232], cookie[COOKIE_LEN];
+	setup_odd(&e);
+	e.a.identity = "node";
+	for (size_t i = 0; i < 5; i++)
+		for (unsigned how = 0; how <= EDNS; how += EDNS) {
+			size_t n = make_query(names[i], T_ANY, how, 1232, pkt);
+			job.kind = query_parse(pkt, n, &job.q);
+			answer_begin(&e.a, &job);
+			answer_fetch(&e.a, &job);
+			size_t len = answer_slip(&e.a, &job, out, 512);
+			ok(len == n && get_u16(out + 2) == (0x8000 | FLAG_TC) && get_u32(out + 6) == 0 && get_u32(out + 4) == 0x10000 &&
+			   get_u16(out + 10) == (how ? 1 : 0), "slip: TC, as long as the query (%s)", names[i]);
+		}
+	e.a.cookie_keys = &key;
+	e.a.ncookie_keys = 1;
+	e.a.now_s = 1000;
+	cookie_answer(&key, 1, (const uint8_t *)"abcdefgh", 8, (const uint8_t *)"\1\2\3\4", 4, 1000, cookie);
+	for (unsigned good = 0; good < 2; good++) {
+		size_t n = make_query("www.odd.test.", T_A, EDNS, 1232, pkt), clen = good ? COOKIE_LEN : 8;
+		put_u16(pkt + n - 2, (uint32_t)clen + 12);
+		memcpy(pkt + n, "\0\3\0\0\0\x13\0\0\0\x0a\0", 11);
+		pkt[n + 11] = (uint8_t)clen;
+		memcpy(pkt + n + 12, good ? cookie : (const uint8_t *)"abcdefgh", clen);
+		n += 12 + clen;
+		job.kind = query_parse(pkt, n, &job.q);
+		job.peer = (const uint8_t *)"\1\2\3\4";
+		job.peer_len = 4;
+		size_t len = answer_slip(&e.a, &job, out, 512), opt = len - 28 - 11;
+		bool bad = !good;
+		ok((get_u16(out + 2) & 15) == (bad ? 7 : 0) && out[opt + 5] == (bad ? 1 : 0) && !(out[2] & 2) == bad &&
+		   get_u16(out + opt + 9) == 28 && get_u32(out + len - 28) == 0x000a0018 && !memcmp(out + len - 24, cookie, 24),
+		   "slip with a cookie that is %s: %s, the cookie and nothing else", good ? "ours" : "new", good ? "TC" : "BADCOOKIE");
+		e.a.need_cookie = true;
+		answer_begin(&e.a, &job);
+		answer_fetch(&e.a, &job);
+		answer_finish(&e.a, &job, out, 1232);
+		ok(e.a.rcode == (bad ? RCODE_BADCOOKIE : RCODE_NOERROR) && get_u16(out + 6) == (bad ? 0 : 1) && e.a.cookie_good == !bad,
+		   "cookies required: %s", bad ? "BADCOOKIE" : "answered");
+		e.a.need_cookie = false;
+	}
+	e.a.need_cookie = true;
+	size_t n = make_query("www.odd.test.", T_A, EDNS, 1232, pkt);
+	job.kind = query_parse(pkt, n, &job.q);
+	answer_begin(&e.a, &job);
+	answer_fetch(&e.a, &job);
+	answer_finish(&e.a, &job, out, 1232);
+	ok(e.a.rcode == RCODE_NOERROR && get_u16(out + 6) == 1, "but not of those who send none");
+	teardown(&e);
+}
+
 /* Over TCP a set of any size goes through; over UDP it is TC and empty. */
 static void test_tcp(void)
 {
@@ -688,6 +745,7 @@ int main(void)
 	test_header();
 	test_options();
 	test_version();
+	test_slip();
 	test_tcp();
 	return tap_done();
 }
