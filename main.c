@@ -57,6 +57,42 @@ static const char usage[] =
 
 /* ---- configuration ---- */
 
+/* Answers have to leave from the address they were asked at. */
+static int take_service(const struct conf_key *k, void *at, const char *v, char *err, size_t n)
+{
+	const struct conf_addrs *l = at;
+	uint8_t raw[16] = { 0 };
+	static const uint8_t any[16], mapped[12] = { [10] = 0xff, [11] = 0xff };
+	if (conf_addr(k, at, v, err, n) != 0)
+		return -1;
+	if (l->n == 0)
+		return 0;
+	const char *host = l->at[l->n - 1].host;
+	bool six = inet_pton(AF_INET, host, raw) != 1 && inet_pton(AF_INET6, host, raw) == 1;
+	if (memcmp(raw, any, 16) == 0) {
+		snprintf(err, n, "%s wants one address, not %s for all: name each", k->key, host);
+		return -1;
+	}
+	if (six && memcmp(raw, mapped, sizeof mapped) == 0) {
+		snprintf(err, n, "%s wants an IPv4 address as such, not \"%s\"", k->key, host);
+		return -1;
+	}
+	return 0;
+}
+
+/* An address without a port. */
+static int take_host(const struct conf_key *k, void *at, const char *v, char *err, size_t n)
+{
+	char text[80];
+	if (*v == 0)
+		return conf_addr(k, at, v, err, n);
+	if (strchr(v, '@') || snprintf(text, sizeof text, "%s@1", v) >= (int)sizeof text || take_service(k, at, text, err, n) != 0) {
+		snprintf(err, n, "%s wants one IPv4 or IPv6 address, without a port, not \"%.80s\"", k->key, v);
+		return -1;
+	}
+	return 0;
+}
+
 static int take_net(const struct conf_key *k, void *at, const char *v, char *err, size_t n)
 {
 	struct net_list *l = at;
@@ -90,8 +126,10 @@ static int take_net(const struct conf_key *k, void *at, const char *v, char *err
 }
 
 const struct conf_key node_keys[] = {
-	{ "service", conf_addr, offsetof(struct node_conf, service), "", "ADDRESS@PORT",
+	{ "service", take_service, offsetof(struct node_conf, service), "", "ADDRESS@PORT",
 	  "Address that queries are answered at, over UDP and TCP.", 0, CONF_ADDRS, true },
+	{ "admin", take_host, offsetof(struct node_conf, admin), "", "ADDRESS",
+	  "Address of this machine that must not look like a name server's: at the service's ports, UDP is silent and TCP refused.", 0, CONF_ADDRS, true },
 	{ "hub", conf_addr, offsetof(struct node_conf, hub), "", "ADDRESS@PORT",
 	  "Journal server, in order of preference.", 0, JOURNAL_HUBS, true },
 	{ "credentials", conf_fd, offsetof(struct node_conf, credentials), "", "fd:N",
@@ -177,7 +215,7 @@ static int read_conf(const char *path, struct node_conf *c)
 	}
 	if (c->workers == 0)
 		c->workers = processors();
-	return wrong;
+	return wrong + admin_check(c, path);
 }
 
 /* ---- what is made before the children ---- */
@@ -354,6 +392,8 @@ static void become(struct super *s, int which, pid_t parent)
 		for (size_t i = 0; i < s->node.nsockets; i++)
 			close(s->node.sockets[i].fd);
 	}
+	for (size_t i = 0; i < s->node.nsilent; i++)
+		close(s->node.silent[i]);
 	if (crypto_init() != 0)
 		_exit(1);
 }
@@ -710,7 +750,7 @@ static int run(const struct args *a, char **argv)
 	s.node.stats = shared("encdns-stats", sizeof(struct dns_stats) * WORKERS_MAX);
 	if (s.node.beats < 0 || s.node.stats < 0)
 		return complain(strerror(errno));
-	if (open_sockets(&s.node) != 0 || (!a->ad_hoc && open_store(&s.node) != 0))
+	if (open_sockets(&s.node) != 0 || admin_open(&s.node) != 0 || (!a->ad_hoc && open_store(&s.node) != 0))
 		return 1;
 	s.stats = mmap(NULL, sizeof(struct dns_stats) * WORKERS_MAX, PROT_READ, MAP_SHARED, s.node.stats, 0);
 	if (s.stats == MAP_FAILED)
