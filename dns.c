@@ -209,7 +209,8 @@ static enum rrl_class classify(const struct answer *a, const struct answer_job *
 {
 	*what = j->q.qname;
 	*n = 0;
-	if (a->rcode != RCODE_NOERROR && (j->kind != QUERY_OK || j->zone_found != STORE_FOUND))
+	if (j->kind == QUERY_ERROR ||
+	    (a->rcode != RCODE_NOERROR && (j->kind != QUERY_OK || j->zone_found != STORE_FOUND)))
 		return RRL_ERROR;
 	if (a->rcode == RCODE_NOERROR && a->have_extra && a->cut) {
 		*what = a->cut;

@@ -665,12 +665,22 @@ static int extended_error(const struct answer *a, const struct answer_job *job)
 	return !a->damaged && job->zone.state == ZONE_LOADING ? 14 : 24;
 }
 
+/* RFC 7873 section 5.4: no question, only a cookie. */
+static unsigned cookie_query(const struct answer *a)
+{
+	if (!a->options.have_cookie)
+		return RCODE_FORMERR;
+	return a->cookie_good || a->q->cookie_len == 8 ? RCODE_NOERROR : RCODE_BADCOOKIE;
+}
+
 size_t answer_finish(struct answer *a, struct answer_job *job, uint8_t *out, size_t max)
 {
 	reset(a, job);
 	choose_options(a, job);
 	compose_begin(&a->c, out, max, &job->q, &a->options);
-	if (a->need_cookie && a->options.have_cookie && !a->cookie_good)
+	if (job->kind == QUERY_ERROR && job->q.rcode == RCODE_NOERROR)
+		a->rcode = cookie_query(a);
+	else if (a->need_cookie && a->options.have_cookie && !a->cookie_good)
 		a->rcode = RCODE_BADCOOKIE;
 	else if (job->kind == QUERY_CHAOS)
 		answer_chaos(a);

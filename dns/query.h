@@ -46,7 +46,7 @@ struct query {
 enum query_kind {
 	QUERY_OK,    /* to be looked up */
 	QUERY_CHAOS, /* about the server itself (RFC 4892), or q->rcode */
-	QUERY_ERROR, /* to be answered with q->rcode and nothing else */
+	QUERY_ERROR, /* to be answered with q->rcode and nothing else; NOERROR: no question, a cookie */
 	QUERY_DROP,  /* not to be answered: too short for a header, or a response */
 };
 

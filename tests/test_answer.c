@@ -706,6 +706,26 @@ static void test_slip(void)
 	answer_fetch(&e.a, &job);
 	answer_finish(&e.a, &job, out, 1232);
 	ok(e.a.rcode == RCODE_NOERROR && get_u16(out + 6) == 1, "but not of those who send none");
+	static const struct { const char *what; size_t n; unsigned rcode; uint8_t change; } asked[] = {
+		{ "none of ours", 8, RCODE_NOERROR, 0 }, { "ours", COOKIE_LEN, RCODE_NOERROR, 0 },
+		{ "a bad one", COOKIE_LEN, RCODE_BADCOOKIE, 1 },
+	};
+	for (size_t i = 0; i < 3; i++) {
+		uint8_t q[64] = "\0\7\0\0\0\0\0\0\0\0\0\1\0\0\x29\4\xd0\0\0\0\0\0\0\0\x0a\0";
+		q[22] = (uint8_t)(asked[i].n + 4);
+		q[26] = (uint8_t)asked[i].n;
+		memcpy(q + 27, cookie, COOKIE_LEN);
+		q[27 + 20] ^= asked[i].change;
+		job.kind = query_parse(q, 27 + asked[i].n, &job.q);
+		answer_begin(&e.a, &job);
+		answer_fetch(&e.a, &job);
+		size_t len = answer_finish(&e.a, &job, out, 512);
+		ok(len == 12 + 11 + 28 && e.a.rcode == asked[i].rcode && get_u32(out + 4) == 0 && !memcmp(out + len - 24, cookie, 24),
+		   "no question, a cookie that is %s: code %u and the cookie", asked[i].what, e.a.rcode);
+	}
+	e.a.ncookie_keys = 0;
+	answer_finish(&e.a, &job, out, 512);
+	ok(e.a.rcode == RCODE_FORMERR, "without cookies: FORMERR");
 	teardown(&e);
 }
 

@@ -144,6 +144,9 @@ subtest 'cookies' => sub {
 	is(length $cookie, 24, 'a cookie is given');
 	is(substr($cookie, 0, 8), $mine, 'to the client that asked');
 	is(flood($lab, same(2000, 'www.abuse.example', 'A', cookie => $cookie))->{whole}, 2000, 'with it, all 2000 are answered');
+	$m = DNS::decode(DNS::ask_udp('127.0.0.1', $lab->port, [ pack('n6', 0, 0, 0, 0, 0, 1) . DNS::opt(1232, 0, [10, $mine]) ])->[0]);
+	is("$m->{rcode} $m->{question}", 'NOERROR ', 'no question, only a cookie: answered');
+	is(length cookie_of($m), 24, 'by a cookie');
 	my $bad = $cookie;
 	substr $bad, 20, 1, chr(1 ^ ord substr $bad, 20, 1);
 	$r = flood($lab, same(1000, 'www.abuse.example', 'A', cookie => $bad));
