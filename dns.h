@@ -17,6 +17,7 @@ struct dns_conf {
 	unsigned workers;     /* threads that call dns_run() */
 	uint16_t udp_size;    /* EDNS size: 512 to DNS_UDP_MAX; 1232 is usual */
 	unsigned tcp_max;     /* connections of one worker */
+	unsigned tcp_per_client; /* of these, for one IPv4 address or IPv6 /56 */
 	unsigned tcp_idle_ms; /* without a whole query */
 	const char *identity, *version; /* told who asks, 63 octets at most; NULL: not told */
 	struct sip cookie_keys[2];      /* current, previous; the same on all nodes of an address */

@@ -25,6 +25,7 @@
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -136,12 +137,16 @@ const struct conf_key node_keys[] = {
 	  "Descriptor to read the node's certificate, chain and private key (PEM) from.", 0, 0, false },
 	{ "workers", conf_number, offsetof(struct node_conf, workers), "0", "NUMBER",
 	  "Threads that answer; 0: one for each processor the process may use.", 0, WORKERS_MAX, false },
+	{ "pin", conf_yes, offsetof(struct node_conf, pin), "off", "on|off",
+	  "Ties each worker to a processor of its own, when there are as many.", 0, 0, false },
 	{ "udp-size", conf_number, offsetof(struct node_conf, udp_size), "1232", "OCTETS",
 	  "Largest answer over UDP to clients that speak EDNS.", 512, DNS_UDP_MAX, false },
-	{ "tcp-connections", conf_number, offsetof(struct node_conf, tcp_connections), "256", "NUMBER",
+	{ "tcp-connections", conf_number, offsetof(struct node_conf, tcp_connections), "1024", "NUMBER",
 	  "TCP connections of one worker; when all are in use the longest idle one is closed.", 1, 65536, false },
+	{ "tcp-per-client", conf_number, offsetof(struct node_conf, tcp_per_client), "64", "NUMBER",
+	  "Of these, for one IPv4 address or IPv6 /56; one more takes the place of its longest idle one.", 1, 65536, false },
 	{ "tcp-idle", conf_number, offsetof(struct node_conf, tcp_idle), "10", "SECONDS",
-	  "Time after which a TCP connection without a whole query is closed.", 1, 3600, false },
+	  "Time after which a TCP connection is closed that had no whole query, or whose answers are not read.", 1, 3600, false },
 	{ "identity", conf_text, offsetof(struct node_conf, identity), "", "TEXT",
 	  "Which node this is, told by NSID and id.server. Without it nothing is told.", 0, 64, false },
 	{ "version", conf_text, offsetof(struct node_conf, version), "", "TEXT",
@@ -220,12 +225,35 @@ static int read_conf(const char *path, struct node_conf *c)
 
 /* ---- what is made before the children ---- */
 
+/* What the kernel keeps for a socket: room for bursts over UDP; over TCP an
+ * answer or two for those who read slowly, and a client's few queries
+ * (connections inherit it from the listener). */
 static int open_socket(const struct conf_addr *a, bool tcp)
 {
-	int buf = 4 << 20, fd = addr_open(a, tcp ? SOCK_STREAM : SOCK_DGRAM, ADDR_SHARED | ADDR_V6ONLY);
-	if (fd >= 0 && !tcp)
-		setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &buf, sizeof buf);
+	int in = tcp ? 16 << 10 : 4 << 20, out = 64 << 10;
+	int fd = addr_open(a, tcp ? SOCK_STREAM : SOCK_DGRAM, ADDR_SHARED | ADDR_V6ONLY);
+	if (fd >= 0)
+		setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &in, sizeof in);
+	if (fd >= 0 && tcp)
+		setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &out, sizeof out);
 	return fd;
+}
+
+/* Connections need descriptors: as many as we may have, and no more
+ * connections than that. */
+static void fit_descriptors(struct node_conf *c)
+{
+	struct rlimit l;
+	uint64_t other = 64 + 2 * c->service.n * c->workers, want = c->tcp_connections * c->workers + other;
+	if (getrlimit(RLIMIT_NOFILE, &l) != 0 || l.rlim_cur >= want)
+		return;
+	l.rlim_cur = l.rlim_max < want ? l.rlim_max : want;
+	if (setrlimit(RLIMIT_NOFILE, &l) == 0 && l.rlim_cur == want)
+		return;
+	uint64_t fit = l.rlim_cur > other ? (l.rlim_cur - other) / c->workers : 0;
+	c->tcp_connections = fit ? fit : 1;
+	log_say(LOG_WARNING, "tcp-connections is %llu: the limit of open files (ulimit -n) allows no more",
+	        (unsigned long long)c->tcp_connections);
 }
 
 /* Another server on the port would share it silently (SO_REUSEPORT): ask first. */
@@ -284,12 +312,15 @@ static int open_store(struct node *n)
 	return 1;
 }
 
-static int shared(const char *name, size_t size)
+/* Only what is used of it is memory. */
+static int make_pages(struct node *n)
 {
-	int fd = memfd_create(name, MFD_CLOEXEC);
-	if (fd >= 0 && ftruncate(fd, (off_t)size) == 0)
-		return fd;
-	return -1;
+	size_t size = n->conf.workers * WORKER_STEP;
+	n->pages_fd = memfd_create("encdns-workers", MFD_CLOEXEC);
+	if (n->pages_fd < 0 || ftruncate(n->pages_fd, (off_t)size) != 0)
+		return complain(strerror(errno));
+	n->pages = mmap(NULL, size, PROT_READ, MAP_SHARED, n->pages_fd, 0);
+	return n->pages == MAP_FAILED ? complain(strerror(errno)) : 0;
 }
 
 /* ---- the supervisor ---- */
@@ -314,7 +345,6 @@ struct super {
 	struct blob *cred;
 	char *title;             /* argv's memory, for names */
 	size_t title_len;
-	const struct dns_stats *stats;
 	struct src watch;
 	uint64_t turns[WORKERS_MAX]; /* of the workers, when last looked at */
 	unsigned still;          /* looks in a row at which a worker had not moved */
@@ -382,10 +412,12 @@ static void become(struct super *s, int which, pid_t parent)
 	if (which == DNS) {
 		close(s->node.store_rw);
 		s->node.store_rw = -1;
+		munmap((void *)(uintptr_t)s->node.pages, s->node.conf.workers * WORKER_STEP);
 		if (s->node.ad_hoc)
 			close(0);
 		forget_roots(&s->node, 0);
 	} else {
+		close(s->node.pages_fd);
 		close(s->node.store_ro);
 		s->node.store_ro = -1;
 		crypto_wipe(s->node.cookie_keys, sizeof s->node.cookie_keys);
@@ -591,7 +623,7 @@ static void on_watch(struct src *src, uint32_t got, uint64_t now)
 	bool still = false;
 	(void)got;
 	for (unsigned i = 0; i < s->node.conf.workers; i++) {
-		uint64_t turns = atomic_load_explicit(&s->stats[i].beats, memory_order_relaxed);
+		uint64_t turns = atomic_load_explicit(&worker_page(&s->node, i)->stats.beats, memory_order_relaxed);
 		still |= turns == s->turns[i];
 		s->turns[i] = turns;
 	}
@@ -746,15 +778,10 @@ static int run(const struct args *a, char **argv)
 		fprintf(stderr, "encdns: %s: %s\n", a->dir, strerror(errno));
 		return 1;
 	}
-	s.node.beats = shared("encdns-beats", STORE_BEATS_SIZE);
-	s.node.stats = shared("encdns-stats", sizeof(struct dns_stats) * WORKERS_MAX);
-	if (s.node.beats < 0 || s.node.stats < 0)
-		return complain(strerror(errno));
-	if (open_sockets(&s.node) != 0 || admin_open(&s.node) != 0 || (!a->ad_hoc && open_store(&s.node) != 0))
+	fit_descriptors(&s.node.conf);
+	if (make_pages(&s.node) != 0 || open_sockets(&s.node) != 0 || admin_open(&s.node) != 0 ||
+	    (!a->ad_hoc && open_store(&s.node) != 0))
 		return 1;
-	s.stats = mmap(NULL, sizeof(struct dns_stats) * WORKERS_MAX, PROT_READ, MAP_SHARED, s.node.stats, 0);
-	if (s.stats == MAP_FAILED)
-		return complain(strerror(errno));
 	s.title = argv[0];
 	for (char **p = argv; *p; p++) /* the words lie in a row */
 		if (*p == s.title + s.title_len)

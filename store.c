@@ -74,7 +74,9 @@ static int derive_keys(struct store *st)
 static int open_memory(struct store *st, const struct store_conf *c, char *err, size_t n)
 {
 	st->map.reserve = c->reserve;
-	st->base = map_open(&st->map, st->fd, c->beats, true, err, n);
+	st->beats = c->beats;
+	st->nbeats = c->nbeats;
+	st->base = map_open(&st->map, st->fd, true, err, n);
 	if (!st->base)
 		return -1;
 	uint64_t nblocks = st->map.reserve / BLOCK;

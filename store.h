@@ -8,6 +8,8 @@
 #ifndef STORE_H
 #define STORE_H
 
+#include <stdatomic.h>
+
 #include "crypto.h"
 #include "dns/rrset.h"
 
@@ -113,15 +115,18 @@ enum store_found store_nsec3(const struct store_map *m, const struct store_zone 
                              struct scratch *s, struct frag *out, bool *exact);
 
 /* Epochs (design section 4): a worker announces before it reads, and says idle
- * before it waits. */
+ * before it waits: in memory that the writer sees, a cache line for each. */
+struct store_beat { _Alignas(64) _Atomic uint64_t epoch; };
 void store_announce(struct store_map *m, unsigned worker);
 void store_idle(struct store_map *m, unsigned worker);
 
 /* The reader process's side: descriptors come from the supervisor and from the
- * writer.  file is read-only; beats, read-write, has STORE_BEATS_SIZE octets;
- * reserve as in struct store_conf, and not below the writer's. */
-#define STORE_BEATS_SIZE (64u * STORE_WORKERS)
-struct store_map *store_map_new(int file, int beats, uint64_t reserve, char *err, size_t n);
+ * writer.  file is read-only; reserve as in struct store_conf, and not below the
+ * writer's. */
+struct store_map *store_map_new(int file, uint64_t reserve, char *err, size_t n);
+/* Where a worker announces, before it first does; what a dead predecessor
+ * announced there counts no more.  It stays the caller's, beyond the map's end. */
+void store_map_worker(struct store_map *m, unsigned worker, struct store_beat *beat);
 /* Takes a new root (a descriptor, closed by the caller) and returns when every
  * worker has announced it or is idle; not to be called by a worker.  -1: err,
  * the old root stays in use. */
@@ -140,7 +145,8 @@ struct store_conf {
 	bool ordered;      /* hub: keep every name in an ordered tree, for the walk */
 	const int *old_roots; /* descriptors of roots that living readers may still use */
 	unsigned nold_roots;
-	int beats;         /* -1, or the readers' page */
+	const struct store_beat *const *beats; /* the readers', stays the caller's; untrusted */
+	unsigned nbeats;   /* 0: no reader but ourselves */
 };
 /* Opens or creates.  NULL: err has one line, nothing was overwritten, and errno
  * is ESTALE when it can't be told what living readers use (without them the

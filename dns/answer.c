@@ -576,6 +576,7 @@ static void choose_options(struct answer *a, const struct answer_job *job)
 {
 	const struct query *q = &job->q;
 	a->options.nsid = q->nsid ? a->identity : NULL;
+	a->options.keepalive = job->tcp && q->keepalive ? job->keepalive : -1;
 	a->options.error = -1;
 	a->options.have_cookie = q->cookie_len && a->ncookie_keys && job->peer_len;
 	a->cookie_good = a->options.have_cookie &&

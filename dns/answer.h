@@ -21,6 +21,8 @@ struct answer_job {
 	struct query q;
 	const uint8_t *peer;     /* the client's address: 4 or 16 octets */
 	uint8_t peer_len;        /* 0: not known, it gets no cookie */
+	bool tcp;
+	uint16_t keepalive;      /* over TCP: told who asks, in units of 100 ms */
 };
 
 /* An NSEC or NSEC3 set that has to go to the authority section. */

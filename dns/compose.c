@@ -288,7 +288,7 @@ static size_t tsig_len(const struct query *q)
 static size_t options_len(const struct options *o)
 {
 	return (o->nsid ? 4 + strlen(o->nsid) : 0) + (o->have_cookie ? 4 + COOKIE_LEN : 0) +
-	       (o->have_version ? 4 + VERSION_LEN : 0);
+	       (o->have_version ? 4 + VERSION_LEN : 0) + (o->keepalive >= 0 ? 6 : 0);
 }
 
 /* With a TSIG there may be no room for options in 512 octets. */
@@ -335,6 +335,11 @@ static void put_options(struct wr *w, const struct options *o)
 		wr_u8(w, o->zone_labels);
 		wr_u8(w, 0); /* SOA-SERIAL */
 		wr_u32(w, o->zone_serial);
+	}
+	if (o->keepalive >= 0) {
+		wr_u16(w, OPTION_KEEPALIVE);
+		wr_u16(w, 2);
+		wr_u16(w, (uint32_t)o->keepalive);
 	}
 	if (o->error >= 0) {
 		wr_u16(w, OPTION_ERROR);

@@ -16,6 +16,7 @@ struct options {
 	bool have_version;  /* of the zone, RFC 9660: */
 	uint8_t zone_labels;
 	uint32_t zone_serial;
+	int keepalive;      /* RFC 7828, in units of 100 ms; -1: none */
 	int error;          /* extended DNS error, RFC 8914; -1: none */
 };
 #define IDENTITY_MAX 63
@@ -44,7 +45,7 @@ enum composed {
 void compose_init(struct compose *c);
 /* Starts a message of at most max octets in buf: header (zero counters and
  * flags) and the question, echoed octet by octet.  Options go along when the
- * query has EDNS and no TSIG.  NSID, cookie and version are settled and get their room
+ * query has EDNS and no TSIG.  All but the error are settled and get their room
  * here; the error may come later, with an answer that has no records: there
  * always is room for it. */
 void compose_begin(struct compose *c, uint8_t *buf, size_t max, const struct query *q,

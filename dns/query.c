@@ -47,6 +47,9 @@ static bool take_options(struct query *q, struct rd r)
 			return false; /* RFC 9660 section 3.1 */
 		if (code == OPTION_VERSION)
 			q->version = true;
+		/* a client has no time to tell (RFC 7828 section 3.2.1) */
+		if (code == OPTION_KEEPALIVE && q->keepalive != KEEPALIVE_BAD)
+			q->keepalive = len == 0 ? KEEPALIVE_ASKED : KEEPALIVE_BAD;
 		if (code != OPTION_COOKIE || q->cookie_len)
 			continue;
 		if (!cookie_ok(len))
@@ -60,6 +63,7 @@ static bool take_options(struct query *q, struct rd r)
 static void forget_options(struct query *q)
 {
 	q->nsid = q->version = false;
+	q->keepalive = KEEPALIVE_NONE;
 	q->cookie_len = 0;
 	q->cookie = NULL;
 }
@@ -141,8 +145,7 @@ static bool take_question(struct query *q, const uint8_t *pkt, size_t len)
 	return true;
 }
 
-/* The records behind the question; an OPT of a message that is refused as
- * malformed does not count (RFC 6891 section 7). */
+/* The records behind the question. */
 static bool take_records(struct query *q, const uint8_t *pkt, size_t len)
 {
 	unsigned an = get_u16(pkt + 6), ns = get_u16(pkt + 8), ar = get_u16(pkt + 10);
@@ -153,6 +156,16 @@ static bool take_records(struct query *q, const uint8_t *pkt, size_t len)
 		if (!take_record(q, pkt, len, &off, i >= ns, i + 1 == ns + ar))
 			return false;
 	return off == len;
+}
+
+/* An OPT of a message that is refused as malformed does not count (RFC 6891
+ * section 7). */
+enum query_kind query_malformed(struct query *q)
+{
+	q->edns = q->dnssec_ok = false;
+	q->tsig_name_len = 0;
+	forget_options(q);
+	return fail(q, RCODE_FORMERR);
 }
 
 /* A query without a question asks for a cookie and nothing else (RFC 7873
@@ -183,12 +196,8 @@ enum query_kind query_parse(const uint8_t *pkt, size_t len, struct query *q)
 	unsigned questions = get_u16(pkt + 4);
 	if (questions > 1 || (questions == 1 && !take_question(q, pkt, len)))
 		return fail(q, RCODE_FORMERR);
-	if (!take_records(q, pkt, len) || (questions == 0 && !asks_for_cookie(q))) {
-		q->edns = q->dnssec_ok = false;
-		q->tsig_name_len = 0;
-		forget_options(q);
-		return fail(q, RCODE_FORMERR);
-	}
+	if (!take_records(q, pkt, len) || (questions == 0 && !asks_for_cookie(q)))
+		return query_malformed(q);
 	if (q->rcode != RCODE_NOERROR || questions == 0)
 		return QUERY_ERROR;
 	if (q->tsig_name_len)

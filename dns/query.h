@@ -14,7 +14,9 @@ enum rcode {
 };
 
 /* EDNS options (IANA). */
-enum { OPTION_NSID = 3, OPTION_COOKIE = 10, OPTION_ERROR = 15, OPTION_VERSION = 19 };
+enum { OPTION_NSID = 3, OPTION_COOKIE = 10, OPTION_KEEPALIVE = 11, OPTION_ERROR = 15, OPTION_VERSION = 19 };
+
+enum keepalive { KEEPALIVE_NONE, KEEPALIVE_ASKED, KEEPALIVE_BAD };
 
 enum { CLASS_IN = 1, CLASS_CH = 3, CLASS_ANY = 255 };
 
@@ -29,6 +31,7 @@ struct query {
 	bool dnssec_ok;
 	bool nsid;                /* RFC 5001: who answers? */
 	bool version;             /* RFC 9660: which version of the zone? */
+	uint8_t keepalive;        /* RFC 7828, enum keepalive; over UDP without meaning */
 	uint8_t cookie_len;       /* 8 or 16 to 40 octets; 0: none (RFC 7873) */
 	uint8_t labels;           /* of the name asked for */
 	uint8_t qname_len;
@@ -52,5 +55,7 @@ enum query_kind {
 
 /* Parses pkt[0..len).  Fills *q as far as its kind says. */
 enum query_kind query_parse(const uint8_t *pkt, size_t len, struct query *q);
+/* To be refused as malformed: FORMERR, and nothing else that it asked for. */
+enum query_kind query_malformed(struct query *q);
 
 #endif

@@ -91,7 +91,7 @@ static int check_store(struct hub *h, char *err, size_t n)
 static int open_all(struct hub *h, const char *dir, const struct key *k, char *err, size_t n)
 {
 	char path[4096];
-	struct store_conf c = { .fd = -1, .ordered = true, .beats = -1 };
+	struct store_conf c = { .fd = -1, .ordered = true };
 	snprintf(path, sizeof path, "%s/store", dir ? dir : "");
 	c.path = dir ? path : NULL;
 	int mem = dir ? -1 : memfd_create("encdns-hub", MFD_CLOEXEC);

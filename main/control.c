@@ -17,7 +17,6 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/mman.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -31,7 +30,7 @@ struct control {
 	struct key *key;
 	struct cred *cred;
 	struct ctl *ctl;
-	struct dns_stats *stats;
+	const struct store_beat *beats[WORKERS_MAX]; /* the workers' announcements */
 	struct src sup, dns, signals, tick;
 	_Atomic bool stop;
 	bool level4, moved;  /* moved: the readers use our root */
@@ -170,7 +169,7 @@ static uint64_t sum(const struct control *c, size_t off)
 {
 	uint64_t n = 0;
 	for (unsigned i = 0; i < c->node->conf.workers; i++)
-		n += atomic_load_explicit((_Atomic uint64_t *)(void *)((char *)(c->stats + i) + off), memory_order_relaxed);
+		n += atomic_load_explicit((const _Atomic uint64_t *)(const void *)((const char *)&worker_page(c->node, i)->stats + off), memory_order_relaxed);
 	return n;
 }
 
@@ -301,7 +300,9 @@ static int open_store(struct control *c)
 	char err[400];
 	struct store_conf sc = { .path = n->ad_hoc ? NULL : n->conf.store, .fd = n->store_rw,
 		                 .reserve = n->conf.store_reserve, .old_roots = n->roots,
-		                 .nold_roots = n->nroots, .beats = n->beats };
+		                 .nold_roots = n->nroots, .beats = c->beats, .nbeats = (unsigned)n->conf.workers };
+	for (unsigned i = 0; i < sc.nbeats; i++)
+		c->beats[i] = &worker_page(n, i)->beat;
 	c->st = store_open(&sc, c->key, err, sizeof err);
 	if (!c->st) {
 		if (errno == ESTALE)
@@ -362,8 +363,7 @@ static int start(struct control *c, int key_fd, int cred_fd)
 	for (unsigned i = 0; i < n->conf.hub.n && i < JOURNAL_HUBS; i++)
 		jc.hub[jc.nhubs++] = n->conf.hub.at[i];
 	c->journal = journal_new(&c->loop, c->st, &jc, &journal_calls, c);
-	c->stats = mmap(NULL, WORKERS_MAX * sizeof *c->stats, PROT_READ, MAP_SHARED, n->stats, 0);
-	if (!c->journal || c->stats == MAP_FAILED) {
+	if (!c->journal) {
 		log_say(LOG_ERROR, "no memory for the journal");
 		return -1;
 	}

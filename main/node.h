@@ -18,8 +18,8 @@
 struct node_conf {
 	struct conf_addrs service, hub, admin; /* admin: without ports */
 	int credentials, cookie_secret;
-	uint64_t workers, udp_size, tcp_connections, tcp_idle, store_reserve;
-	bool rrl, need_cookie;
+	uint64_t workers, udp_size, tcp_connections, tcp_per_client, tcp_idle, store_reserve;
+	bool rrl, need_cookie, pin;
 	uint64_t rrl_rate, rrl_zone_rate, rrl_total_rate, rrl_slip, rrl_bits4, rrl_bits6, rrl_accounts;
 	struct net_list { struct rrl_net at[RRL_ALLOW_MAX]; unsigned n; } rrl_allow;
 	char store[PATH_MAX];
@@ -27,6 +27,15 @@ struct node_conf {
 };
 extern const struct conf_key node_keys[];
 extern const size_t node_nkeys;
+
+/* What a worker tells the other processes: the only shared memory that
+ * encdns-dns may write, and a page for each worker. */
+struct worker_page {
+	struct store_beat beat;
+	struct dns_stats stats;
+};
+#define WORKER_STEP 65536 /* from one to the next: no machine's pages are larger */
+_Static_assert(sizeof(struct worker_page) <= 4096, "a page of any machine");
 
 struct node_socket { int fd; bool tcp; unsigned worker; };
 
@@ -36,7 +45,8 @@ struct node {
 	const char *dir;           /* NULL: ad hoc */
 	bool ad_hoc;
 	int store_rw, store_ro;    /* -1 in the process that has no business with it */
-	int beats, stats;          /* the workers' page; struct dns_stats for each worker */
+	int pages_fd;              /* dns only: to map them for writing */
+	const uint8_t *pages;      /* of the workers, WORKER_STEP apart, for reading; not in dns */
 	int roots[ROOTS_MAX];      /* roots that a living encdns-dns may be using, oldest first */
 	unsigned nroots;
 	struct node_socket *sockets;
@@ -48,6 +58,11 @@ struct node {
 	uint64_t seq;              /* acknowledged last; a successor must not be below it */
 	uint8_t chain[CHAIN_LEN];
 };
+
+static inline const struct worker_page *worker_page(const struct node *n, unsigned worker)
+{
+	return (const void *)(n->pages + (size_t)worker * WORKER_STEP);
+}
 
 /* Between the supervisor and a child, and between control and dns: one message
  * a packet (SOCK_SEQPACKET): type 8, then what it says; a descriptor with some. */

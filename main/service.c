@@ -3,7 +3,8 @@
  * One thread a worker (dns.c) and this one, which takes keys and roots from
  * control.  Before the first root nothing is answered.  When control dies the
  * workers go on with the root they have.
- * Holds read keys only; its store is open for reading only.
+ * Holds read keys only; its store is open for reading only.  Of what it shares it
+ * may write a page for each worker and nothing else.
  * Threat: strangers' queries (dns.c), and control, who may be taken over: it is
  * believed its keys and roots, and lost at the first message that is neither. */
 #include "main/node.h"
@@ -14,6 +15,7 @@
 #include <errno.h>
 #include <poll.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/mman.h>
@@ -23,6 +25,7 @@ struct worker {
 	pthread_t thread;
 	struct service *s;
 	unsigned number;
+	struct worker_page *page;
 	struct dns_socket *sockets;
 	size_t n;
 	void *mem;
@@ -32,18 +35,34 @@ struct service {
 	struct node *node;
 	struct store_map *map;
 	struct dns_conf conf;
-	struct dns_stats *stats;
 	struct worker *workers;
 	unsigned running; /* threads that were started */
 	_Atomic bool stop, failed;
 	int sup, control;
 };
 
+/* One processor for each worker, of those that the node was given; when there
+ * are too few the kernel knows better. */
+static void pin(unsigned number, unsigned workers)
+{
+	cpu_set_t all, one;
+	if (sched_getaffinity(0, sizeof all, &all) != 0 || (unsigned)CPU_COUNT(&all) < workers)
+		return;
+	int cpu = -1;
+	for (unsigned left = number + 1; left > 0; left -= CPU_ISSET(cpu, &all) != 0)
+		cpu++;
+	CPU_ZERO(&one);
+	CPU_SET(cpu, &one);
+	sched_setaffinity(0, sizeof one, &one); /* of this thread; unpinned it works too */
+}
+
 static void *work(void *p)
 {
 	struct worker *w = p;
 	struct service *s = w->s;
-	if (dns_run(s->map, &s->conf, w->number, w->sockets, w->n, w->mem, s->stats + w->number, &s->stop) != 0) {
+	if (s->node->conf.pin)
+		pin(w->number, s->conf.workers);
+	if (dns_run(s->map, &s->conf, w->number, w->sockets, w->n, w->mem, &w->page->stats, &s->stop) != 0) {
 		log_say(LOG_ERROR, "worker %u: %s", w->number, strerror(errno));
 		s->failed = true;
 	}
@@ -62,12 +81,15 @@ static int prepare(struct service *s)
 		w->number = i;
 		w->mem = dns_memory_map(&s->conf);
 		w->sockets = calloc(n->nsockets, sizeof *w->sockets);
-		if (!w->mem || !w->sockets)
+		w->page = mmap(NULL, sizeof *w->page, PROT_READ | PROT_WRITE, MAP_SHARED, n->pages_fd, (off_t)i * WORKER_STEP);
+		if (!w->mem || !w->sockets || w->page == MAP_FAILED)
 			return -1;
+		store_map_worker(s->map, i, &w->page->beat);
 		for (size_t x = 0; x < n->nsockets; x++)
 			if (n->sockets[x].worker == i)
 				w->sockets[w->n++] = (struct dns_socket){ n->sockets[x].fd, n->sockets[x].tcp };
 	}
+	close(n->pages_fd);
 	return 0;
 }
 
@@ -186,24 +208,28 @@ int service_main(struct node *n, int sup)
 	s.node = n;
 	s.sup = sup;
 	s.control = -1;
-	s.conf = (struct dns_conf){ (unsigned)n->conf.workers, (uint16_t)n->conf.udp_size,
-		                    (unsigned)n->conf.tcp_connections, (unsigned)n->conf.tcp_idle * 1000,
-		                    *n->conf.identity ? n->conf.identity : NULL,
-		                    *n->conf.version ? n->conf.version : NULL,
-		                    { n->cookie_keys[0], n->cookie_keys[1] }, n->ncookie_keys,
-		                    n->conf.need_cookie, limits(&n->conf) };
-	s.map = store_map_new(n->store_ro, n->beats, n->conf.store_reserve, err, sizeof err);
+	s.conf = (struct dns_conf){
+		.workers = (unsigned)n->conf.workers,
+		.udp_size = (uint16_t)n->conf.udp_size,
+		.tcp_max = (unsigned)n->conf.tcp_connections,
+		.tcp_per_client = (unsigned)n->conf.tcp_per_client,
+		.tcp_idle_ms = (unsigned)n->conf.tcp_idle * 1000,
+		.identity = *n->conf.identity ? n->conf.identity : NULL,
+		.version = *n->conf.version ? n->conf.version : NULL,
+		.cookie_keys = { n->cookie_keys[0], n->cookie_keys[1] },
+		.ncookie_keys = n->ncookie_keys,
+		.need_cookie = n->conf.need_cookie,
+		.rrl = limits(&n->conf),
+	};
+	s.map = store_map_new(n->store_ro, n->conf.store_reserve, err, sizeof err);
 	if (!s.map) {
 		log_say(LOG_ERROR, "%s", err);
 		return 1;
 	}
-	s.stats = mmap(NULL, WORKERS_MAX * sizeof *s.stats, PROT_READ | PROT_WRITE, MAP_SHARED, n->stats, 0);
-	if (s.stats == MAP_FAILED || prepare(&s) != 0) {
+	if (prepare(&s) != 0) {
 		log_say(LOG_ERROR, "no memory for the workers");
 		return 1;
 	}
-	for (unsigned i = 0; i < s.conf.workers; i++)
-		store_idle(s.map, i); /* what a dead predecessor announced counts no more */
 	int code = loop(&s);
 	s.stop = true;
 	for (unsigned i = 0; i < s.running; i++)

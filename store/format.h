@@ -120,12 +120,6 @@ struct store_root {
 };
 #define ROOT_MAGIC 0x656e63646e735232ull
 
-/* The readers' page: what each worker announces, 0 = idle. */
-struct store_beats {
-	struct { _Alignas(64) _Atomic uint64_t epoch; } worker[STORE_WORKERS];
-};
-_Static_assert(sizeof(struct store_beats) == STORE_BEATS_SIZE, "the readers' page");
-
 static inline uint64_t info_make(uint64_t serial, uint16_t salt, enum block_use use)
 {
 	return serial << 24 | (uint64_t)salt << 8 | (uint64_t)use;

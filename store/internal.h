@@ -14,7 +14,7 @@ struct store_map {
 	uint64_t reserve;
 	const struct store_root *_Atomic root;
 	size_t root_size;
-	struct store_beats *beats;   /* NULL: nobody to tell (writer) */
+	struct store_beat *beat[STORE_WORKERS]; /* what each announces, 0 = idle; NULL: no such worker */
 	struct sip sip;
 	struct salt_keys *salt;      /* SALTS of them, by id; sparse */
 	uint8_t *verified;           /* a bit a block: this process has checked its MAC */
@@ -40,9 +40,9 @@ static inline uint64_t root_bytes(uint64_t nblocks)
 }
 
 /* Opens the mapping and what belongs to it over m->reserve octets (0: a default;
- * what was had is left there); the writer may write to the file, readers to
- * the beats (-1: none).  Returns the file's memory.  NULL: err. */
-void *map_open(struct store_map *m, int file, int beats, bool writer, char *err, size_t n);
+ * what was had is left there); the writer may write to the file.  Returns the
+ * file's memory.  NULL: err. */
+void *map_open(struct store_map *m, int file, bool writer, char *err, size_t n);
 void map_close(struct store_map *m); /* after a failure too */
 void *map_zeros(size_t n);           /* touched as needed; NULL: errno */
 

@@ -311,7 +311,7 @@ void store_view_take(const struct store_map *m, struct store_view *v)
 
 void store_announce(struct store_map *m, unsigned worker)
 {
-	_Atomic uint64_t *mine = &m->beats->worker[worker].epoch;
+	_Atomic uint64_t *mine = &m->beat[worker]->epoch;
 	/* the oldest epoch first: from here on no root is taken away from us */
 	atomic_store_explicit(mine, 1, memory_order_seq_cst);
 	atomic_thread_fence(memory_order_seq_cst);
@@ -323,7 +323,7 @@ void store_announce(struct store_map *m, unsigned worker)
 
 void store_idle(struct store_map *m, unsigned worker)
 {
-	atomic_store_explicit(&m->beats->worker[worker].epoch, 0, memory_order_release);
+	atomic_store_explicit(&m->beat[worker]->epoch, 0, memory_order_release);
 }
 
 #ifndef STORE_RESERVE
@@ -354,15 +354,14 @@ void *map_zeros(size_t n)
 
 static size_t verified_size(const struct store_map *m) { return (size_t)(m->reserve / BLOCK / 8 + 1); }
 
-void *map_open(struct store_map *m, int file, int beats, bool writer, char *err, size_t n)
+void *map_open(struct store_map *m, int file, bool writer, char *err, size_t n)
 {
-	int both = PROT_READ | PROT_WRITE;
 	if (m->reserve && m->reserve < RESERVE_LEAST) {
 		snprintf(err, n, "the store's reserve of addresses must be 64 MiB at least");
 		return NULL;
 	}
 	m->damaged = &m->damaged_here;
-	void *base = map_reserve(file, writer ? both : PROT_READ, &m->reserve);
+	void *base = map_reserve(file, writer ? PROT_READ | PROT_WRITE : PROT_READ, &m->reserve);
 	if (!base) {
 		snprintf(err, n, "the store can't be mapped: %s", strerror(errno));
 		return NULL;
@@ -370,9 +369,7 @@ void *map_open(struct store_map *m, int file, int beats, bool writer, char *err,
 	m->base = base;
 	m->salt = map_zeros(SALTS * sizeof *m->salt);
 	m->verified = map_zeros(verified_size(m));
-	void *page = beats < 0 ? NULL : mmap(NULL, sizeof *m->beats, writer ? PROT_READ : both, MAP_SHARED, beats, 0);
-	m->beats = page == MAP_FAILED ? NULL : page;
-	if (m->salt && m->verified && page != MAP_FAILED)
+	if (m->salt && m->verified)
 		return base;
 	snprintf(err, n, "no memory for the store: %s", strerror(errno));
 	return NULL;
@@ -394,12 +391,10 @@ void map_close(struct store_map *m)
 		munmap((void *)(uintptr_t)m->base, (size_t)m->reserve);
 	if (m->root)
 		munmap((void *)(uintptr_t)m->root, m->root_size);
-	if (m->beats)
-		munmap(m->beats, sizeof *m->beats);
 	crypto_wipe(&m->sip, sizeof m->sip);
 }
 
-struct store_map *store_map_new(int file, int beats, uint64_t reserve, char *err, size_t n)
+struct store_map *store_map_new(int file, uint64_t reserve, char *err, size_t n)
 {
 	struct store_map *m = calloc(1, sizeof *m);
 	if (!m) {
@@ -407,10 +402,16 @@ struct store_map *store_map_new(int file, int beats, uint64_t reserve, char *err
 		return NULL;
 	}
 	m->reserve = reserve;
-	if (map_open(m, file, beats, false, err, n))
+	if (map_open(m, file, false, err, n))
 		return m;
 	store_map_free(m);
 	return NULL;
+}
+
+void store_map_worker(struct store_map *m, unsigned worker, struct store_beat *beat)
+{
+	m->beat[worker] = beat;
+	store_idle(m, worker);
 }
 
 /* Is it a root, and does all that it can name lie in our mapping? */
@@ -451,7 +452,7 @@ int store_map_root(struct store_map *m, int fd, char *err, size_t n)
 	m->root_size = (size_t)st.st_size;
 	atomic_thread_fence(memory_order_seq_cst);
 	for (unsigned i = 0; old && i < STORE_WORKERS; i++)
-		for (uint64_t e; (e = atomic_load(&m->beats->worker[i].epoch)) != 0 && e < since;)
+		for (uint64_t e; m->beat[i] && (e = atomic_load(&m->beat[i]->epoch)) != 0 && e < since;)
 			usleep(100);
 	if (old)
 		munmap((void *)(uintptr_t)old, old_size);

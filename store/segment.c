@@ -136,7 +136,7 @@ int segment_set(struct store *st, const uint64_t hash[static 2], uint64_t unit, 
 	for (;;) {
 		block = atomic_load_explicit(&st->root->dir[index], memory_order_relaxed);
 		/* with no reader but ourselves a segment may be rearranged in place */
-		bool move = !st->map.beats && st->seg[block].count < SPLIT_FILL;
+		bool move = st->nbeats == 0 && st->seg[block].count < SPLIT_FILL;
 		if (index_insert(seg_at(st, block), &p, unit, move) == INDEX_OK) {
 			st->seg[block].count++;
 			return 0;

@@ -161,10 +161,8 @@ int space_retire(struct retire_list *l, uint32_t block, uint64_t epoch)
 static uint64_t readers_epoch(const struct store *st)
 {
 	uint64_t low = UINT64_MAX;
-	if (!st->map.beats)
-		return low;
-	for (unsigned i = 0; i < STORE_WORKERS; i++) {
-		uint64_t e = atomic_load_explicit(&st->map.beats->worker[i].epoch, memory_order_seq_cst);
+	for (unsigned i = 0; i < st->nbeats; i++) {
+		uint64_t e = atomic_load_explicit(&st->beats[i]->epoch, memory_order_seq_cst);
 		if (e && e < low)
 			low = e;
 	}

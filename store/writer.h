@@ -49,6 +49,8 @@ struct store {
 	uint8_t *base;             /* writable view of map.base */
 	struct store_root *root;
 	int root_fd;
+	const struct store_beat *const *beats; /* the readers'; untrusted */
+	unsigned nbeats;
 	struct segmeta *seg;       /* by block */
 	uint8_t *avoid;            /* a bit a block: an old root's reader may be there */
 	uint32_t cursor;           /* where the search for free blocks goes on */

@@ -271,7 +271,7 @@ static unsigned all_differ(struct store *st)
 static struct store *mem_store(void)
 {
 	int fd = memfd_create("test", MFD_CLOEXEC);
-	struct store_conf c = { .fd = fd, .reserve = 8ull << 30, .ordered = true, .beats = -1 };
+	struct store_conf c = { .fd = fd, .reserve = 8ull << 30, .ordered = true };
 	struct store *st = store_open(&c, k, err, sizeof err);
 	close(fd);
 	return st;

@@ -376,7 +376,7 @@ static unsigned model_wrong(struct store *st, const struct model *m)
 
 static struct store *open_fd(int fd)
 {
-	struct store_conf c = { .fd = fd, .reserve = 8ull << 30, .ordered = true, .beats = -1 };
+	struct store_conf c = { .fd = fd, .reserve = 8ull << 30, .ordered = true };
 	return store_open(&c, k, err, sizeof err);
 }
 

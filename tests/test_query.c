@@ -78,6 +78,8 @@ static const struct one table[] = {
 	{ "ZONEVERSION", 0, 1, 0, 0, 1, B(Q "\0\0\x29\2\0\0\0\0\0\0\4\0\x13\0\0"), QUERY_OK, 0 },
 	{ "ZONEVERSION that says one", 0, 1, 0, 0, 1, B(Q "\0\0\x29\2\0\0\0\0\0\0\5\0\x13\0\1\0"), QUERY_ERROR,
 	  RCODE_FORMERR },
+	{ "keepalive", 0, 1, 0, 0, 1, B(Q "\0\0\x29\2\0\0\0\0\0\0\4\0\x0b\0\0"), QUERY_OK, 0 },
+	{ "keepalive with a time", 0, 1, 0, 0, 1, B(Q "\0\0\x29\2\0\0\0\0\0\0\6\0\x0b\0\2\0\5"), QUERY_OK, 0 },
 	{ "AXFR", 0, 1, 0, 0, 0, B("\0\0\xfc\0\1"), QUERY_ERROR, RCODE_REFUSED },
 	{ "IXFR with its SOA", 0, 1, 0, 1, 0,
 	  B("\0\0\xfb\0\1\0\0\6\0\1\0\0\0\0\0\x16\0\0aaaabbbbccccddddeeee"), QUERY_ERROR, RCODE_REFUSED },
@@ -171,6 +173,20 @@ static void test_fields(void)
 	pkt[n - 23 - 5] = 1; /* EDNS version */
 	ok(query_parse(pkt, n, &q) == QUERY_ERROR && q.rcode == RCODE_BADVERS && !q.nsid && !q.cookie_len,
 	   "options of another EDNS version are not read");
+
+	ok(q.keepalive == KEEPALIVE_NONE, "no keepalive");
+	for (unsigned i = 0; i < 4; i++) { /* once, with a time, once more in either order */
+		static const struct { const char *options; size_t n; enum keepalive is; } kept[4] = {
+			{ B("\0\x0b\0\0"), KEEPALIVE_ASKED }, { B("\0\x0b\0\2\0\5"), KEEPALIVE_BAD },
+			{ B("\0\x0b\0\2\0\5\0\x0b\0\0"), KEEPALIVE_BAD }, { B("\0\x0b\0\0\0\x0b\0\1x"), KEEPALIVE_BAD } };
+		static const struct one plain = { "", 0, 1, 0, 0, 1, B(Q OPT), QUERY_OK, 0 };
+		n = build(&plain, pkt);
+		put_u16(pkt + n - 2, (uint32_t)kept[i].n);
+		memcpy(pkt + n, kept[i].options, kept[i].n);
+		ok(query_parse(pkt, n + kept[i].n, &q) == QUERY_OK && q.keepalive == kept[i].is, "keepalive %u", i);
+	}
+	ok(query_malformed(&q) == QUERY_ERROR && q.rcode == RCODE_FORMERR && !q.edns && q.keepalive == KEEPALIVE_NONE,
+	   "one that can't be accepted over TCP: FORMERR");
 
 	static const struct one bad = { "", 0, 1, 0, 0, 2, B(Q OPT OPT), QUERY_ERROR, 0 };
 	n = build(&bad, pkt);

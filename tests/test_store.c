@@ -28,7 +28,7 @@ static const char *at(const char *name)
 
 static struct store *open_at(const char *path, const struct key *key)
 {
-	struct store_conf c = { .path = path, .fd = -1, .reserve = 8ull << 30, .beats = -1 };
+	struct store_conf c = { .path = path, .fd = -1, .reserve = 8ull << 30 };
 	return store_open(&c, key, err, sizeof err);
 }
 
@@ -276,7 +276,7 @@ static void test_tamper(void)
 static void test_zones(void)
 {
 	static const char *names[] = { "org.", "a.org.", "b.a.org.", "x.y.b.a.org.", ".", "com.", "q.com." };
-	struct store_conf c = { .fd = -1, .path = at("z"), .reserve = 8ull << 30, .beats = -1 };
+	struct store_conf c = { .fd = -1, .path = at("z"), .reserve = 8ull << 30 };
 	struct store *st = store_open(&c, k, err, sizeof err);
 	uint8_t meta[STORE_META] = { 0 }, n[NAME_MAX_LEN];
 	bool have[7] = { false };
@@ -349,7 +349,7 @@ static void test_many(void)
 /* A pinned version is found however many came since (one at a time in the scratch). */
 static void test_long_chain(void)
 {
-	struct store_conf c = { .fd = memfd_create("chain", 0), .reserve = 8ull << 30, .beats = -1 };
+	struct store_conf c = { .fd = memfd_create("chain", 0), .reserve = 8ull << 30 };
 	struct store *st = store_open(&c, k, err, sizeof err);
 	uint8_t meta[STORE_META] = { 0 };
 	unsigned wrong = 0;

@@ -101,7 +101,7 @@ static void into_store(const uint8_t *p, size_t n)
 		fd = memfd_create("fuzz", MFD_CLOEXEC);
 	}
 	if (!st) {
-		struct store_conf c = { .fd = fd, .reserve = 1ull << 30, .ordered = true, .beats = -1 };
+		struct store_conf c = { .fd = fd, .reserve = 1ull << 30, .ordered = true };
 		st = store_open(&c, key, err, sizeof err);
 		if (!st || applier_init(&a, st) != 0)
 			abort();
@@ -124,7 +124,7 @@ static void into_store(const uint8_t *p, size_t n)
 		return;
 	applier_free(&a);
 	store_close(st);
-	struct store_conf c = { .fd = fd, .reserve = 1ull << 30, .ordered = true, .beats = -1 };
+	struct store_conf c = { .fd = fd, .reserve = 1ull << 30, .ordered = true };
 	st = store_open(&c, key, err, sizeof err);
 	if (!st || store_seq(st) != seq - 1 || applier_init(&a, st) != 0)
 		abort();

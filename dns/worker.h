@@ -1,0 +1,142 @@
+/* worker.h - what the rooms of a worker share: its memory, sockets and counters. */
+#ifndef DNS_WORKER_H
+#define DNS_WORKER_H
+
+#include <netinet/in.h>
+#include <sys/socket.h>
+#include <time.h>
+
+#include "base/loop.h"
+#include "base/ring.h"
+#include "dns.h"
+#include "dns/answer.h"
+
+#define BATCH    64        /* queries over UDP that are answered together */
+#define TCP_MSG  (2 + 65535)
+#define TCP_OUT  (2 * TCP_MSG) /* answers gathered for one send() */
+#define SOCKETS  64        /* of one worker */
+
+struct worker;
+struct conn;
+
+/* What became of a query, for the counters. */
+struct outcome {
+	uint16_t rcode;
+	bool truncated, damaged;
+};
+
+/* An answer over UDP that the limiter has not seen. */
+struct pending {
+	struct rrl_account account;
+	struct outcome outcome;
+	bool exempt;
+};
+
+struct listener {
+	struct src src;
+	struct worker *w;
+	bool v6;
+};
+
+/* Connections of one worker; tcp.c's. */
+struct tcp {
+	struct conn *conns;        /* tcp_max of them */
+	unsigned touched;          /* how many were ever used: no memory behind them */
+	struct ring free, idle;    /* of conns: used before; in use, longest idle first */
+	struct ring again;         /* of conns: whole queries wait for the next turn */
+	struct ring writers;       /* of conns: with a buffer of `out`, in the order they got it */
+	unsigned nfree;            /* not in use, used before or not */
+	struct client *clients;    /* who is connected: at most tcp_max */
+	unsigned touched_clients;
+	struct client *free_clients;
+	struct client **bucket;    /* nbuckets, a power of two: clients by hash */
+	unsigned nbuckets;
+	struct sip hash_key;       /* so that nobody can choose who shares a bucket */
+	uint8_t *gather;           /* TCP_OUT: answers on their way out */
+	uint8_t *out;              /* nout buffers of TCP_OUT */
+	unsigned nout, nfree_out;
+	uint8_t **free_out;        /* the last given back is the next to be used */
+	size_t left;               /* octets that may still be answered in this round */
+	struct answer_job job;
+};
+
+/* What a worker's memory begins with; the arrays behind it are laid out by
+ * lay_out(). */
+struct worker {
+	struct loop loop;
+	struct store_map *map;
+	const struct dns_conf *conf;
+	struct dns_stats *stats;
+	unsigned id;
+	struct listener listen[SOCKETS];
+	struct answer answer;
+
+	struct mmsghdr rx[BATCH], tx[BATCH];
+	struct iovec rx_iov[BATCH], tx_iov[BATCH];
+	struct sockaddr_storage peer[BATCH];
+	struct answer_job job[BATCH];
+	struct pending pending[BATCH];
+	struct rrl rrl;
+	void *accounts;            /* the limiter's */
+	uint8_t *rx_buf, *tx_buf;  /* BATCH x UDP_IN, BATCH x udp_size */
+
+	struct tcp tcp;
+};
+
+static inline void count(_Atomic uint64_t *n, uint64_t by)
+{
+	/* one writer: no locked instruction */
+	atomic_store_explicit(n, atomic_load_explicit(n, memory_order_relaxed) + by, memory_order_relaxed);
+}
+
+/* From here to the end of the batch the store's memory stays in place. */
+static inline void enter_store(struct worker *w)
+{
+	store_announce(w->map, w->id);
+	answer_view(&w->answer);
+	w->answer.now_s = (uint32_t)time(NULL); /* cookies */
+}
+
+static inline struct outcome outcome_of(const struct answer *a)
+{
+	return (struct outcome){ (uint16_t)a->rcode, a->flags & FLAG_TC, a->damaged };
+}
+
+static inline void tally_as(struct worker *w, struct outcome o)
+{
+	unsigned rcode = o.rcode == RCODE_BADCOOKIE ? 17 : o.rcode <= 16 ? o.rcode : RCODE_SERVFAIL;
+	count(&w->stats->rcode[rcode], 1);
+	if (o.truncated)
+		count(&w->stats->truncated, 1);
+	if (o.damaged)
+		count(&w->stats->damaged, 1);
+}
+
+static inline void tally(struct worker *w) { tally_as(w, outcome_of(&w->answer)); }
+
+/* The address in a socket's address; how many octets. */
+static inline uint8_t address_of(const struct sockaddr_storage *s, bool v6, const uint8_t **out)
+{
+	*out = v6 ? ((const struct sockaddr_in6 *)(const void *)s)->sin6_addr.s6_addr
+	          : (const uint8_t *)&((const struct sockaddr_in *)(const void *)s)->sin_addr;
+	return v6 ? 16 : 4;
+}
+
+static inline size_t page_up(size_t n) { return (n + 4095) & ~(size_t)4095; }
+
+/* ---- tcp.c ---- */
+
+/* Deals out the octets at base (NULL: only counts them); returns how many. */
+size_t tcp_lay_out(struct worker *w, const struct dns_conf *c, uint8_t *base);
+/* Before the first turn: all connections are free. */
+void tcp_init(struct worker *w);
+/* A listener's wake(). */
+void tcp_accept(struct src *s, uint32_t got, uint64_t now_ns);
+/* At the start of each turn: closes who is late, answers who waited. */
+void tcp_turn(struct worker *w, uint64_t now_ns);
+/* Is there something to do without waiting? */
+bool tcp_waiting(const struct worker *w, uint64_t now_ns);
+/* Closes what is open. */
+void tcp_end(struct worker *w);
+
+#endif
