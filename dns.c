@@ -1,6 +1,7 @@
 /* dns.c - the service: a worker's sockets and batches.
  *
- *   UDP   recvmmsg -> parse all -> begin all -> fetch all -> finish all -> sendmmsg
+ *   UDP   recvmmsg -> parse all -> begin all -> fetch all -> finish all
+ *         -> limit all (dns/rrl.c) -> sendmmsg
  *   TCP   dns/tcp.c
  *
  * A worker owns one piece of memory and its sockets, and shares nothing with
@@ -36,6 +37,7 @@ static size_t lay_out(struct worker *w, const struct dns_conf *c, uint8_t *base)
 		{ ANSWER_SCRATCH, NULL },
 		{ sizeof(struct store_memo), NULL },
 		{ tcp_lay_out(w, c, NULL), NULL },
+		{ rrl_memory(&c->rrl), NULL },
 	};
 	size_t at = 0;
 	for (size_t i = 0; i < sizeof part / sizeof *part; i++) {
@@ -50,6 +52,7 @@ static size_t lay_out(struct worker *w, const struct dns_conf *c, uint8_t *base)
 	w->answer.scratch.mem = part[3].at;
 	w->answer.scratch.memo = (struct store_memo *)(void *)part[4].at;
 	tcp_lay_out(w, c, part[5].at);
+	w->accounts = part[6].at;
 	return at;
 }
 
@@ -61,23 +64,101 @@ void *dns_memory_map(const struct dns_conf *c)
 
 /* ---- UDP ---- */
 
-/* Answers jobs first to first + n - 1 into the buffers of tx, stage by stage. */
-static void answer_group(struct worker *w, unsigned first, unsigned n)
+/* Answer i, to the sender of query q, leaves as number k. */
+static void post(struct worker *w, unsigned k, unsigned i, unsigned q)
 {
-	size_t size = w->conf->udp_size;
+	w->tx[k].msg_hdr.msg_iov = &w->tx_iov[i];
+	w->tx[k].msg_hdr.msg_name = &w->peer[q];
+	w->tx[k].msg_hdr.msg_namelen = w->rx[q].msg_hdr.msg_namelen;
+}
+
+/* What the answer just made is counted by. */
+static enum rrl_class classify(const struct answer *a, const struct answer_job *j, const uint8_t **what, size_t *n)
+{
+	*what = j->q.qname;
+	*n = 0;
+	if (j->kind == QUERY_CHAOS && a->rcode == RCODE_NOERROR) {
+		*n = j->q.qname_len;
+		return RRL_NAME;
+	}
+	if (j->kind != QUERY_OK || j->zone_found != STORE_FOUND)
+		return RRL_ERROR;
+	if (a->rcode == RCODE_NOERROR && a->have_extra && a->cut) {
+		*what = a->cut;
+		*n = name_len(a->cut);
+		return RRL_REFERRAL;
+	}
+	if (a->rcode == RCODE_NOERROR && a->wild) {
+		*what = a->wild;
+		*n = name_len(a->wild);
+		return RRL_WILDCARD;
+	}
+	if (a->rcode == RCODE_NOERROR && (a->c.count[SEC_ANSWER] > 0 || a->flags & FLAG_TC)) {
+		*n = j->q.qname_len;
+		return j->q.qtype == T_ANY || j->q.qtype == T_RRSIG ? RRL_ANY : j->q.qtype == T_DNSKEY ? RRL_DNSKEY : RRL_NAME;
+	}
+	*what = (const uint8_t *)&j->zone->inst;
+	*n = sizeof j->zone->inst;
+	return a->rcode == RCODE_NXDOMAIN ? RRL_NXDOMAIN : a->rcode == RCODE_NOERROR ? RRL_NODATA : RRL_ERROR;
+}
+
+static void weigh(struct worker *w, struct pending *p, const struct answer_job *j)
+{
+	const uint8_t *what;
+	size_t n;
+	p->outcome = outcome_of(&w->answer);
+	p->exempt = w->answer.cookie_good;
+	if (p->exempt)
+		return;
+	enum rrl_class class = classify(&w->answer, j, &what, &n);
+	rrl_find(&w->rrl, class, j->peer, j->peer_len, what, n, &p->account);
+}
+
+/* Leaves out or cuts down what is too many of a kind; returns how many answers
+ * are left of m. */
+static unsigned limit(struct worker *w, unsigned m, const unsigned *from, uint32_t now)
+{
+	unsigned k = 0;
+	for (unsigned i = 0; i < m; i++) {
+		struct pending *p = &w->pending[i];
+		struct answer_job *j = &w->job[i];
+		if (!p->exempt && !rrl_take(&w->rrl, &p->account, now) && !rrl_allowed(&w->rrl, j->peer, j->peer_len)) {
+			if (!rrl_slip(&w->rrl)) {
+				count(&w->stats->rrl_dropped, 1);
+				continue;
+			}
+			w->tx_iov[i].iov_len = answer_slip(&w->answer, j, w->tx_iov[i].iov_base, answer_limit(&w->answer, &j->q, false));
+			p->outcome = outcome_of(&w->answer);
+			count(&w->stats->rrl_slipped, 1);
+		}
+		tally_as(w, p->outcome);
+		post(w, k++, i, from[i]);
+	}
+	return k;
+}
+
+/* Answers jobs first to first + n - 1 into the buffers of tx, stage by stage. */
+static void answer_group(struct worker *w, unsigned first, unsigned n, const unsigned *from)
+{
 	for (unsigned i = first; i < first + n; i++)
 		answer_begin(&w->answer, &w->job[i]);
 	for (unsigned i = first; i < first + n; i++)
 		answer_fetch(&w->answer, &w->job[i]);
 	for (unsigned i = first; i < first + n; i++) {
 		size_t max = answer_limit(&w->answer, &w->job[i].q, false);
-		w->tx_iov[i].iov_len = answer_finish(&w->answer, &w->job[i], w->tx_buf + i * size, max);
-		tally(w);
+		uint8_t *out = w->tx_buf + i * (size_t)w->conf->udp_size;
+		w->tx_iov[i].iov_len = answer_finish(&w->answer, &w->job[i], out, max);
+		if (w->conf->rrl.rate) {
+			weigh(w, &w->pending[i], &w->job[i]);
+		} else {
+			tally_as(w, outcome_of(&w->answer));
+			post(w, i, i, from[i]);
+		}
 	}
 }
 
 /* Answers n queries; returns how many answers there are in tx. */
-static unsigned answer_batch(struct worker *w, unsigned n, bool v6)
+static unsigned answer_batch(struct worker *w, unsigned n, bool v6, uint64_t now_ns)
 {
 	unsigned from[BATCH] RAW, m = 0;
 	for (unsigned i = 0; i < n; i++) {
@@ -91,13 +172,11 @@ static unsigned answer_batch(struct worker *w, unsigned n, bool v6)
 	count(&w->stats->queries[0][v6], m);
 	count(&w->stats->dropped, n - m);
 	enter_store(w);
+	w->answer.need_cookie = w->conf->need_cookie;
 	for (unsigned i = 0; i < m; i += GROUP)
-		answer_group(w, i, m - i < GROUP ? m - i : GROUP);
-	for (unsigned i = 0; i < m; i++) {
-		w->tx[i].msg_hdr.msg_name = &w->peer[from[i]];
-		w->tx[i].msg_hdr.msg_namelen = w->rx[from[i]].msg_hdr.msg_namelen;
-	}
-	return m;
+		answer_group(w, i, m - i < GROUP ? m - i : GROUP, from);
+	w->answer.need_cookie = false;
+	return w->conf->rrl.rate ? limit(w, m, from, rrl_ticks(now_ns)) : m;
 }
 
 static void send_batch(struct worker *w, int fd, unsigned n)
@@ -125,14 +204,14 @@ static void udp_wake(struct src *s, uint32_t got, uint64_t now_ns)
 {
 	struct listener *l = (struct listener *)(void *)((char *)s - offsetof(struct listener, src));
 	struct worker *w = l->w;
-	(void)got, (void)now_ns;
+	(void)got;
 	for (unsigned i = 0; i < BATCHES; i++) {
 		for (unsigned k = 0; k < BATCH; k++)
 			w->rx[k].msg_hdr.msg_namelen = sizeof w->peer[k];
 		long n = syscall(SYS_recvmmsg, s->fd, w->rx, BATCH, MSG_DONTWAIT, NULL);
 		if (n <= 0)
 			return; /* errors are some earlier answer's ICMP */
-		send_batch(w, s->fd, answer_batch(w, (unsigned)n, l->v6));
+		send_batch(w, s->fd, answer_batch(w, (unsigned)n, l->v6, now_ns));
 		if (n < BATCH)
 			return;
 	}
@@ -195,6 +274,7 @@ static void worker_init(struct worker *w, struct store_map *m, const struct dns_
 	w->answer.version = c->version;
 	w->answer.cookie_keys = c->cookie_keys;
 	w->answer.ncookie_keys = c->ncookie_keys;
+	rrl_init(&w->rrl, &c->rrl, w->accounts);
 	batch_init(w);
 	tcp_init(w);
 }

@@ -8,6 +8,7 @@
 #include <stdint.h>
 
 #include "crypto.h"
+#include "dns/rrl.h"
 #include "store.h"
 
 #define DNS_UDP_MAX 4096 /* the largest udp_size */
@@ -21,6 +22,8 @@ struct dns_conf {
 	const char *identity, *version; /* told who asks, 63 octets at most; NULL: not told */
 	struct sip cookie_keys[2];      /* current, previous; the same on all nodes of an address */
 	unsigned ncookie_keys;          /* 0: no cookies */
+	bool need_cookie;               /* over UDP, of clients that send one */
+	struct rrl_conf rrl;            /* over UDP; its rate 0: off */
 };
 
 /* A service socket of one worker: bound to a specific address (so that answers
@@ -34,9 +37,11 @@ struct dns_socket {
 struct dns_stats {
 	_Alignas(64) _Atomic uint64_t beats; /* turns of the worker: it is alive */
 	_Atomic uint64_t queries[2][2];      /* [tcp][v6] */
-	_Atomic uint64_t rcode[17];          /* answers by code; 16: BADVERS */
+	_Atomic uint64_t rcode[18];          /* answers by code; 16: BADVERS, 17: BADCOOKIE */
 	_Atomic uint64_t truncated;          /* answers with TC */
 	_Atomic uint64_t dropped;            /* not answered: no query, or not sent */
+	_Atomic uint64_t rrl_dropped;        /* too many of a kind, not answered */
+	_Atomic uint64_t rrl_slipped;        /* too many of a kind, answered by TC or BADCOOKIE */
 	_Atomic uint64_t damaged;            /* SERVFAIL because of the store */
 	_Atomic uint64_t tcp_open;           /* connections now */
 	_Atomic uint64_t tcp_accepted;

@@ -16,6 +16,7 @@
 #include "base/ctl.h"
 #include "base/log.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
@@ -58,22 +59,79 @@ static const char usage[] =
 
 /* ---- configuration ---- */
 
-static int rrl_off(const struct conf_key *k, void *at, const char *v, char *err, size_t n)
+/* Answers have to leave from the address they were asked at. */
+static int take_service(const struct conf_key *k, void *at, const char *v, char *err, size_t n)
 {
-	bool on;
-	if (conf_yes(k, &on, v, err, n) != 0)
+	const struct conf_addrs *l = at;
+	uint8_t raw[16] = { 0 };
+	static const uint8_t any[16], mapped[12] = { [10] = 0xff, [11] = 0xff };
+	if (conf_addr(k, at, v, err, n) != 0)
 		return -1;
-	if (on) {
-		snprintf(err, n, "rrl: there is no rate limiter in this version; it can only be off");
+	if (l->n == 0)
+		return 0;
+	const char *host = l->at[l->n - 1].host;
+	bool six = inet_pton(AF_INET, host, raw) != 1 && inet_pton(AF_INET6, host, raw) == 1;
+	if (memcmp(raw, any, 16) == 0) {
+		snprintf(err, n, "%s wants one address, not %s for all: name each", k->key, host);
 		return -1;
 	}
-	memcpy(at, &on, sizeof on);
+	if (six && memcmp(raw, mapped, sizeof mapped) == 0) {
+		snprintf(err, n, "%s wants an IPv4 address as such, not \"%s\"", k->key, host);
+		return -1;
+	}
+	return 0;
+}
+
+/* An address without a port. */
+static int take_host(const struct conf_key *k, void *at, const char *v, char *err, size_t n)
+{
+	char text[80];
+	if (*v == 0)
+		return conf_addr(k, at, v, err, n);
+	if (strchr(v, '@') || snprintf(text, sizeof text, "%s@1", v) >= (int)sizeof text || take_service(k, at, text, err, n) != 0) {
+		snprintf(err, n, "%s wants one IPv4 or IPv6 address, without a port, not \"%.80s\"", k->key, v);
+		return -1;
+	}
+	return 0;
+}
+
+static int take_net(const struct conf_key *k, void *at, const char *v, char *err, size_t n)
+{
+	struct net_list *l = at;
+	struct rrl_net net = { .len = 4 };
+	struct conf_key range = { .key = k->key, .min = 0 };
+	char host[64] = "", *bits;
+	uint64_t x;
+	if (*v == 0) { /* the default: an empty list */
+		l->n = 0;
+		return 0;
+	}
+	snprintf(host, sizeof host, "%s", v);
+	if ((bits = strchr(host, '/')) != NULL)
+		*bits++ = 0;
+	if (strlen(v) < sizeof host && inet_pton(AF_INET, host, net.ip) != 1 && inet_pton(AF_INET6, host, net.ip) == 1)
+		net.len = 16;
+	else if (strlen(v) >= sizeof host || inet_pton(AF_INET, host, net.ip) != 1) {
+		snprintf(err, n, "%s wants an address or ADDRESS/BITS, not \"%.80s\"", k->key, v);
+		return -1;
+	}
+	range.max = x = net.len * 8u;
+	if (bits && conf_number(&range, &x, bits, err, n) != 0)
+		return -1;
+	if (l->n == RRL_ALLOW_MAX) {
+		snprintf(err, n, "%s: no more than %u of them", k->key, RRL_ALLOW_MAX);
+		return -1;
+	}
+	net.bits = (uint8_t)x;
+	l->at[l->n++] = net;
 	return 0;
 }
 
 const struct conf_key node_keys[] = {
-	{ "service", conf_addr, offsetof(struct node_conf, service), "", "ADDRESS@PORT",
+	{ "service", take_service, offsetof(struct node_conf, service), "", "ADDRESS@PORT",
 	  "Address that queries are answered at, over UDP and TCP.", 0, CONF_ADDRS, true },
+	{ "admin", take_host, offsetof(struct node_conf, admin), "", "ADDRESS",
+	  "Address of this machine that must not look like a name server's: at the service's ports, UDP is silent and TCP refused.", 0, CONF_ADDRS, true },
 	{ "hub", conf_addr, offsetof(struct node_conf, hub), "", "ADDRESS@PORT",
 	  "Journal server, in order of preference.", 0, JOURNAL_HUBS, true },
 	{ "credentials", conf_fd, offsetof(struct node_conf, credentials), "", "fd:N",
@@ -96,8 +154,26 @@ const struct conf_key node_keys[] = {
 	  "What version.server tells. Without it nothing is told.", 0, 64, false },
 	{ "cookie-secret", conf_fd, offsetof(struct node_conf, cookie_secret), "", "fd:N",
 	  "Descriptor to read the secret of DNS cookies from, 32 hex digits; a second line is the previous one. Without it: random at each start.", 0, 0, false },
-	{ "rrl", rrl_off, offsetof(struct node_conf, rrl), "off", "off",
-	  "Response rate limiting; not in this version.", 0, 0, false },
+	{ "cookie-required", conf_yes, offsetof(struct node_conf, need_cookie), "off", "on|off",
+	  "Answer a client that sends a cookie over UDP by BADCOOKIE until it is one of ours.", 0, 0, false },
+	{ "rrl", conf_yes, offsetof(struct node_conf, rrl), "on", "on|off",
+	  "Response rate limiting over UDP. Clients with a good cookie are not limited.", 0, 0, false },
+	{ "rrl-rate", conf_number, offsetof(struct node_conf, rrl_rate), "200", "NUMBER",
+	  "Answers a second to one network for one name or one referral; a second's worth may come at once.", 1, 100000, false },
+	{ "rrl-zone-rate", conf_number, offsetof(struct node_conf, rrl_zone_rate), "1000", "NUMBER",
+	  "The same for what many names share: negative answers and errors of one zone, answers from one wildcard.", 1, 100000, false },
+	{ "rrl-total-rate", conf_number, offsetof(struct node_conf, rrl_total_rate), "0", "NUMBER",
+	  "The same for all answers to one network together; 0: no such limit.", 0, 100000, false },
+	{ "rrl-slip", conf_number, offsetof(struct node_conf, rrl_slip), "2", "NUMBER",
+	  "One of so many answers over a limit is replaced by TC, or BADCOOKIE; the others are dropped. 0: all are.", 0, 100, false },
+	{ "rrl-ipv4-prefix", conf_number, offsetof(struct node_conf, rrl_bits4), "24", "BITS",
+	  "How much of an IPv4 address is a network.", 1, 32, false },
+	{ "rrl-ipv6-prefix", conf_number, offsetof(struct node_conf, rrl_bits6), "56", "BITS",
+	  "How much of an IPv6 address is a network.", 1, 64, false },
+	{ "rrl-accounts", conf_number, offsetof(struct node_conf, rrl_accounts), "131072", "NUMBER",
+	  "What each worker counts at a time, in 8 octets each: networks times names.", 8, 1 << 27, false },
+	{ "rrl-allow", take_net, offsetof(struct node_conf, rrl_allow), "", "ADDRESS[/BITS]",
+	  "A network that is never limited.", 0, 0, true },
 	{ "store", conf_text, offsetof(struct node_conf, store), "", "PATH",
 	  "The store: a file, or a raw partition. Without it: DIR/store.", 0, PATH_MAX, false },
 	{ "store-reserve", conf_size, offsetof(struct node_conf, store_reserve), "0", "SIZE",
@@ -145,7 +221,7 @@ static int read_conf(const char *path, struct node_conf *c)
 	}
 	if (c->workers == 0)
 		c->workers = processors();
-	return wrong;
+	return wrong + admin_check(c, path);
 }
 
 /* ---- what is made before the children ---- */
@@ -365,6 +441,8 @@ static void become(struct super *s, int which, pid_t parent)
 		for (size_t i = 0; i < s->node.nsockets; i++)
 			close(s->node.sockets[i].fd);
 	}
+	for (size_t i = 0; i < s->node.nsilent; i++)
+		close(s->node.silent[i]);
 	if (crypto_init() != 0)
 		_exit(1);
 }
@@ -628,6 +706,7 @@ static void ad_hoc_conf(struct super *s, uint16_t port)
 		l->at[i].port = port;
 	}
 	l->n = 2;
+	s->node.conf.rrl = false; /* nobody else is to be had by asking from the loopback */
 }
 
 /* Is it a node's certificate, with its key?  Better said now than by a child. */
@@ -717,7 +796,8 @@ static int run(const struct args *a, char **argv)
 		return 1;
 	}
 	fit_descriptors(&s.node.conf);
-	if (make_pages(&s.node) != 0 || open_sockets(&s.node) != 0 || (!a->ad_hoc && open_store(&s.node) != 0))
+	if (make_pages(&s.node) != 0 || open_sockets(&s.node) != 0 || admin_open(&s.node) != 0 ||
+	    (!a->ad_hoc && open_store(&s.node) != 0))
 		return 1;
 	s.title = argv[0];
 	for (char **p = argv; *p; p++) /* the words lie in a row */

@@ -462,7 +462,8 @@ static enum step from_wildcard(struct answer *a, const uint8_t *name, unsigned n
 {
 	uint8_t wild[NAME_MAX_LEN + 2] RAW;
 	struct frag f;
-	name_wildcard(name_skip(name, n - ce), wild);
+	a->wild = name_skip(name, n - ce);
+	name_wildcard(a->wild, wild);
 	if (get(a, wild, &f) != STORE_FOUND)
 		return STEP_BAD; /* its encloser says there is one */
 	return from_node(a, name, n, &f, (int)ce);
@@ -635,9 +636,16 @@ static void choose_options(struct answer *a, const struct answer_job *job)
 	a->options.keepalive = job->tcp && q->keepalive ? job->keepalive : -1;
 	a->options.error = -1;
 	a->options.have_cookie = q->cookie_len && a->ncookie_keys && job->peer_len;
-	if (a->options.have_cookie)
-		cookie_answer(a->cookie_keys, a->ncookie_keys, q->cookie, q->cookie_len, job->peer,
-		              job->peer_len, a->now_s, a->options.cookie);
+	a->cookie_good = a->options.have_cookie &&
+	                 cookie_answer(a->cookie_keys, a->ncookie_keys, q->cookie, q->cookie_len, job->peer,
+	                               job->peer_len, a->now_s, a->options.cookie);
+	/* of the zone that the answer is from, even when that is SERVFAIL (RFC 9660 section 3.2) */
+	a->options.have_version = q->version && job->kind == QUERY_OK && job->zone_found == STORE_FOUND &&
+	                          job->zone->state == ZONE_SERVING;
+	if (a->options.have_version) {
+		a->options.zone_labels = job->zone->labels;
+		a->options.zone_serial = job->zone->serial;
+	}
 }
 
 static void reset(struct answer *a, const struct answer_job *job)
@@ -648,6 +656,7 @@ static void reset(struct answer *a, const struct answer_job *job)
 	a->flags = 0;
 	a->rcode = RCODE_NOERROR;
 	a->damaged = a->have_extra = false;
+	a->wild = NULL;
 	a->nnames = a->ndnames = a->nlinks = 0;
 }
 
@@ -716,10 +725,20 @@ static int extended_error(const struct answer *a, const struct answer_job *job)
 		return 18; /* Prohibited */
 	if (a->rcode == RCODE_FORMERR && type == T_NXNAME)
 		return 30; /* Invalid Query Type */
+	if (a->rcode == RCODE_REFUSED)
+		return 21; /* Not Supported: the class */
 	if (a->rcode != RCODE_SERVFAIL)
 		return -1;
 	/* Not Ready; else Invalid Data: damaged, refused or expired */
 	return !a->damaged && job->zone->state == ZONE_LOADING ? 14 : 24;
+}
+
+/* RFC 7873 section 5.4: no question, only a cookie. */
+static unsigned cookie_query(const struct answer *a)
+{
+	if (!a->options.have_cookie)
+		return RCODE_FORMERR;
+	return a->cookie_good || a->q->cookie_len == 8 ? RCODE_NOERROR : RCODE_BADCOOKIE;
 }
 
 size_t answer_finish(struct answer *a, struct answer_job *job, uint8_t *out, size_t max)
@@ -727,7 +746,11 @@ size_t answer_finish(struct answer *a, struct answer_job *job, uint8_t *out, siz
 	reset(a, job);
 	choose_options(a, job);
 	compose_begin(&a->c, out, max, &job->q, &a->options);
-	if (job->kind == QUERY_CHAOS)
+	if (job->kind == QUERY_ERROR && job->q.rcode == RCODE_NOERROR)
+		a->rcode = cookie_query(a);
+	else if (a->need_cookie && a->options.have_cookie && !a->cookie_good)
+		a->rcode = RCODE_BADCOOKIE;
+	else if (job->kind == QUERY_CHAOS)
 		answer_chaos(a);
 	else if (job->kind != QUERY_OK)
 		a->rcode = job->q.rcode;
@@ -740,5 +763,19 @@ size_t answer_finish(struct answer *a, struct answer_job *job, uint8_t *out, siz
 	else
 		work(a, job);
 	a->options.error = extended_error(a, job);
+	return compose_end(&a->c, &job->q, a->flags, a->rcode, a->udp_size);
+}
+
+size_t answer_slip(struct answer *a, struct answer_job *job, uint8_t *out, size_t max)
+{
+	reset(a, job);
+	choose_options(a, job);
+	a->options.nsid = NULL;
+	a->options.have_version = false;
+	compose_begin(&a->c, out, max, &job->q, &a->options);
+	if (a->options.have_cookie && !a->cookie_good)
+		a->rcode = RCODE_BADCOOKIE;
+	else
+		a->flags = FLAG_TC;
 	return compose_end(&a->c, &job->q, a->flags, a->rcode, a->udp_size);
 }

@@ -79,8 +79,10 @@ struct answer {
 	const struct sip *cookie_keys;  /* the first makes cookies, all are good */
 	unsigned ncookie_keys;          /* 0: no cookies */
 	uint32_t now_s;                 /* the time of day: of each batch */
+	bool need_cookie;               /* who sends a cookie has to have ours (RFC 7873 section 5.2.3) */
 
 	struct options options;
+	bool cookie_good;        /* the query's came from us */
 	const struct query *q;
 	const struct store_zone *zone;
 	unsigned flags;          /* AA, TC */
@@ -103,6 +105,7 @@ struct answer {
 
 	struct rrset extra;      /* the set whose targets' addresses are added */
 	const uint8_t *cut;      /* its owner when it is a referral, else NULL */
+	const uint8_t *wild;     /* the name above the wildcard that was used, or NULL */
 	bool have_extra;
 	uint16_t only;           /* of the addresses only this type; 0: all */
 	struct probe probe[GLUE_GROUP];
@@ -123,6 +126,9 @@ void answer_fetch(struct answer *a, struct answer_job *job);
 /* Writes the response and returns its length; max is at least 512.
  * a->rcode, a->flags and a->damaged tell what it was. */
 size_t answer_finish(struct answer *a, struct answer_job *job, uint8_t *out, size_t max);
+/* The same query answered without an answer: TC, or BADCOOKIE when it had a
+ * cookie that is not ours.  Little more than the query, none of what it asks. */
+size_t answer_slip(struct answer *a, struct answer_job *job, uint8_t *out, size_t max);
 /* How long a response may be: over UDP what client and we agree on. */
 size_t answer_limit(const struct answer *a, const struct query *q, bool tcp);
 

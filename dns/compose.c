@@ -12,6 +12,7 @@
 
 #define OPT_LEN 11
 #define ERROR_LEN 6
+#define VERSION_LEN 6
 #define POINTER_MAX 0x4000 /* offsets beyond don't fit a pointer */
 
 void compose_init(struct compose *c)
@@ -317,7 +318,7 @@ static size_t tsig_len(const struct query *q)
 static size_t options_len(const struct options *o)
 {
 	return (o->nsid ? 4 + strlen(o->nsid) : 0) + (o->have_cookie ? 4 + COOKIE_LEN : 0) +
-	       (o->keepalive >= 0 ? 6 : 0);
+	       (o->have_version ? 4 + VERSION_LEN : 0) + (o->keepalive >= 0 ? 6 : 0);
 }
 
 /* With a TSIG there may be no room for options in 512 octets. */
@@ -358,6 +359,13 @@ static void put_options(struct wr *w, const struct options *o)
 		wr_u16(w, OPTION_COOKIE);
 		wr_u16(w, COOKIE_LEN);
 		wr_bytes(w, o->cookie, COOKIE_LEN);
+	}
+	if (o->have_version) {
+		wr_u16(w, OPTION_VERSION);
+		wr_u16(w, VERSION_LEN);
+		wr_u8(w, o->zone_labels);
+		wr_u8(w, 0); /* SOA-SERIAL */
+		wr_u32(w, o->zone_serial);
 	}
 	if (o->keepalive >= 0) {
 		wr_u16(w, OPTION_KEEPALIVE);

@@ -13,6 +13,9 @@ struct options {
 	const char *nsid;   /* NULL: none; its text, IDENTITY_MAX octets at most */
 	bool have_cookie;
 	uint8_t cookie[COOKIE_LEN];
+	bool have_version;  /* of the zone, RFC 9660: */
+	uint8_t zone_labels;
+	uint32_t zone_serial;
 	int keepalive;      /* RFC 7828, in units of 100 ms; -1: none */
 	int error;          /* extended DNS error, RFC 8914; -1: none */
 };

@@ -4,7 +4,7 @@
  * question, EXTRA_MAX further records and the packet's length; nothing is
  * allocated, logged or remembered.
  *
- * What is let through: one question; no answer records; authority records
+ * What is let through: one question, or none beside a cookie; no answer records; authority records
  * only below an IXFR (RFC 1995 section 3), which is refused anyway; additional
  * records of any type, OPT at most once and owned by the root (RFC 6891
  * section 6.1.1), TSIG only as the last (RFC 8945 section 5.1). */
@@ -43,6 +43,10 @@ static bool take_options(struct query *q, struct rd r)
 			return false;
 		if (code == OPTION_NSID)
 			q->nsid = true;
+		if (code == OPTION_VERSION && len != 0)
+			return false; /* RFC 9660 section 3.1 */
+		if (code == OPTION_VERSION)
+			q->version = true;
 		/* a client has no time to tell (RFC 7828 section 3.2.1) */
 		if (code == OPTION_KEEPALIVE && q->keepalive != KEEPALIVE_BAD)
 			q->keepalive = len == 0 ? KEEPALIVE_ASKED : KEEPALIVE_BAD;
@@ -58,7 +62,7 @@ static bool take_options(struct query *q, struct rd r)
 
 static void forget_options(struct query *q)
 {
-	q->nsid = false;
+	q->nsid = q->version = false;
 	q->keepalive = KEEPALIVE_NONE;
 	q->cookie_len = 0;
 	q->cookie = NULL;
@@ -163,6 +167,13 @@ enum query_kind query_malformed(struct query *q)
 	return fail(q, RCODE_FORMERR);
 }
 
+/* A query without a question asks for a cookie and nothing else (RFC 7873
+ * section 5.4). */
+static bool asks_for_cookie(const struct query *q)
+{
+	return q->cookie_len && !q->tsig_name_len;
+}
+
 enum query_kind query_parse(const uint8_t *pkt, size_t len, struct query *q)
 {
 	if (len < DNS_HEAD || (get_u16(pkt + 2) & FLAG_QR))
@@ -181,11 +192,12 @@ enum query_kind query_parse(const uint8_t *pkt, size_t len, struct query *q)
 	unsigned op = OPCODE(q->flags);
 	if (op != OP_QUERY)
 		return fail(q, op == OP_NOTIFY || op == OP_UPDATE ? RCODE_REFUSED : RCODE_NOTIMP);
-	if (get_u16(pkt + 4) != 1 || !take_question(q, pkt, len))
+	unsigned questions = get_u16(pkt + 4);
+	if (questions > 1 || (questions == 1 && !take_question(q, pkt, len)))
 		return fail(q, RCODE_FORMERR);
-	if (!take_records(q, pkt, len))
+	if (!take_records(q, pkt, len) || (questions == 0 && !asks_for_cookie(q)))
 		return query_malformed(q);
-	if (q->rcode != RCODE_NOERROR)
+	if (q->rcode != RCODE_NOERROR || questions == 0)
 		return QUERY_ERROR;
 	if (q->tsig_name_len)
 		return fail(q, RCODE_NOTAUTH);

@@ -10,11 +10,11 @@
 enum rcode {
 	RCODE_NOERROR = 0, RCODE_FORMERR = 1, RCODE_SERVFAIL = 2, RCODE_NXDOMAIN = 3,
 	RCODE_NOTIMP = 4, RCODE_REFUSED = 5, RCODE_YXDOMAIN = 6, RCODE_NOTAUTH = 9,
-	RCODE_BADVERS = 16,
+	RCODE_BADVERS = 16, RCODE_BADCOOKIE = 23,
 };
 
 /* EDNS options (IANA). */
-enum { OPTION_NSID = 3, OPTION_COOKIE = 10, OPTION_KEEPALIVE = 11, OPTION_ERROR = 15 };
+enum { OPTION_NSID = 3, OPTION_COOKIE = 10, OPTION_KEEPALIVE = 11, OPTION_ERROR = 15, OPTION_VERSION = 19 };
 
 enum keepalive { KEEPALIVE_NONE, KEEPALIVE_ASKED, KEEPALIVE_BAD };
 
@@ -30,6 +30,7 @@ struct query {
 	bool edns;                /* there was an OPT: the answer gets one */
 	bool dnssec_ok;
 	bool nsid;                /* RFC 5001: who answers? */
+	bool version;             /* RFC 9660: which version of the zone? */
 	uint8_t keepalive;        /* RFC 7828, enum keepalive; over UDP without meaning */
 	uint8_t cookie_len;       /* 8 or 16 to 40 octets; 0: none (RFC 7873) */
 	uint8_t labels;           /* of the name asked for */
@@ -48,7 +49,7 @@ struct query {
 enum query_kind {
 	QUERY_OK,    /* to be looked up */
 	QUERY_CHAOS, /* about the server itself (RFC 4892), or q->rcode */
-	QUERY_ERROR, /* to be answered with q->rcode and nothing else */
+	QUERY_ERROR, /* to be answered with q->rcode and nothing else; NOERROR: no question, a cookie */
 	QUERY_DROP,  /* not to be answered: too short for a header, or a response */
 };
 

@@ -19,6 +19,19 @@
 struct worker;
 struct conn;
 
+/* What became of a query, for the counters. */
+struct outcome {
+	uint16_t rcode;
+	bool truncated, damaged;
+};
+
+/* An answer over UDP that the limiter has not seen. */
+struct pending {
+	struct rrl_account account;
+	struct outcome outcome;
+	bool exempt;
+};
+
 struct listener {
 	struct src src;
 	struct worker *w;
@@ -62,6 +75,9 @@ struct worker {
 	struct iovec rx_iov[BATCH], tx_iov[BATCH];
 	struct sockaddr_storage peer[BATCH];
 	struct answer_job job[BATCH];
+	struct pending pending[BATCH];
+	struct rrl rrl;
+	void *accounts;            /* the limiter's */
 	uint8_t *rx_buf, *tx_buf;  /* BATCH x UDP_IN, BATCH x udp_size */
 
 	struct tcp tcp;
@@ -81,15 +97,22 @@ static inline void enter_store(struct worker *w)
 	w->answer.now_s = (uint32_t)time(NULL); /* cookies */
 }
 
-static inline void tally(struct worker *w)
+static inline struct outcome outcome_of(const struct answer *a)
 {
-	const struct answer *a = &w->answer;
-	count(&w->stats->rcode[a->rcode <= 16 ? a->rcode : RCODE_SERVFAIL], 1);
-	if (a->flags & FLAG_TC)
+	return (struct outcome){ (uint16_t)a->rcode, a->flags & FLAG_TC, a->damaged };
+}
+
+static inline void tally_as(struct worker *w, struct outcome o)
+{
+	unsigned rcode = o.rcode == RCODE_BADCOOKIE ? 17 : o.rcode <= 16 ? o.rcode : RCODE_SERVFAIL;
+	count(&w->stats->rcode[rcode], 1);
+	if (o.truncated)
 		count(&w->stats->truncated, 1);
-	if (a->damaged)
+	if (o.damaged)
 		count(&w->stats->damaged, 1);
 }
+
+static inline void tally(struct worker *w) { tally_as(w, outcome_of(&w->answer)); }
 
 /* The address in a socket's address; how many octets. */
 static inline uint8_t address_of(const struct sockaddr_storage *s, bool v6, const uint8_t **out)

@@ -180,7 +180,8 @@ static const struct counter counters[] = {
 	STAT("tcp6", queries[1][1]), STAT("noerror", rcode[0]), STAT("formerr", rcode[1]),
 	STAT("servfail", rcode[2]), STAT("nxdomain", rcode[3]), STAT("notimp", rcode[4]),
 	STAT("refused", rcode[5]), STAT("yxdomain", rcode[6]), STAT("notauth", rcode[9]),
-	STAT("badvers", rcode[16]), STAT("truncated", truncated), STAT("dropped", dropped),
+	STAT("badvers", rcode[16]), STAT("badcookie", rcode[17]), STAT("truncated", truncated), STAT("dropped", dropped),
+	STAT("rrl_dropped", rrl_dropped), STAT("rrl_slipped", rrl_slipped),
 	STAT("damaged", damaged), STAT("tcp_open", tcp_open), STAT("tcp_accepted", tcp_accepted),
 	STAT("tcp_closed", tcp_closed),
 };

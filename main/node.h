@@ -16,10 +16,12 @@
 
 /* The configuration file, behind node_keys. */
 struct node_conf {
-	struct conf_addrs service, hub;
+	struct conf_addrs service, hub, admin; /* admin: without ports */
 	int credentials, cookie_secret;
 	uint64_t workers, udp_size, tcp_connections, tcp_per_client, tcp_idle, store_reserve;
-	bool rrl, pin;
+	bool rrl, need_cookie, pin;
+	uint64_t rrl_rate, rrl_zone_rate, rrl_total_rate, rrl_slip, rrl_bits4, rrl_bits6, rrl_accounts;
+	struct net_list { struct rrl_net at[RRL_ALLOW_MAX]; unsigned n; } rrl_allow;
 	char store[PATH_MAX];
 	char identity[64], version[64]; /* empty: not told */
 };
@@ -49,6 +51,8 @@ struct node {
 	unsigned nroots;
 	struct node_socket *sockets;
 	size_t nsockets;
+	int *silent;               /* the admin addresses' sockets: held open, never read */
+	size_t nsilent;
 	struct sip cookie_keys[2]; /* current, previous; dns only */
 	unsigned ncookie_keys;
 	uint64_t seq;              /* acknowledged last; a successor must not be below it */
@@ -78,6 +82,12 @@ struct msg { enum node_msg type; size_t n; uint8_t p[MSG_MAX]; int fd; };
 /* 0, or -1 with errno (at the end: ECONNRESET) and nothing to be closed. */
 int msg_recv(int fd, struct msg *m);
 void msg_end(struct msg *m);
+
+/* admin.c: is what the configuration says of admin addresses possible?  The
+ * number of mistakes, each said. */
+int admin_check(const struct node_conf *c, const char *path);
+/* Makes them silent; 0, or 1 and it is said why not. */
+int admin_open(struct node *n);
 
 /* The children's mains: sup is the channel to the supervisor, key_fd where
  * control gets K_data and cred_fd its credentials. */

@@ -187,6 +187,20 @@ static int loop(struct service *s)
 	return 1;
 }
 
+/* The limiter's key is random at each start. */
+static struct rrl_conf limits(const struct node_conf *c)
+{
+	struct rrl_conf r = {
+		.rate = c->rrl ? (unsigned)c->rrl_rate : 0, .zone_rate = (unsigned)c->rrl_zone_rate,
+		.total_rate = (unsigned)c->rrl_total_rate, .slip = (unsigned)c->rrl_slip,
+		.bits4 = (uint8_t)c->rrl_bits4, .bits6 = (uint8_t)c->rrl_bits6,
+		.accounts = (unsigned)c->rrl_accounts, .workers = (unsigned)c->workers,
+		.allow = c->rrl_allow.at, .nallow = c->rrl_allow.n,
+	};
+	sip_random(&r.key);
+	return r;
+}
+
 int service_main(struct node *n, int sup)
 {
 	static struct service s;
@@ -204,6 +218,8 @@ int service_main(struct node *n, int sup)
 		.version = *n->conf.version ? n->conf.version : NULL,
 		.cookie_keys = { n->cookie_keys[0], n->cookie_keys[1] },
 		.ncookie_keys = n->ncookie_keys,
+		.need_cookie = n->conf.need_cookie,
+		.rrl = limits(&n->conf),
 	};
 	s.map = store_map_new(n->store_ro, n->conf.store_reserve, err, sizeof err);
 	if (!s.map) {

@@ -60,6 +60,7 @@ uint32_t mock_zone(struct store_map *m, const uint8_t *name, enum zone_state sta
 	z->state = (uint8_t)state;
 	z->labels = (uint8_t)name_labels(name);
 	z->seq = 1;
+	z->serial = 1000 + z->inst;
 	name_lower(z->name, name);
 	return z->inst;
 }

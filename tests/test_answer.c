@@ -596,6 +596,9 @@ static void test_options(void)
 	n = ask_options(&e, "authors.bind.", T_TXT, CLASS_CH, &out);
 	ok((get_u16(out + 2) & 15) == RCODE_REFUSED, "another name of class CH");
 	free(out);
+	n = ask_options(&e, "www.odd.test.", T_A, 4, &out);
+	ok((get_u16(out + 2) & 15) == RCODE_REFUSED && has_error(out, n, 21), "class HS: not supported");
+	free(out);
 	mock_zone(e.m, (const uint8_t *)"\2up\4test", ZONE_LOADING);
 	mock_zone(e.m, (const uint8_t *)"\3old\4test", ZONE_EXPIRED);
 	n = ask_options(&e, "x.up.test.", T_A, CLASS_IN, &out);
@@ -618,6 +621,127 @@ static void test_options(void)
 	n = ask_options(&e, "www.odd.test.", T_A, CLASS_IN, &out);
 	ok((get_u16(out + 2) & 15) == RCODE_SERVFAIL && has_error(out, n, 24), "damage: invalid data");
 	free(out);
+	teardown(&e);
+}
+
+/* RFC 9660: labels and serial of the zone that the answer is from, -1 without. */
+static long version_of(struct env *e, const char *name, uint16_t type)
+{
+	uint8_t pkt[600], *out;
+	size_t n = make_query(name, type, EDNS, 1232, pkt);
+	put_u16(pkt + n - 2, 4);
+	memcpy(pkt + n, "\0\x13\0\0", 4);
+	n = ask(e, pkt, n + 4, false, &out);
+	/* behind it at most an extended error */
+	if (n > 16 && has_error(out, n, 24))
+		n -= 6;
+	long r = -1;
+	if (get_u32(out + n - 10) == 0x00130006 && out[n - 5] == 0)
+		r = out[n - 6] * 100000L + get_u32(out + n - 4);
+	free(out);
+	return r;
+}
+
+static void test_version(void)
+{
+	struct env e;
+	setup_odd(&e); /* serials: 1001 and 1002 */
+	mock_zone(e.m, (const uint8_t *)"\2up\4test", ZONE_LOADING);
+	mock_damage(e.m, (const uint8_t *)"\3svc\3odd\4test");
+	static const struct { const char *what, *name; uint16_t type; long want; } t[] = {
+		{ "an answer", "www.odd.test.", T_A, 201001 }, { "the zone's own name", "kid.test.", T_SOA, 201002 },
+		{ "NODATA", "www.odd.test.", T_MX, 201001 }, { "NXDOMAIN", "no.odd.test.", T_A, 201001 },
+		{ "a referral: the zone that refers", "x.cut.odd.test.", T_A, 201001 },
+		{ "a CNAME that leads to another zone", "out.odd.test.", T_A, 201001 },
+		{ "SERVFAIL of a zone that is served", "svc.odd.test.", T_HTTPS, 201001 },
+		{ "REFUSED", "elsewhere.", T_A, -1 }, { "a transfer", "odd.test.", T_AXFR, -1 },
+		{ "a zone that is not served yet", "x.up.test.", T_A, -1 },
+	};
+	for (size_t i = 0; i < sizeof t / sizeof *t; i++) {
+		long got = version_of(&e, t[i].name, t[i].type);
+		ok(got == t[i].want, "ZONEVERSION: %s (%ld)", t[i].what, got);
+	}
+	static const char sub[] = "$ORIGIN sub.odd.test.\n@ 60 SOA @ @ 1 1 1 1 1\n@ 60 NS ns.x.\n";
+	add_zone(&e, "sub.odd.test.", sub, sizeof sub - 1);
+	ok(version_of(&e, "sub.odd.test.", T_DS) == 201001, "ZONEVERSION: DS is the parent's");
+	ok(version_of(&e, "sub.odd.test.", T_NS) == 301004, "ZONEVERSION: NS is the child's");
+	teardown(&e);
+}
+
+/* What the limiter lets through, and what has to come with a cookie. */
+static void test_slip(void)
+{
+	static const struct sip key = { 1, 2 };
+	static struct answer_job job;
+	static const char *const names[] = { "www.odd.test.", "odd.test.", "no.odd.test.", "x.cut.odd.test.", "elsewhere." };
+	struct env e;
+	uint8_t pkt[600], out[1232], cookie[COOKIE_LEN];
+	setup_odd(&e);
+	e.a.identity = "node";
+	for (size_t i = 0; i < 5; i++)
+		for (unsigned how = 0; how <= EDNS; how += EDNS) {
+			size_t n = make_query(names[i], T_ANY, how, 1232, pkt);
+			job.kind = query_parse(pkt, n, &job.q);
+			answer_begin(&e.a, &job);
+			answer_fetch(&e.a, &job);
+			size_t len = answer_slip(&e.a, &job, out, 512);
+			ok(len == n && get_u16(out + 2) == (0x8000 | FLAG_TC) && get_u32(out + 6) == 0 && get_u32(out + 4) == 0x10000 &&
+			   get_u16(out + 10) == (how ? 1 : 0), "slip: TC, as long as the query (%s)", names[i]);
+		}
+	e.a.cookie_keys = &key;
+	e.a.ncookie_keys = 1;
+	e.a.now_s = 1000;
+	cookie_answer(&key, 1, (const uint8_t *)"abcdefgh", 8, (const uint8_t *)"\1\2\3\4", 4, 1000, cookie);
+	for (unsigned good = 0; good < 2; good++) {
+		size_t n = make_query("www.odd.test.", T_A, EDNS, 1232, pkt), clen = good ? COOKIE_LEN : 8;
+		put_u16(pkt + n - 2, (uint32_t)clen + 12);
+		memcpy(pkt + n, "\0\3\0\0\0\x13\0\0\0\x0a\0", 11);
+		pkt[n + 11] = (uint8_t)clen;
+		memcpy(pkt + n + 12, good ? cookie : (const uint8_t *)"abcdefgh", clen);
+		n += 12 + clen;
+		job.kind = query_parse(pkt, n, &job.q);
+		job.peer = (const uint8_t *)"\1\2\3\4";
+		job.peer_len = 4;
+		size_t len = answer_slip(&e.a, &job, out, 512), opt = len - 28 - 11;
+		bool bad = !good;
+		ok((get_u16(out + 2) & 15) == (bad ? 7 : 0) && out[opt + 5] == (bad ? 1 : 0) && !(out[2] & 2) == bad &&
+		   get_u16(out + opt + 9) == 28 && get_u32(out + len - 28) == 0x000a0018 && !memcmp(out + len - 24, cookie, 24),
+		   "slip with a cookie that is %s: %s, the cookie and nothing else", good ? "ours" : "new", good ? "TC" : "BADCOOKIE");
+		e.a.need_cookie = true;
+		answer_begin(&e.a, &job);
+		answer_fetch(&e.a, &job);
+		answer_finish(&e.a, &job, out, 1232);
+		ok(e.a.rcode == (bad ? RCODE_BADCOOKIE : RCODE_NOERROR) && get_u16(out + 6) == (bad ? 0 : 1) && e.a.cookie_good == !bad,
+		   "cookies required: %s", bad ? "BADCOOKIE" : "answered");
+		e.a.need_cookie = false;
+	}
+	e.a.need_cookie = true;
+	size_t n = make_query("www.odd.test.", T_A, EDNS, 1232, pkt);
+	job.kind = query_parse(pkt, n, &job.q);
+	answer_begin(&e.a, &job);
+	answer_fetch(&e.a, &job);
+	answer_finish(&e.a, &job, out, 1232);
+	ok(e.a.rcode == RCODE_NOERROR && get_u16(out + 6) == 1, "but not of those who send none");
+	static const struct { const char *what; size_t n; unsigned rcode; uint8_t change; } asked[] = {
+		{ "none of ours", 8, RCODE_NOERROR, 0 }, { "ours", COOKIE_LEN, RCODE_NOERROR, 0 },
+		{ "a bad one", COOKIE_LEN, RCODE_BADCOOKIE, 1 },
+	};
+	for (size_t i = 0; i < 3; i++) {
+		uint8_t q[64] = "\0\7\0\0\0\0\0\0\0\0\0\1\0\0\x29\4\xd0\0\0\0\0\0\0\0\x0a\0";
+		q[22] = (uint8_t)(asked[i].n + 4);
+		q[26] = (uint8_t)asked[i].n;
+		memcpy(q + 27, cookie, COOKIE_LEN);
+		q[27 + 20] ^= asked[i].change;
+		job.kind = query_parse(q, 27 + asked[i].n, &job.q);
+		answer_begin(&e.a, &job);
+		answer_fetch(&e.a, &job);
+		size_t len = answer_finish(&e.a, &job, out, 512);
+		ok(len == 12 + 11 + 28 && e.a.rcode == asked[i].rcode && get_u32(out + 4) == 0 && !memcmp(out + len - 24, cookie, 24),
+		   "no question, a cookie that is %s: code %u and the cookie", asked[i].what, e.a.rcode);
+	}
+	e.a.ncookie_keys = 0;
+	answer_finish(&e.a, &job, out, 512);
+	ok(e.a.rcode == RCODE_FORMERR, "without cookies: FORMERR");
 	teardown(&e);
 }
 
@@ -656,6 +780,8 @@ int main(void)
 	test_limits();
 	test_header();
 	test_options();
+	test_version();
+	test_slip();
 	test_tcp();
 	return tap_done();
 }

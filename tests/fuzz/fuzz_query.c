@@ -56,6 +56,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 		size_t len = answer_finish(&answer, &job, out, max);
 		if (len < DNS_HEAD || len > max || memcmp(out, data, 2) != 0 || !(out[2] & 0x80))
 			abort();
+		len = answer_slip(&answer, &job, out, max);
+		if (len < DNS_HEAD || len > max || get_u32(out + 6) != 0)
+			abort();
 		free(out);
 	}
 	return 0;

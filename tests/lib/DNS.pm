@@ -27,7 +27,7 @@ my @type = qw(1 A 2 NS 5 CNAME 6 SOA 11 WKS 12 PTR 13 HINFO 14 MINFO 15 MX 16 TX
 my %type_name = @type;
 my %type_number = reverse %type_name;
 my @rcode = qw(NOERROR FORMERR SERVFAIL NXDOMAIN NOTIMP REFUSED YXDOMAIN YXRRSET NXRRSET NOTAUTH NOTZONE
-	11 12 13 14 15 BADVERS);
+	11 12 13 14 15 BADVERS 17 18 19 20 21 22 BADCOOKIE);
 
 sub type_number {
 	my $t = uc shift;
@@ -61,14 +61,21 @@ sub label {
 	return $l;
 }
 
-# A query with id 0. Options: edns (size; 0 for none), do, rd, cd, class, opcode.
+# A query with id 0. Options: edns (size; 0 for none), do, rd, cd, class, opcode,
+# cookie (octets), options ([code, octets]...); arcount: its OPT comes behind.
 sub query {
 	my ($name, $type, %o) = @_;
-	my $size = $o{edns} // ($o{do} ? 1232 : 0);
+	my @options = (@{ $o{options} // [] }, defined $o{cookie} ? [10, $o{cookie}] : ());
+	my $size = $o{edns} // ($o{do} || @options ? 1232 : 0);
 	my $flags = ($o{opcode} // 0) << 11 | ($o{rd} ? 0x100 : 0) | ($o{cd} ? 0x10 : 0);
-	return pack('n6', 0, $flags, 1, 0, 0, $size ? 1 : 0) . wire($name) .
+	return pack('n6', 0, $flags, 1, 0, 0, $o{arcount} // ($size ? 1 : 0)) . wire($name) .
 		pack('nn', type_number($type), $o{class} // 1) .
-		($size ? pack('CnnNn', 0, 41, $size, $o{do} ? 0x8000 : 0, 0) : '');
+		($size ? opt($size, $o{do}, @options) : '');
+}
+
+sub opt {
+	my ($size, $do, @options) = @_;
+	return pack 'CnnN n/a*', 0, 41, $size, $do ? 0x8000 : 0, join '', map { pack 'n n/a*', @$_ } @options;
 }
 
 # ---- answers ----------------------------------------------------------------

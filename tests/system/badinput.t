@@ -51,11 +51,12 @@ is($lab->ask('bad.example', 'SOA')->{rcode}, 'REFUSED', 'none of them is served'
 ok($lab->ask('good.example', 'SOA')->{aa}, 'the good one is');
 
 # Configurations: every error, with its line, and nothing starts.
-my $conf = Lab::spurt("$dir/conf", "# comment\nservice 127.0.0.1\@notaport\nnosuchkey 1\nworkers many\nservice 127.0.0.1\@5399\nudp-size 7\nrrl on\n");
+my $conf = Lab::spurt("$dir/conf", "# comment\nservice 127.0.0.1\@notaport\nnosuchkey 1\nworkers many\nservice 127.0.0.1\@5399\nudp-size 7\nrrl maybe\nservice 0.0.0.0\@5399\nadmin 127.0.0.9\@53\nadmin 127.0.0.1\nrrl-allow 10.0.0.0/33\n");
 my $c = Lab::run("$Lab::bin/encdns", 'checkconf', $conf);
 isnt($c->{status}, 0, 'checkconf of a broken file');
-like("$c->{out}$c->{err}", qr/^\Q$conf\E:$_: ./m, "an error at line $_") for 2, 3, 4, 6, 7;
-unlike("$c->{out}$c->{err}", qr/^\Q$conf\E:[15]: /m, 'none at the good lines');
+like("$c->{out}$c->{err}", qr/^\Q$conf\E:$_: ./m, "an error at line $_") for 2, 3, 4, 6, 7, 8, 9, 11;
+unlike("$c->{out}$c->{err}", qr/^\Q$conf\E:([15]|10): /m, 'none at the good lines');
+like("$c->{out}$c->{err}", qr/^\Q$conf\E: 127\.0\.0\.1 can't be both/m, 'an admin address that is a service address');
 mkdir "$dir/node";
 my $run = Lab::run({ limit => 10, input => Lab::spurt("$dir/key", '0' x 64 . "\n") }, "$Lab::bin/encdns", 'run', '--dir', "$dir/node", '--conf', $conf, '--key', 'fd:0');
 is($run->{status}, 1, 'it does not run with it');

@@ -151,7 +151,7 @@ subtest 'a refused zone at up' => sub {
 };
 
 subtest 'what up refuses' => sub {
-	for (['--set', 'nonsense=1'], ['--set', 'rrl=on'], ['--set', 'workers=many'], ['--hubs', 2], ['--what'], ['noequals'], ['--port', 'x']) {
+	for (['--set', 'nonsense=1'], ['--set', 'rrl=perhaps'], ['--set', 'workers=many'], ['--hubs', 2], ['--what'], ['noequals'], ['--port', 'x']) {
 		my $r = Lab::run($Lab::lab, 'up', "$dir/refused", '--port', Lab::free_port(), @$_);
 		is($r->{status}, 1, "@$_");
 		like($r->{err}, qr/\S.*\n\z/, 'says why') and note($r->{err});
