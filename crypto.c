@@ -355,12 +355,18 @@ static inline uint64_t rotl(uint64_t x, unsigned n)
 	return x << n | x >> (64 - n);
 }
 
-static inline void sip_round(uint64_t v[static 4])
+/* The state lies in registers: everything that takes it is inlined. */
+struct sip_state { uint64_t a, b, c, d; };
+#define INLINED static inline __attribute__((always_inline))
+
+INLINED void sip_rounds(struct sip_state *v, unsigned n)
 {
-	v[0] += v[1], v[1] = rotl(v[1], 13) ^ v[0], v[0] = rotl(v[0], 32);
-	v[2] += v[3], v[3] = rotl(v[3], 16) ^ v[2];
-	v[0] += v[3], v[3] = rotl(v[3], 21) ^ v[0];
-	v[2] += v[1], v[1] = rotl(v[1], 17) ^ v[2], v[2] = rotl(v[2], 32);
+	while (n-- > 0) {
+		v->a += v->b, v->b = rotl(v->b, 13) ^ v->a, v->a = rotl(v->a, 32);
+		v->c += v->d, v->d = rotl(v->d, 16) ^ v->c;
+		v->a += v->d, v->d = rotl(v->d, 21) ^ v->a;
+		v->c += v->b, v->b = rotl(v->b, 17) ^ v->c, v->c = rotl(v->c, 32);
+	}
 }
 
 void sip_key(const struct key *k, struct sip *out)
@@ -419,51 +425,53 @@ int sip_read(int fd, struct sip *out, unsigned max)
 }
 
 /* Both variants differ in a start value and in what comes after this. */
-static void sip_absorb(uint64_t v[static 4], const struct sip *s, const uint8_t *b, size_t n)
+INLINED void sip_word(struct sip_state *v, uint64_t m)
 {
-	uint64_t last = (uint64_t)n << 56;
-	size_t whole = n & ~(size_t)7;
-
-	v[0] = s->k0 ^ 0x736f6d6570736575;
-	v[1] ^= s->k1 ^ 0x646f72616e646f6d;
-	v[2] = s->k0 ^ 0x6c7967656e657261;
-	v[3] = s->k1 ^ 0x7465646279746573;
-
-	for (size_t i = 0; i < whole; i += 8) {
-		uint64_t m = le64(b + i);
-
-		v[3] ^= m;
-		sip_round(v), sip_round(v);
-		v[0] ^= m;
-	}
-	for (size_t i = whole; i < n; i++)
-		last |= (uint64_t)b[i] << (8 * (i - whole));
-	v[3] ^= last;
-	sip_round(v), sip_round(v);
-	v[0] ^= last;
+	v->d ^= m;
+	sip_rounds(v, 2);
+	v->a ^= m;
 }
+
+/* wide: 0, or 0xee for 128 bits. */
+INLINED struct sip_state sip_absorb(const struct sip *s, const uint8_t *b, size_t n, unsigned wide)
+{
+	struct sip_state v = { s->k0 ^ 0x736f6d6570736575, s->k1 ^ 0x646f72616e646f6d ^ wide,
+		               s->k0 ^ 0x6c7967656e657261, s->k1 ^ 0x7465646279746573 };
+	uint64_t last = (uint64_t)n << 56;
+	size_t left = n;
+
+	for (; left >= 8; left -= 8, b += 8)
+		sip_word(&v, le64(b));
+	if (left > 0 && n >= 8)
+		last |= le64(b + left - 8) >> 8 * (8 - left);
+	else
+		for (size_t i = 0; i < left; i++)
+			last |= (uint64_t)b[i] << 8 * i;
+	sip_word(&v, last);
+	return v;
+}
+
+INLINED uint64_t sip_fold(const struct sip_state *v) { return v->a ^ v->b ^ v->c ^ v->d; }
 
 uint64_t sip64(const struct sip *s, const void *p, size_t n)
 {
-	uint64_t v[4] = { 0 };
+	struct sip_state v = sip_absorb(s, p, n, 0);
 
-	sip_absorb(v, s, p, n);
-	v[2] ^= 0xff;
-	sip_round(v), sip_round(v), sip_round(v), sip_round(v);
-	return v[0] ^ v[1] ^ v[2] ^ v[3];
+	v.c ^= 0xff;
+	sip_rounds(&v, 4);
+	return sip_fold(&v);
 }
 
 void sip128(const struct sip *s, const void *p, size_t n, uint64_t out[static 2])
 {
-	uint64_t v[4] = { 0, 0xee };
+	struct sip_state v = sip_absorb(s, p, n, 0xee);
 
-	sip_absorb(v, s, p, n);
-	v[2] ^= 0xee;
-	sip_round(v), sip_round(v), sip_round(v), sip_round(v);
-	out[0] = v[0] ^ v[1] ^ v[2] ^ v[3];
-	v[1] ^= 0xdd;
-	sip_round(v), sip_round(v), sip_round(v), sip_round(v);
-	out[1] = v[0] ^ v[1] ^ v[2] ^ v[3];
+	v.c ^= 0xee;
+	sip_rounds(&v, 4);
+	out[0] = sip_fold(&v);
+	v.b ^= 0xdd;
+	sip_rounds(&v, 4);
+	out[1] = sip_fold(&v);
 }
 
 /* ---- ECDSA P-256 with SHA-256 ---- */
