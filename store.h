@@ -38,11 +38,15 @@ struct frag {
 	uint32_t len;
 };
 
-/* Nodes of ordered trees that stay decrypted, each as one view sees it. */
-#define MEMO_NODES 128
+/* Inner nodes of ordered trees that stay decrypted, each as one view sees it. */
+#define MEMO_NODES 512
+#define MEMO_KEYS  256
 struct memo_node {
 	uint64_t number, seq;
-	uint32_t inst, chain, len; /* len 0: empty */
+	uint32_t inst, chain;
+	uint16_t len, count;       /* count 0: empty */
+	uint64_t start[MEMO_KEYS]; /* the first octets of each key, as a number */
+	uint16_t at[MEMO_KEYS];    /* where its entry stands in the body */
 	uint8_t body[2048];
 };
 struct store_memo { struct memo_node node[MEMO_NODES]; };

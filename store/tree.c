@@ -20,9 +20,12 @@
 #include <stdlib.h>
 
 #define NODE_HEAD  8
-#define NODE_SPLIT 1536 /* octets at which a node is split in two */
+#define NODE_SPLIT 1536 /* octets at which an inner node is split in two */
+#define LEAF_SPLIT 512  /* a leaf: searches decrypt one each, and few inner nodes */
+#define HASH_LEN   20   /* keys of an NSEC3 chain */
 #define LEVELS     32
 #define ROOT_NODE  0
+#define CHAIN_HASHED 0x80000000u /* NSEC3, apart from the fixed chains */
 
 struct entry { uint64_t child; const uint8_t *key; size_t n; };
 struct node_rd { struct rd r; unsigned level, count; };
@@ -96,31 +99,135 @@ static enum store_found found_run(const struct search *q, struct node_rd *n, str
 	return q->run->bad || n->r.bad ? STORE_DAMAGED : STORE_FOUND;
 }
 
-/* A node, from the memo if there is one.  Inner nodes go there: few, and on the
- * way of every search. */
-static enum store_found node_find(const struct search *q, uint64_t number, struct frag *f)
+/* ---- the memo: inner nodes are few, and on the way of every search ---- */
+
+static struct memo_node *memo_place(const struct search *q, uint64_t number)
 {
-	struct memo_node *at = NULL;
-	if (q->s->memo) {
-		uint64_t h = ((uint64_t)q->inst << 32 ^ q->chain) * 0x9e3779b97f4a7c15u + number;
-		at = &q->s->memo->node[(h ^ h >> 29) % MEMO_NODES];
-		if (at->len && at->number == number && at->inst == q->inst && at->chain == q->chain &&
-		    at->seq == q->seq) {
-			f->body = at->body;
-			f->len = at->len;
-			return STORE_FOUND;
-		}
+	uint64_t h = ((uint64_t)q->inst << 32 ^ q->chain) * 0x9e3779b97f4a7c15u + number;
+	return &q->s->memo->node[(h ^ h >> 29) % MEMO_NODES];
+}
+
+static bool memo_has(const struct memo_node *m, const struct search *q, uint64_t number)
+{
+	return m->count && m->number == number && m->inst == q->inst && m->chain == q->chain && m->seq == q->seq;
+}
+
+/* The first octets of a key, zeros behind a short one: keys in order have them
+ * in order, and equal ones need a look at the rest. */
+static uint64_t key_start(const uint8_t *key, size_t n)
+{
+	uint8_t b[8] = { 0 };
+	if (n >= sizeof b)
+		return get_u64(key);
+	copy_short(b, key, n);
+	return get_u64(b);
+}
+
+/* Keeps an inner node, if it fits; else the place is empty. */
+static void memo_put(struct memo_node *m, const struct search *q, uint64_t number, const struct frag *f)
+{
+	struct node_rd n;
+	struct entry e;
+	unsigned count = 0;
+	m->count = 0;
+	if (f->len > sizeof m->body || !node_read(f->body, f->len, &n) || n.level == 0)
+		return;
+	memcpy(m->body, f->body, f->len);
+	node_read(m->body, f->len, &n);
+	for (;;) {
+		size_t at = (size_t)(n.r.p - m->body);
+		if (!entry_next(&n, &e))
+			break;
+		if (count == MEMO_KEYS)
+			return;
+		m->start[count] = key_start(e.key, e.n);
+		m->at[count++] = (uint16_t)at;
 	}
-	enum store_found r = tree_node(q->m, q->inst, q->chain, number, q->seq, q->s, f);
-	if (r != STORE_FOUND || !at || f->len > sizeof at->body || f->len == 0 || f->body[0] == 0)
-		return r;
-	at->len = f->len;
-	at->number = number;
-	at->inst = q->inst;
-	at->chain = q->chain;
-	at->seq = q->seq;
-	memcpy(at->body, f->body, f->len);
-	return r;
+	if (n.r.bad)
+		return;
+	m->number = number;
+	m->inst = q->inst;
+	m->chain = q->chain;
+	m->seq = q->seq;
+	m->len = (uint16_t)f->len;
+	m->count = (uint16_t)count;
+}
+
+static void memo_entry(const struct memo_node *m, unsigned i, struct entry *e)
+{
+	struct node_rd n = { .r = rd_init(m->body + m->at[i], m->len - (size_t)m->at[i]), .level = m->body[0] };
+	entry_next(&n, e);
+}
+
+/* The last entry whose key is not above ours, and the one before it, like
+ * scan(). */
+static unsigned memo_scan(const struct memo_node *m, const struct search *q, struct entry best[static 2])
+{
+	unsigned low = 1, high = m->count; /* entry 0 stands for all that is smaller */
+	if (q->key) {
+		uint64_t start = key_start(q->key, q->n);
+		while (low < high) {
+			unsigned mid = (low + high) / 2;
+			struct entry e;
+			bool above = m->start[mid] > start;
+			if (m->start[mid] == start) {
+				memo_entry(m, mid, &e);
+				above = !at_most(q, &e);
+			}
+			if (above)
+				high = mid;
+			else
+				low = mid + 1;
+		}
+	} else {
+		low = m->count;
+	}
+	memo_entry(m, low - 1, &best[0]);
+	if (low == 1)
+		return 1;
+	memo_entry(m, low - 2, &best[1]);
+	return 2;
+}
+
+/* ---- searches ---- */
+
+/* Walks a node's entries for the last whose key is not above ours, and the one
+ * before it; how many of the two there are. */
+static unsigned scan(struct node_rd *n, const struct search *q, struct entry best[static 2])
+{
+	struct entry e;
+	unsigned have = 0;
+	while (entry_next(n, &e)) {
+		if (!at_most(q, &e) && !(n->level && have == 0))
+			break;
+		best[1] = best[0];
+		best[0] = e;
+		have += have < 2;
+	}
+	return have;
+}
+
+/* The same in a leaf of an NSEC3 chain, whose keys are all hashes. */
+static unsigned scan_hashes(const struct node_rd *n, const struct search *q, struct entry best[static 2])
+{
+	unsigned low = 0, high = n->count;
+	while (low < high) {
+		unsigned mid = (low + high) / 2;
+		if (memcmp(n->r.p + mid * (2u + HASH_LEN) + 2, q->key, HASH_LEN) <= 0)
+			low = mid + 1;
+		else
+			high = mid;
+	}
+	if (low == 0)
+		return 0;
+	best[0] = (struct entry){ 0, n->r.p + (low - 1) * (2u + HASH_LEN) + 2, HASH_LEN };
+	return 1;
+}
+
+static bool all_hashes(const struct node_rd *n, const struct search *q)
+{
+	return q->chain & CHAIN_HASHED && n->level == 0 && q->key && q->n == HASH_LEN && n->count > 0 &&
+	       rd_left(&n->r) == n->count * (2u + HASH_LEN) && get_u16(n->r.p) == HASH_LEN;
 }
 
 /* Greatest key <= q->key below a node. */
@@ -128,29 +235,34 @@ static enum store_found search_down(const struct search *q, uint64_t number, uns
 {
 	struct frag f;
 	struct node_rd n;
-	struct entry e, best[2] = { { 0 } };
-	unsigned have = 0;
-	enum store_found r = node_find(q, number, &f);
-	if (r != STORE_FOUND)
-		return number == ROOT_NODE ? r : STORE_DAMAGED;
-	if (!node_read(f.body, f.len, &n) || n.level >= above)
-		return STORE_DAMAGED;
-	while (entry_next(&n, &e)) {
-		if (!at_most(q, &e) && !(n.level && have == 0))
-			break;
-		best[1] = best[0];
-		best[0] = e;
-		have += have < 2;
+	struct entry best[2] = { { 0 } };
+	unsigned have, level;
+	struct memo_node *memo = q->s->memo ? memo_place(q, number) : NULL;
+	if (memo && memo_has(memo, q, number)) {
+		have = memo_scan(memo, q, best);
+		level = memo->body[0];
+	} else {
+		enum store_found r = tree_node(q->m, q->inst, q->chain, number, q->seq, q->s, &f);
+		if (r != STORE_FOUND)
+			return number == ROOT_NODE ? r : STORE_DAMAGED;
+		if (!node_read(f.body, f.len, &n))
+			return STORE_DAMAGED;
+		have = all_hashes(&n, q) ? scan_hashes(&n, q, best) : scan(&n, q, best);
+		level = n.level;
+		if (n.r.bad)
+			return STORE_DAMAGED;
+		if (memo && level)
+			memo_put(memo, q, number, &f);
 	}
-	if (n.r.bad)
+	if (level >= above)
 		return STORE_DAMAGED;
 	if (have == 0)
 		return STORE_ABSENT;
-	if (n.level == 0)
+	if (level == 0)
 		return found_key(q, &best[0]);
 	/* the subtree's keys may all be above ours; then its left neighbour's are not */
-	r = search_down(q, best[0].child, n.level);
-	return r == STORE_ABSENT && have == 2 ? search_down(q, best[1].child, n.level) : r;
+	enum store_found r = search_down(q, best[0].child, level);
+	return r == STORE_ABSENT && have == 2 ? search_down(q, best[1].child, level) : r;
 }
 
 /* Smallest key > q->key below a node. */
@@ -229,7 +341,7 @@ uint32_t tree_nsec3_chain(const struct store_map *m, const struct nsec3_params *
 	in[3] = p->saltlen;
 	memcpy(in + 4, p->salt, p->saltlen);
 	sip128(&m->sip, in, 4u + p->saltlen, h);
-	return (uint32_t)h[0] | 0x80000000u; /* apart from the fixed chains */
+	return (uint32_t)h[0] | CHAIN_HASHED;
 }
 
 /* ---- the writer's side ---- */
@@ -430,6 +542,8 @@ static void move_tail(struct node *from, size_t at, struct node *to)
 	from->dirty = to->dirty = true;
 }
 
+static bool full(const struct node *n) { return n->len > NODE_HEAD + (n->body[0] ? NODE_SPLIT : LEAF_SPLIT); }
+
 static struct node *new_node(struct tree_cache *c, struct node *root)
 {
 	uint64_t number = get_u40(root->body + 3);
@@ -487,7 +601,7 @@ static int split(struct tree_cache *c, struct node **path, unsigned depth, bool 
 	struct spot s;
 	node_spot(parent, key, kn, &s);
 	entry_put(parent, s.at, half->number, key, kn);
-	return parent->len > NODE_HEAD + NODE_SPLIT ? split(c, path, depth - 1, appended) : 0;
+	return full(parent) ? split(c, path, depth - 1, appended) : 0;
 }
 
 /* Goes down to the leaf of a key; path[0] is the root. Returns the depth or -1. */
@@ -520,7 +634,7 @@ int tree_insert(struct tree_cache *c, uint32_t inst, uint32_t chain, const uint8
 		return 0;
 	bool appended = spots[depth].at == leaf->len;
 	entry_put(leaf, spots[depth].at, 0, key, n);
-	return leaf->len > NODE_HEAD + NODE_SPLIT ? split(c, path, (unsigned)depth, appended) : 0;
+	return full(leaf) ? split(c, path, (unsigned)depth, appended) : 0;
 }
 
 int tree_remove(struct tree_cache *c, uint32_t inst, uint32_t chain, const uint8_t *key, size_t n)

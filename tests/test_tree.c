@@ -55,6 +55,7 @@ size_t tree_node_key(uint8_t out[static 9], uint32_t chain, uint64_t number)
 struct key { uint8_t n, k[40]; bool in; };
 static struct key key[KEYS]; /* sorted, each once */
 static unsigned nkeys;
+static uint32_t chain; /* of hashes: all keys have 20 octets */
 static uint32_t state = 1;
 
 static uint32_t rnd(uint32_t below)
@@ -74,9 +75,10 @@ static void make_keys(void)
 {
 	unsigned n = 0;
 	for (unsigned i = 0; i < KEYS; i++) {
-		key[i].n = (uint8_t)(6 + rnd(34));
+		bool hashed = chain & CHAIN_HASHED;
+		key[i].n = (uint8_t)(hashed ? 20 : 6 + rnd(34));
 		for (unsigned j = 0; j < key[i].n; j++)
-			key[i].k[j] = "abz"[j < 4 ? rnd(3) : rnd(2) * rnd(3)];
+			key[i].k[j] = hashed ? (uint8_t)rnd(256) : (uint8_t)"abz"[j < 4 ? rnd(3) : rnd(2) * rnd(3)];
 		key[i].in = false;
 	}
 	qsort(key, KEYS, sizeof *key, by_key);
@@ -104,7 +106,7 @@ static unsigned wrong_finds(uint64_t seq)
 		if (key[i].in)
 			before = (int)i;
 		const struct key *want = before >= 0 ? &key[before] : last >= 0 ? &key[last] : NULL;
-		enum store_found r = tree_find(NULL, 1, 2, seq, key[i].k, key[i].n, &scratch, out, &n, &exact);
+		enum store_found r = tree_find(NULL, 1, chain, seq, key[i].k, key[i].n, &scratch, out, &n, &exact);
 		if (!want)
 			bad += r != STORE_ABSENT;
 		else
@@ -123,7 +125,7 @@ static unsigned wrong_list(uint64_t seq)
 	bool first = true;
 	for (;;) {
 		struct wr run = wr_init(mem, sizeof mem);
-		if (tree_run(NULL, 1, 2, seq, first ? NULL : at, n, &scratch, &run) != STORE_FOUND)
+		if (tree_run(NULL, 1, chain, seq, first ? NULL : at, n, &scratch, &run) != STORE_FOUND)
 			break;
 		struct rd r = rd_init(mem, wr_len(&run));
 		while (rd_left(&r) > 0) {
@@ -145,7 +147,7 @@ static unsigned wrong_list(uint64_t seq)
 static bool change(struct tree_cache *c, unsigned i, bool in)
 {
 	key[i].in = in;
-	return (in ? tree_insert : tree_remove)(c, 1, 2, key[i].k, key[i].n) == 0;
+	return (in ? tree_insert : tree_remove)(c, 1, chain, key[i].k, key[i].n) == 0;
 }
 
 int main(void)
@@ -153,7 +155,8 @@ int main(void)
 	uint64_t seq = 1;
 	scratch_new(&scratch, 1 << 20);
 	scratch.memo = &memo;
-	for (unsigned way = 0; way < 3; way++) {
+	for (unsigned way = 0; way < 4; way++) {
+		chain = way == 3 ? CHAIN_HASHED | 5 : 2 + way;
 		struct tree_cache *c = tree_cache_new(NULL);
 		bool good = true;
 		for (unsigned i = 0; i < NODES; i++) {
@@ -166,7 +169,7 @@ int main(void)
 			good &= change(c, way == 0 ? k : way == 1 ? nkeys - 1 - k : rnd(nkeys), true);
 		good &= tree_flush(c, ++seq) == 0;
 		ok(good && wrong_list(seq) == 0 && wrong_finds(seq) == 0, "%s: %u keys, %u nodes, root of level %u",
-		   way == 0 ? "in order" : way == 1 ? "backward" : "at random", nkeys, used, nodes[0].body[0]);
+		   way == 0 ? "in order" : way == 1 ? "backward" : way == 2 ? "at random" : "hashes", nkeys, used, nodes[0].body[0]);
 		for (unsigned turn = 0; turn < 4; turn++) {
 			for (unsigned k = 0; k < nkeys / 2; k++)
 				good &= change(c, rnd(nkeys), rnd(turn + 1) == 0);
