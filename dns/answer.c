@@ -166,7 +166,7 @@ static enum step put_addresses(struct answer *a, const uint8_t *owner, const str
 		if (r != COMPOSED)
 			return step_of(r);
 	}
-	if (!binding || !missing || !exact || f->cut)
+	if (!binding || !missing || !exact || (f->flags & (NODE_CUT | NODE_GLUE)))
 		return STEP_DONE;
 	unsigned from = a->nlinks;
 	if (!denial_nodata(a, owner, name_labels(owner), f))
