@@ -414,6 +414,47 @@ static void test_around(void)
 	teardown(&e);
 }
 
+/* Batches over leaf zones, which are remembered, and one above them, which is found
+ * anew for each job: each is answered from its own. */
+static void test_batches(void)
+{
+	enum { ZONES = 4 }; /* the last has the others below it */
+	static struct answer_job jobs[JOBS_MAX];
+	static uint8_t pkt[JOBS_MAX][512], out[4096];
+	struct env e;
+	setup(&e);
+	for (unsigned i = 0; i < ZONES; i++) {
+		char origin[32], text[128];
+		snprintf(origin, sizeof origin, i < ZONES - 1 ? "z%u.test." : "test.", i);
+		int n = snprintf(text, sizeof text, "$ORIGIN %s\n$TTL 60\n@ SOA @ @ 1 1 1 1 1\n NS ns.far.\nw A 192.0.2.%u\n", origin, i);
+		add_zone(&e, origin, text, (size_t)n);
+	}
+	answer_view(&e.a);
+	unsigned wrong = 0, seed = 1, of[JOBS_MAX];
+	for (unsigned round = 0; round < 500; round++) {
+		for (unsigned k = 0; k < JOBS_MAX; k++) {
+			char name[32];
+			seed = seed * 1103515245u + 12345u;
+			of[k] = (seed >> 16) % 8 == 0 ? (seed >> 20) % (ZONES - 1) : ZONES - 1;
+			snprintf(name, sizeof name, of[k] < ZONES - 1 ? "x.z%u.test." : "x.test.", of[k]);
+			size_t n = make_query(name, T_A, 0, 512, pkt[k]);
+			jobs[k].kind = query_parse(pkt[k], n, &jobs[k].q);
+			answer_begin(&e.a, &jobs[k]);
+		}
+		for (unsigned k = 0; k < JOBS_MAX; k++)
+			answer_fetch(&e.a, &jobs[k]);
+		for (unsigned k = 0; k < JOBS_MAX; k++) {
+			answer_finish(&e.a, &jobs[k], out, 512);
+			/* NXDOMAIN with the SOA of what follows "x" */
+			wrong += (out[3] & 15) != RCODE_NXDOMAIN || get_u16(out + 8) != 1 ||
+			         get_u16(out + DNS_HEAD + jobs[k].q.question_len) != (0xc000 | (DNS_HEAD + 2));
+		}
+	}
+	if (!ok(wrong == 0, "500 batches over leaf zones and their parent"))
+		printf("# %u answers from another zone\n", wrong);
+	teardown(&e);
+}
+
 /* Every name that is there once is pointed to, that of a service included. */
 static void test_compression(void)
 {
@@ -701,6 +742,7 @@ int main(void)
 	test_nsec3();
 	test_odd();
 	test_around();
+	test_batches();
 	test_compression();
 	test_damage();
 	test_state();
