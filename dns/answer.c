@@ -166,7 +166,7 @@ static enum step put_addresses(struct answer *a, const uint8_t *owner, const str
 		if (r != COMPOSED)
 			return step_of(r);
 	}
-	if (!binding || !missing || !exact || f->cut)
+	if (!binding || !missing || !exact || (f->flags & (NODE_CUT | NODE_GLUE)))
 		return STEP_DONE;
 	unsigned from = a->nlinks;
 	if (!denial_nodata(a, owner, name_labels(owner), f))
@@ -570,9 +570,12 @@ static enum store_found zone_find(struct answer *a, const struct query *q, bool 
 		*out = recent;
 		return STORE_FOUND;
 	}
+	/* A zone is forgotten long before its place is taken: a job of this very
+	 * batch may point to it, and the others find two each. */
 	struct store_zone *z = &a->zones[a->next_zone];
+	const struct store_zone *old = &a->zones[(a->next_zone + 2 * JOBS_MAX) % ZONES_KEPT];
 	for (unsigned i = 0; i < RECENT_ZONES; i++)
-		if (a->recent[i].zone == z)
+		if (a->recent[i].zone == old)
 			forget_zone(&a->recent[i]);
 	a->scratch.used = 0;
 	enum store_found r = store_zone_find(a->map, &a->view, q->qname, q->labels, above, &a->scratch, z);

@@ -33,7 +33,7 @@ struct link {
 };
 
 #define JOBS_MAX     64 /* begun and not yet finished */
-#define ZONES_KEPT   (2 * JOBS_MAX) /* a job finds two at most */
+#define ZONES_KEPT   (3 * JOBS_MAX) /* a job finds two at most; see zone_find() */
 #define RECENT_ZONES 4  /* looked at before the catalog */
 #define KEPT_APEX    4096 /* octets; a larger one is decrypted each time */
 #define KEPT_LINK    1024

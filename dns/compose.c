@@ -58,9 +58,33 @@ static uint32_t hash_label(uint32_t rest, const uint8_t *label)
 /* A slot: the upper half of the hash, then the offset. */
 static uint32_t tag_of(uint32_t hash) { return hash & 0xffff0000u; }
 
+/* Is the rest of a name, at `at`, the name that the table has at `rest` (0: the
+ * root)?  Each name is in the table once, with all its suffixes, so mostly one
+ * comparison of offsets tells; only a name that had to be written whole
+ * (put_name) has a suffix of its own that the table has elsewhere. */
+static bool same_rest(const uint8_t *msg, size_t at, size_t rest)
+{
+	for (;;) {
+		if (msg[at] >= 0xc0)
+			at = get_u16(msg + at) & 0x3fffu;
+		if (rest && msg[rest] >= 0xc0)
+			rest = get_u16(msg + rest) & 0x3fffu;
+		if (at == rest)
+			return true;
+		if (rest == 0 || msg[rest] == 0)
+			return msg[at] == 0;
+		if (msg[at] != msg[rest])
+			return false;
+		for (unsigned i = msg[at]; i > 0; i--)
+			if (name_fold(msg[at + i]) != name_fold(msg[rest + i]))
+				return false;
+		at += msg[at] + 1u;
+		rest += msg[rest] + 1u;
+	}
+}
+
 /* Does the name at off begin with this label and go on with the name that the
- * table has at `rest` (0: the root)?  Each name is in the table once and what
- * follows its first label is too, so one comparison of offsets tells. */
+ * table has at `rest` (0: the root)? */
 static bool same_name(const struct compose *c, size_t off, const uint8_t *label, unsigned rest)
 {
 	const uint8_t *msg = c->w.start;
@@ -70,10 +94,7 @@ static bool same_name(const struct compose *c, size_t off, const uint8_t *label,
 	for (unsigned i = 1; i <= n; i++)
 		if (name_fold(msg[off + i]) != name_fold(label[i]))
 			return false;
-	size_t next = off + n + 1;
-	if (msg[next] >= 0xc0)
-		return (get_u16(msg + next) & 0x3fffu) == rest;
-	return msg[next] == 0 ? rest == 0 : next == rest;
+	return same_rest(msg, off + n + 1, rest);
 }
 
 static unsigned slot_of(uint32_t hash) { return (hash ^ hash >> 15) % COMPOSE_SLOTS; }
@@ -122,8 +143,9 @@ static void take_apart(struct parts *s, const uint8_t *name)
 /* Writes a name.  The longest suffix that the message has is found from the
  * root down and pointed to; the labels before it are written, and each offers
  * the name it begins, shorter ones first: a name is only in the table with all
- * its suffixes.  The root itself is never pointed to. */
-static void put_name(struct compose *c, const uint8_t *name)
+ * its suffixes.  The root itself is never pointed to.  whole: nothing is pointed
+ * to, but what is new is offered all the same. */
+static void put_name(struct compose *c, const uint8_t *name, bool whole)
 {
 	struct parts s RAW;
 	take_apart(&s, name);
@@ -133,8 +155,8 @@ static void put_name(struct compose *c, const uint8_t *name)
 		first--;
 	}
 	size_t off = wr_len(&c->w);
-	wr_bytes(&c->w, name, (size_t)(s.label[first] - name));
-	if (to)
+	wr_bytes(&c->w, name, (size_t)(s.label[whole ? s.n : first] - name));
+	if (to && !whole)
 		wr_u16(&c->w, 0xc000 | to);
 	else
 		wr_u8(&c->w, 0);
@@ -150,11 +172,11 @@ static bool put_rdata(struct compose *c, const char *names, const uint8_t *rdata
 	size_t at = 0;
 	for (; names && *names; names++) {
 		size_t n;
-		if (*names == 'n') {
+		if (*names == 'n' || *names == 'N') {
 			n = name_measure(rdata + at, len - at);
 			if (n == 0)
 				return false;
-			put_name(c, rdata + at);
+			put_name(c, rdata + at, *names == 'N');
 		} else {
 			n = (size_t)(*names - '0');
 			if (n > len - at)
@@ -167,12 +189,14 @@ static bool put_rdata(struct compose *c, const char *names, const uint8_t *rdata
 	return true;
 }
 
-/* Formats that hold no compressible name are opaque here. */
-static const char *compressible(uint16_t type)
+/* Where an rdata has names that matter here; other formats are opaque.  Those that
+ * compress are all in RFC 1035 (RFC 3597 section 4).  The target of a service is
+ * written whole (RFC 2782, RFC 9460 section 2.2) and pointed to by its addresses. */
+static const char *names_of(uint16_t type)
 {
-	if (type > T_MX) /* all of them are in RFC 1035 (RFC 3597 section 4) */
-		return NULL;
-	return type == T_A ? NULL : rr_type_names(type);
+	if (type <= T_MX)
+		return type == T_A ? NULL : rr_type_names(type);
+	return type == T_SRV || type == T_SVCB || type == T_HTTPS ? rr_type_names(type) : NULL;
 }
 
 /* An owner's second and further appearances are a pointer. */
@@ -200,7 +224,7 @@ static void put_owner(struct compose *c, struct owner *o)
 		return;
 	}
 	size_t off = wr_len(&c->w);
-	put_name(c, o->name);
+	put_name(c, o->name, false);
 	if (c->w.bad)
 		return;
 	if (c->w.start[off] >= 0xc0)
@@ -213,7 +237,7 @@ static void put_owner(struct compose *c, struct owner *o)
 static bool put_rrs(struct compose *c, struct owner *o, uint16_t type, uint32_t ttl, const uint8_t *rr,
                     unsigned n)
 {
-	const char *names = compressible(type);
+	const char *names = names_of(type);
 	for (; n > 0; n--, rr = rr_next(rr)) {
 		put_owner(c, o);
 		uint8_t *head = wr_take(&c->w, 10);

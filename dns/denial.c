@@ -310,9 +310,9 @@ bool denial_wildcard_nodata(struct answer *a, const uint8_t *name, unsigned n, u
 	switch (a->mode) {
 	case DENIAL_NSEC:
 		return (own_nsec(a, wild) || add_nsec(a, wild->owner)) && add_nsec(a, name);
-	case DENIAL_NSEC3: { /* section 7.2.5 */
+	case DENIAL_NSEC3: { /* section 7.2.5; in an opt-out span the wildcard may have no link */
 		bool exact;
-		return prove_encloser(a, name, n, &ce) && add_nsec3(a, wild->owner, N3_ANY, &exact);
+		return prove_encloser(a, name, n, &ce) && add_nsec3(a, wild->owner, N3_MATCH, &exact);
 	}
 	default:
 		return true;

@@ -174,9 +174,13 @@ enum store_found store_zone_find(const struct store_map *m, const struct store_v
 		    (!best || z->labels > best->labels))
 			best = z;
 	}
-	if (best)
-		*out = *best;
-	return best ? STORE_FOUND : STORE_ABSENT;
+	if (!best)
+		return STORE_ABSENT;
+	*out = *best;
+	out->leaf = true;
+	for (unsigned i = 0; i < m->nzones; i++)
+		out->leaf &= &m->zone[i] == best || !name_below(m->zone[i].name, best->name);
+	return STORE_FOUND;
 }
 
 void store_begin(const struct store_map *m, struct probe *p, enum frag_kind kind, uint32_t inst,

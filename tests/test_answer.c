@@ -385,6 +385,97 @@ static void test_odd(void)
 	teardown(&e);
 }
 
+/* What surrounds an answer, in small zones of its own. */
+static const char around_zone[] =
+	"$ORIGIN o.\n$TTL 60\n@ SOA @ @ 1 1 1 1 60\n NS ns.far.\n NSEC dn NS SOA NSEC\n"
+	"dn DNAME ns.far.\n NSEC svc DNAME NSEC\nsvc HTTPS 1 dn\n NSEC @ HTTPS NSEC\n";
+
+/* The only thing below e is an insecure delegation: e and *.e have no NSEC3. */
+static const char optout_zone[] =
+	"$ORIGIN o.\n$TTL 60\n@ SOA @ @ 1 1 1 1 60\n NS ns.far.\n NSEC3PARAM 1 0 0 -\n"
+	"n5 A 192.0.2.1\nx.*.e NS ns.far.\n"
+	"p6lfjai8cog9iir6cm5janu1p5cp3b2d NSEC3 1 1 0 - q05pr38vp6825hs5dvdo1d9ltsu42s72 A\n"
+	"q05pr38vp6825hs5dvdo1d9ltsu42s72 NSEC3 1 1 0 - p6lfjai8cog9iir6cm5janu1p5cp3b2d NS SOA NSEC3PARAM\n";
+
+static void test_around(void)
+{
+	static const struct want service = { "svc.o.", T_HTTPS, DO,
+		"NOERROR aa | svc.o. HTTPS | | dn.o. NSEC svc.o." };
+	static const struct want wild = { "a.e.o.", T_A, DO,
+		"NOERROR aa | | o. SOA q05pr38vp6825hs5dvdo1d9ltsu42s72.o. NSEC3 |" };
+	struct env e;
+	setup(&e);
+	add_zone(&e, "o.", around_zone, sizeof around_zone - 1);
+	check(&e, "a DNAME has no addresses and can prove it", &service);
+	teardown(&e);
+	setup(&e);
+	add_zone(&e, "o.", optout_zone, sizeof optout_zone - 1);
+	check(&e, "an empty wildcard in an opt-out span", &wild);
+	teardown(&e);
+}
+
+/* Batches over leaf zones, which are remembered, and one above them, which is found
+ * anew for each job: each is answered from its own. */
+static void test_batches(void)
+{
+	enum { ZONES = 4 }; /* the last has the others below it */
+	static struct answer_job jobs[JOBS_MAX];
+	static uint8_t pkt[JOBS_MAX][512], out[4096];
+	struct env e;
+	setup(&e);
+	for (unsigned i = 0; i < ZONES; i++) {
+		char origin[32], text[128];
+		snprintf(origin, sizeof origin, i < ZONES - 1 ? "z%u.test." : "test.", i);
+		int n = snprintf(text, sizeof text, "$ORIGIN %s\n$TTL 60\n@ SOA @ @ 1 1 1 1 1\n NS ns.far.\nw A 192.0.2.%u\n", origin, i);
+		add_zone(&e, origin, text, (size_t)n);
+	}
+	answer_view(&e.a);
+	unsigned wrong = 0, seed = 1, of[JOBS_MAX];
+	for (unsigned round = 0; round < 500; round++) {
+		for (unsigned k = 0; k < JOBS_MAX; k++) {
+			char name[32];
+			seed = seed * 1103515245u + 12345u;
+			of[k] = (seed >> 16) % 8 == 0 ? (seed >> 20) % (ZONES - 1) : ZONES - 1;
+			snprintf(name, sizeof name, of[k] < ZONES - 1 ? "x.z%u.test." : "x.test.", of[k]);
+			size_t n = make_query(name, T_A, 0, 512, pkt[k]);
+			jobs[k].kind = query_parse(pkt[k], n, &jobs[k].q);
+			answer_begin(&e.a, &jobs[k]);
+		}
+		for (unsigned k = 0; k < JOBS_MAX; k++)
+			answer_fetch(&e.a, &jobs[k]);
+		for (unsigned k = 0; k < JOBS_MAX; k++) {
+			answer_finish(&e.a, &jobs[k], out, 512);
+			/* NXDOMAIN with the SOA of what follows "x" */
+			wrong += (out[3] & 15) != RCODE_NXDOMAIN || get_u16(out + 8) != 1 ||
+			         get_u16(out + DNS_HEAD + jobs[k].q.question_len) != (0xc000 | (DNS_HEAD + 2));
+		}
+	}
+	if (!ok(wrong == 0, "500 batches over leaf zones and their parent"))
+		printf("# %u answers from another zone\n", wrong);
+	teardown(&e);
+}
+
+/* Every name that is there once is pointed to, that of a service included. */
+static void test_compression(void)
+{
+	static const struct { const char *name; uint16_t type; size_t len; } table[] = {
+		{ "c1.odd.test.", T_A, 12 + 17 + (12 + 5) + (12 + 6) + (12 + 4) },
+		{ "srv.odd.test.", T_SRV, 12 + 18 + (12 + 6 + 14) + (12 + 4) },
+		{ "svc.odd.test.", T_HTTPS, 12 + 18 + (12 + 2 + 16) + (12 + 4) + (12 + 2 + 1 + 4 + 3) },
+	};
+	struct env e;
+	setup_odd(&e);
+	for (size_t i = 0; i < sizeof table / sizeof *table; i++) {
+		uint8_t pkt[512], *out;
+		size_t n = make_query(table[i].name, table[i].type, 0, 512, pkt);
+		n = ask(&e, pkt, n, false, &out);
+		if (!ok(n == table[i].len, "compression: %s", table[i].name))
+			printf("# %zu octets, not %zu\n", n, table[i].len);
+		free(out);
+	}
+	teardown(&e);
+}
+
 static void test_damage(void)
 {
 	static const struct want table[] = {
@@ -774,6 +865,9 @@ int main(void)
 	test_nsec();
 	test_nsec3();
 	test_odd();
+	test_around();
+	test_batches();
+	test_compression();
 	test_damage();
 	test_state();
 	test_sizes();

@@ -246,15 +246,17 @@ sub readable {
 }
 
 # Replies to a list of queries (see query()), undef where none came. At most
-# `window` are open at a time; each is sent again `tries` times in all.
+# `window` are open at a time; each is sent again `tries` times in all. quiet: the
+# seconds without any reply after which the server is given up.
 sub ask_udp {
 	my ($host, $port, $queries, %o) = @_;
 	my ($window, $wait, $tries) = ($o{window} // 64, $o{wait} // 0.4, $o{tries} // 5);
 	die "too many queries at once\n" if @$queries > 65536;
 	my $s = udp_socket($host, $port);
 	my (@reply, @sent, @open);
-	my ($next, $in_flight) = (0, 0);
+	my ($next, $in_flight, $last) = (0, 0, now());
 	while ($next < @$queries || $in_flight) {
+		last if $o{quiet} && now() - $last > $o{quiet};
 		while ($in_flight < $window && $next < @$queries) {
 			my $q = $queries->[$next];
 			substr $q, 0, 2, pack 'n', $next;
@@ -272,6 +274,7 @@ sub ask_udp {
 				next if !($flags & 0x8000) || !$sent[$id] || defined $reply[$id];
 				$reply[$id] = $m;
 				$in_flight--;
+				$last = now();
 				last if $in_flight < $window / 2;
 			}
 		}

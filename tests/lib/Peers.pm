@@ -28,7 +28,7 @@ sub program {
 
 my %conf = (
 	nsd => sub {
-		my ($dir, $port, %zones) = @_;
+		my ($set, $dir, $port, %zones) = @_;
 		my $c = <<"";
 server:
   ip-address: 127.0.0.1\@$port
@@ -43,6 +43,10 @@ server:
   rrl-ratelimit: 0
   minimal-responses: yes
   tcp-count: 100
+  ipv4-edns-size: $set->{udp_size}
+  identity: "$set->{identity}"
+  nsid: "ascii_$set->{identity}"
+  version: "$set->{version}"
 remote-control:
   control-enable: no
 
@@ -51,9 +55,13 @@ remote-control:
 		return ($c, 'nsd', '-d', '-c');
 	},
 	knot => sub {
-		my ($dir, $port, %zones) = @_;
+		my ($set, $dir, $port, %zones) = @_;
 		my $c = <<"";
 server:
+    udp-max-payload: $set->{udp_size}
+    identity: "$set->{identity}"
+    nsid: "$set->{identity}"
+    version: "$set->{version}"
     listen: 127.0.0.1\@$port
     udp-workers: 1
     tcp-workers: 1
@@ -78,15 +86,16 @@ zone:
 		return ($c, 'knotd', '-c');
 	});
 
-# start('nsd' or 'knot', { limit => seconds }, origin => file...): the port it
-# answers at, all zones loaded; undef when it is not installed.
+# start('nsd' or 'knot', { settings }, origin => file...): the port it answers at,
+# all zones loaded; undef when it is not installed. Settings, if any: limit (seconds),
+# udp_size, identity (NSID as well) and version.
 sub start {
 	my $name = shift;
-	my %o = ref $_[0] ? %{ +shift } : ();
+	my %o = (udp_size => 1232, identity => 'peer', version => 'none', ref $_[0] ? %{ +shift } : ());
 	my %zones = @_;
 	my $dir = tempdir('encdns-peer-XXXXXX', TMPDIR => 1, CLEANUP => 1);
 	my $port = free_port();
-	my ($text, $exe, @args) = $conf{$name}->($dir, $port, %zones);
+	my ($text, $exe, @args) = $conf{$name}->(\%o, $dir, $port, %zones);
 	my $path = program($exe) or return;
 	open my $f, '>', "$dir/conf" or die "$dir/conf: $!\n";
 	print $f $text;
@@ -118,13 +127,20 @@ sub start {
 # The process that start() made for a port.
 sub pid { $pid_at{ $_[0] } }
 
-# SIGTERM lets NSD take its children along.
+# SIGTERM lets NSD take its children along; one that is stuck is killed.
 sub stop {
 	local $?;
 	kill 'TERM', keys %running;
-	waitpid $_, 0 for keys %running;
-	%running = ();
+	my $end = DNS::now() + 5;
+	while (%running) {
+		for (keys %running) {
+			delete $running{$_} if waitpid $_, 1;
+		}
+		kill 'KILL', keys %running if DNS::now() > $end;
+		DNS::pause(0.02) if %running;
+	}
 }
-END { stop() }
+my $owner = $$;
+END { stop() if $$ == $owner }
 
 1;

@@ -4,9 +4,9 @@ use strict;
 use warnings;
 use Lab;
 
-my $ds = 'a0b1c2d3e4f5061728394a5b6c7d8e9fa0b1c2d3e4f5061728394a5b6c7d8e9f';
+our $ds = 'a0b1c2d3e4f5061728394a5b6c7d8e9fa0b1c2d3e4f5061728394a5b6c7d8e9f';
 
-my $body = <<"";
+our $body = <<"";
 \$TTL 3600
 \@ SOA ns1 hostmaster 2026010101 7200 900 1209600 300
 \@ NS ns1
@@ -130,29 +130,36 @@ our %how = (
 	'optout.example.' => ['-3', '0123', '-H', '1', '-A'],
 );
 
+# A zone's file signed, with one record a line: its path; undef when the tools are
+# not there. how: dnssec-signzone's arguments; undef: not signed, only written out.
+# Beside it lies dsset-ORIGIN with the DS records for the parent.
+sub sign {
+	my ($dir, $origin, $file, $how) = @_;
+	my ($out, @command) = ("$file.full", qw(named-compilezone -q -i none -k ignore -m ignore -M ignore -S ignore
+		-n ignore -W ignore -s full -o), "$file.full", $origin, $file);
+	if ($how) {
+		for my $flags ([], ['-f', 'KSK']) {
+			my $r = Lab::run('dnssec-keygen', '-q', '-K', $dir, '-a', 'ECDSAP256SHA256', @$flags, $origin);
+			return if $r->{status} == 127;
+			die "dnssec-keygen: $r->{err}" if $r->{status};
+		}
+		$out = "$file.signed";
+		@command = (qw(dnssec-signzone -S -K), $dir, '-d', $dir, '-o', $origin, qw(-O full -P -q -j 0 -e +315360000),
+			@$how, '-f', $out, $file);
+	}
+	my $r = Lab::run(@command);
+	return if $r->{status} == 127;
+	die "$command[0] $origin: $r->{out}$r->{err}" if $r->{status};
+	return $out;
+}
+
 # Origin => file with one record a line; undef when the tools are not there.
 sub zones {
 	my ($dir) = @_;
 	my %file;
 	for my $origin (sort keys %how) {
 		my $file = Lab::spurt("$dir/$origin", "\$ORIGIN $origin\n$body");
-		if ($how{$origin}) {
-			for my $flags ([], ['-f', 'KSK']) {
-				my $r = Lab::run('dnssec-keygen', '-q', '-K', $dir, '-a', 'ECDSAP256SHA256', @$flags, $origin);
-				return if $r->{status} == 127;
-				die "dnssec-keygen: $r->{err}" if $r->{status};
-			}
-			my $r = Lab::run('dnssec-signzone', '-S', '-K', $dir, '-d', $dir, '-o', $origin, '-O', 'full', '-P', '-q', '-j', '0',
-				'-e', '+315360000', @{ $how{$origin} }, '-f', "$file.signed", $file);
-			die "dnssec-signzone: $r->{err}" if $r->{status};
-			$file = "$file.signed";
-		} else {
-			my $r = Lab::run('named-compilezone', '-i', 'none', '-k', 'ignore', '-m', 'ignore', '-M', 'ignore', '-S', 'ignore', '-n', 'ignore', '-s', 'full', '-o', "$file.full", $origin, $file);
-			return if $r->{status} == 127;
-			die "named-compilezone: $r->{out}$r->{err}" if $r->{status};
-			$file = "$file.full";
-		}
-		$file{$origin} = $file;
+		$file{$origin} = sign($dir, $origin, $file, $how{$origin}) // return;
 	}
 	return \%file;
 }
