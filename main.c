@@ -127,6 +127,18 @@ static int take_net(const struct conf_key *k, void *at, const char *v, char *err
 	return 0;
 }
 
+static int take_rrl(const struct conf_key *k, void *at, const char *v, char *err, size_t n)
+{
+	static const char *const words[] = { [LIMIT_NOBODY] = "off", [LIMIT_REMOTE] = "remote", [LIMIT_ALL] = "on" };
+	for (unsigned i = 0; i < sizeof words / sizeof *words; i++)
+		if (strcmp(v, words[i]) == 0) {
+			*(enum rrl_scope *)at = (enum rrl_scope)i;
+			return 0;
+		}
+	snprintf(err, n, "%s wants on, remote or off, not \"%.80s\"", k->key, v);
+	return -1;
+}
+
 const struct conf_key node_keys[] = {
 	{ "service", take_service, offsetof(struct node_conf, service), "", "ADDRESS@PORT",
 	  "Address that queries are answered at, over UDP and TCP.", 0, CONF_ADDRS, true },
@@ -156,8 +168,8 @@ const struct conf_key node_keys[] = {
 	  "Descriptor to read the secret of DNS cookies from, 32 hex digits; a second line is the previous one. Without it: random at each start.", 0, 0, false },
 	{ "cookie-required", conf_yes, offsetof(struct node_conf, need_cookie), "off", "on|off",
 	  "Answer a client that sends a cookie over UDP by BADCOOKIE until it is one of ours.", 0, 0, false },
-	{ "rrl", conf_yes, offsetof(struct node_conf, rrl), "on", "on|off",
-	  "Response rate limiting over UDP. Clients with a good cookie are not limited.", 0, 0, false },
+	{ "rrl", take_rrl, offsetof(struct node_conf, rrl), "remote", "on|remote|off",
+	  "Response rate limiting over UDP; remote: of all but this machine's own loopback. Clients with a good cookie are not limited.", 0, 0, false },
 	{ "rrl-rate", conf_number, offsetof(struct node_conf, rrl_rate), "200", "NUMBER",
 	  "Answers a second to one network for one name or one referral; a second's worth may come at once.", 1, 100000, false },
 	{ "rrl-zone-rate", conf_number, offsetof(struct node_conf, rrl_zone_rate), "1000", "NUMBER",
@@ -706,7 +718,7 @@ static void ad_hoc_conf(struct super *s, uint16_t port)
 		l->at[i].port = port;
 	}
 	l->n = 2;
-	s->node.conf.rrl = false; /* nobody else is to be had by asking from the loopback */
+	s->node.conf.rrl = LIMIT_NOBODY; /* nobody else is to be had by asking from the loopback */
 }
 
 /* Is it a node's certificate, with its key?  Better said now than by a child. */

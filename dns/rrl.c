@@ -85,6 +85,7 @@ void rrl_init(struct rrl *r, const struct rrl_conf *c, void *mem)
 	r->slip = c->slip;
 	r->allow = c->allow;
 	r->nallow = c->nallow;
+	r->loopback = c->loopback;
 }
 
 /* SipHash-1-3 over words, as Knot does it: nobody sees its results, they only
@@ -205,8 +206,16 @@ static bool inside(const struct rrl_net *n, const uint8_t *ip, size_t iplen)
 	return rest == 0 || ((n->ip[whole] ^ ip[whole]) & (0xff00 >> rest & 0xff)) == 0;
 }
 
+static bool is_loopback(const uint8_t *ip, size_t iplen)
+{
+	static const uint8_t one[16] = { [15] = 1 };
+	return iplen == 4 ? ip[0] == 127 : memcmp(ip, one, sizeof one) == 0;
+}
+
 bool rrl_allowed(const struct rrl *r, const uint8_t *ip, size_t iplen)
 {
+	if (!r->loopback && is_loopback(ip, iplen))
+		return true;
 	for (unsigned i = 0; i < r->nallow; i++)
 		if (inside(&r->allow[i], ip, iplen))
 			return true;

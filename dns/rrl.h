@@ -26,6 +26,7 @@ struct rrl_conf {
 	uint8_t bits4, bits6; /* a client's network: 1 to 32, 1 to 64 */
 	unsigned accounts;  /* of a worker */
 	unsigned workers;   /* that share the rates: at most 256 */
+	bool loopback;      /* 127.0.0.0/8 and ::1, whom nobody can make a victim, are limited too */
 	const struct rrl_net *allow; /* who is never limited */
 	unsigned nallow;    /* at most RRL_ALLOW_MAX */
 };
@@ -53,6 +54,7 @@ struct rrl {
 	uint32_t burst;          /* how far ahead of the clock an account may be */
 	uint32_t price[RRL_TOTAL + 1];
 	unsigned slip, nallow;
+	bool loopback;
 	const struct rrl_net *allow;
 };
 

@@ -19,7 +19,8 @@ struct node_conf {
 	struct conf_addrs service, hub, admin; /* admin: without ports */
 	int credentials, cookie_secret;
 	uint64_t workers, udp_size, tcp_connections, tcp_per_client, tcp_idle, store_reserve;
-	bool rrl, need_cookie, pin;
+	bool need_cookie, pin;
+	enum rrl_scope { LIMIT_NOBODY, LIMIT_REMOTE, LIMIT_ALL } rrl;
 	uint64_t rrl_rate, rrl_zone_rate, rrl_total_rate, rrl_slip, rrl_bits4, rrl_bits6, rrl_accounts;
 	struct net_list { struct rrl_net at[RRL_ALLOW_MAX]; unsigned n; } rrl_allow;
 	char store[PATH_MAX];

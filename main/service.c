@@ -191,11 +191,11 @@ static int loop(struct service *s)
 static struct rrl_conf limits(const struct node_conf *c)
 {
 	struct rrl_conf r = {
-		.rate = c->rrl ? (unsigned)c->rrl_rate : 0, .zone_rate = (unsigned)c->rrl_zone_rate,
+		.rate = c->rrl != LIMIT_NOBODY ? (unsigned)c->rrl_rate : 0, .zone_rate = (unsigned)c->rrl_zone_rate,
 		.total_rate = (unsigned)c->rrl_total_rate, .slip = (unsigned)c->rrl_slip,
 		.bits4 = (uint8_t)c->rrl_bits4, .bits6 = (uint8_t)c->rrl_bits6,
 		.accounts = (unsigned)c->rrl_accounts, .workers = (unsigned)c->workers,
-		.allow = c->rrl_allow.at, .nallow = c->rrl_allow.n,
+		.loopback = c->rrl == LIMIT_ALL, .allow = c->rrl_allow.at, .nallow = c->rrl_allow.n,
 	};
 	sip_random(&r.key);
 	return r;

@@ -302,7 +302,7 @@ my %port;
 for (qw(nsd knot)) {
 	$port{$_} = Peers::start($_, \%set, %$files) // plan skip_all => "needs package $_";
 }
-my $lab = Lab->new(zones => $files, set => [ 'udp-size=4096', "identity=$Differ::identity", 'version=v' ]);
+my $lab = Lab->new(zones => $files, set => [ 'rrl=off', 'udp-size=4096', "identity=$Differ::identity", 'version=v' ]);
 $port{ours} = $lab->port;
 my %owners = map { $_ => Differ::owners($files->{$_}, $_) } keys %$files;
 for (keys %$files) {

@@ -75,7 +75,7 @@ sub flood {
 sub same { my ($n, @q) = @_; my $q = DNS::query(@q); return [ ($q) x $n ] }
 
 subtest 'a flood' => sub {
-	my $lab = Lab->new(@up, set => ['workers=1']);
+	my $lab = Lab->new(@up, set => ['workers=1', 'rrl=on']);
 	my %before = %{ $lab->status('node1')->{queries} };
 	my $from = DNS::now();
 	my $r = flood($lab, same(4000, 'www.abuse.example', 'A'));
@@ -115,7 +115,10 @@ subtest 'settings' => sub {
 	my $off = Lab->new(@up, set => ['workers=1', 'rrl=off']);
 	is(flood($off, same(2000, 'www.abuse.example', 'A'))->{whole}, 2000, 'rrl off: all answered');
 	$off->down;
-	my $lab = Lab->new(@up, set => ['workers=1', 'rrl-rate=50', 'rrl-slip=1', 'rrl-allow=127.0.0.0/8', 'rrl-allow=2001:db8::/32']);
+	$off = Lab->new(@up, set => ['workers=1']);
+	is(flood($off, same(2000, 'www.abuse.example', 'A'))->{whole}, 2000, 'by default the loopback is not limited');
+	$off->down;
+	my $lab = Lab->new(@up, set => ['workers=1', 'rrl=on', 'rrl-rate=50', 'rrl-slip=1', 'rrl-allow=127.0.0.0/8', 'rrl-allow=2001:db8::/32']);
 	is(flood($lab, same(2000, 'www.abuse.example', 'A'))->{whole}, 2000, 'rrl-allow: all answered');
 	SKIP: {
 		skip 'no IPv6 loopback', 2 unless Lab::slurp('/proc/net/if_inet6') =~ /^0{31}1 /m;
@@ -124,7 +127,7 @@ subtest 'settings' => sub {
 		is($r->{whole} + $r->{tc}, 2000, 'rrl-slip 1: the rest gets TC');
 	}
 	$lab->down;
-	$lab = Lab->new(@up, set => ['workers=1', 'rrl-total-rate=100', 'rrl-slip=0']);
+	$lab = Lab->new(@up, set => ['workers=1', 'rrl=on', 'rrl-total-rate=100', 'rrl-slip=0']);
 	my $r = flood($lab, [ map { DNS::query("name$_.abuse.example", 'A') } 1 .. 400 ]);
 	cmp_ok($r->{whole}, '<', 300, "rrl-total-rate 100: $r->{whole} of 400 names");
 	is($r->{tc}, 0, 'rrl-slip 0: no TC');
@@ -132,7 +135,7 @@ subtest 'settings' => sub {
 };
 
 subtest 'cookies' => sub {
-	my $lab = Lab->new(@up, nodes => 2, set => ['workers=1']);
+	my $lab = Lab->new(@up, nodes => 2, set => ['workers=1', 'rrl=on']);
 	my $mine = 'clientck';
 	my $r = flood($lab, same(2000, 'www.abuse.example', 'A', cookie => $mine));
 	cmp_ok($r->{whole}, '<', 1000, "a client's cookie alone: $r->{whole} of 2000");
@@ -162,7 +165,7 @@ subtest 'cookies' => sub {
 	is(Lab::run('grep', '-rl', $secret, glob $lab->dir . '/{hub,node}[0-9]*')->{out}, '', 'is with the operator only');
 	$lab->down;
 
-	$lab = Lab->new(@up, set => ['workers=1', 'cookie-required=on']);
+	$lab = Lab->new(@up, set => ['workers=1', 'rrl=on', 'cookie-required=on']);
 	is($lab->ask('www.abuse.example', 'A', cookie => $mine)->{rcode}, 'BADCOOKIE', 'cookie-required: BADCOOKIE at first');
 	is($lab->ask('www.abuse.example', 'A')->{rcode}, 'NOERROR', 'not without a cookie');
 	is($lab->ask('www.abuse.example', 'A', cookie => $mine, tcp => 1)->{rcode}, 'NOERROR', 'not over TCP');
