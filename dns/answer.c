@@ -105,12 +105,32 @@ static bool locate_encloser(struct answer *a, const uint8_t *name, unsigned n, s
 	return true;
 }
 
-/* probe: begun and fetched for this name, or NULL.  False: damaged. */
-static bool locate(struct answer *a, const uint8_t *name, unsigned n, const struct probe *probe,
+/* Does the name right below the zone's settle where a longer one lies?  If it is
+ * not there, nothing below it is; if it is a cut or has a DNAME, that is the
+ * place.  Else *r says that the whole name is to be looked up. */
+static bool settled(struct answer *a, unsigned labels, enum store_found *r, struct place *out)
+{
+	out->labels = labels;
+	if (*r == STORE_FOUND)
+		return out->node.cut != 0;
+	if (*r == STORE_DAMAGED)
+		return true;
+	const struct frag *apex = answer_apex(a);
+	*r = apex ? STORE_FOUND : STORE_DAMAGED;
+	if (apex)
+		*out = (struct place){ *apex, a->zone->labels };
+	return true;
+}
+
+/* job: its probe was begun and fetched for this name; or NULL.  False: damaged. */
+static bool locate(struct answer *a, const uint8_t *name, unsigned n, const struct answer_job *job,
                    struct place *out)
 {
-	enum store_found r = probe ? store_take(a->map, probe, &a->scratch, &out->node)
-	                           : get(a, name, &out->node);
+	enum store_found r = job ? store_take(a->map, &job->probe, &a->scratch, &out->node) : STORE_ABSENT;
+	if (job && job->probed < n && settled(a, job->probed, &r, out))
+		return r == STORE_FOUND;
+	if (!job || job->probed < n)
+		r = get(a, name, &out->node);
 	out->labels = n;
 	if (r == STORE_ABSENT && n > a->zone->labels)
 		return locate_encloser(a, name, n, out);
@@ -493,13 +513,25 @@ static bool topmost(struct answer *a, const uint8_t *name, unsigned n, const str
 	       (top->node.flags & (NODE_CUT | NODE_DNAME));
 }
 
-/* child: a zone of this name serves too. */
-static enum step answer_name(struct answer *a, const uint8_t *name, const struct probe *probe, bool child)
+/* Where names of this zone end decides which look-up comes first. */
+static void learn(struct answer *a, unsigned n, const struct place *p, const struct place *top)
+{
+	unsigned first = a->zone->labels + 1u;
+	if (!a->known || n <= first)
+		return;
+	bool short_way = p->labels < first || (top->labels == first && top->node.cut);
+	int *cuts = &a->known->cuts;
+	*cuts += short_way ? *cuts < CUTS_SURE : -(*cuts > -CUTS_SURE);
+}
+
+/* job: the probe for this name is its; child: a zone of this name serves too. */
+static enum step answer_name(struct answer *a, const uint8_t *name, const struct answer_job *job, bool child)
 {
 	struct place p, top;
 	unsigned n = name_labels(name);
-	if (!locate(a, name, n, probe, &p) || !topmost(a, name, n, &p, &top))
+	if (!locate(a, name, n, job, &p) || !topmost(a, name, n, &p, &top))
 		return STEP_BAD;
+	learn(a, n, &p, &top);
 	const uint8_t *owner = name_skip(name, n - top.labels);
 	bool below = top.labels < n;
 	/* DS is the parent's (RFC 4035 section 3.1.4.1) */
@@ -529,6 +561,7 @@ void answer_init(struct answer *a, const struct store_map *m, void *mem, size_t 
 static void forget_zone(struct known *k)
 {
 	k->zone = NULL;
+	k->cuts = 0;
 	k->have_apex = k->top[0].have = k->top[1].have = false;
 	k->mode = DENIAL_UNKNOWN;
 }
@@ -591,16 +624,34 @@ static enum store_found zone_find(struct answer *a, const struct query *q, bool 
 	return STORE_FOUND;
 }
 
+static struct known *known_of(struct answer *a, const struct store_zone *z)
+{
+	for (unsigned i = 0; i < RECENT_ZONES; i++)
+		if (z && a->recent[i].zone == z)
+			return &a->recent[i];
+	return NULL;
+}
+
 /* The zone that names are looked up in from now on. */
 static void answer_in(struct answer *a, const struct store_zone *z)
 {
 	a->zone = z;
-	a->known = NULL;
-	for (unsigned i = 0; i < RECENT_ZONES; i++)
-		if (z && a->recent[i].zone == z)
-			a->known = &a->recent[i];
+	a->known = known_of(a, z);
 	a->have_apex = false;
 	a->mode = DENIAL_UNKNOWN;
+}
+
+/* The look-up that is to settle where the name lies: of the whole name, or of
+ * the one right below the zone's where that is a cut as a rule. */
+static void begin_name(struct answer *a, struct answer_job *job)
+{
+	const struct query *q = &job->q;
+	const struct known *k = known_of(a, job->zone);
+	unsigned n = q->labels;
+	if (k && k->cuts > 0 && n > job->zone->labels + 1u)
+		n = job->zone->labels + 1u;
+	job->probed = (uint8_t)n;
+	store_begin(a->map, &job->probe, FRAG_NAME, job->zone->inst, name_skip(q->qname, q->labels - n), job->zone->seq);
 }
 
 void answer_begin(struct answer *a, struct answer_job *job)
@@ -622,7 +673,7 @@ void answer_begin(struct answer *a, struct answer_job *job)
 	if (job->zone_found == STORE_FOUND && job->zone->labels > q->labels)
 		job->zone_found = STORE_DAMAGED;
 	if (job->zone_found == STORE_FOUND && job->zone->state == ZONE_SERVING)
-		store_begin(a->map, &job->probe, FRAG_NAME, job->zone->inst, q->qname, job->zone->seq);
+		begin_name(a, job);
 }
 
 void answer_fetch(struct answer *a, struct answer_job *job)
@@ -677,7 +728,7 @@ static void work(struct answer *a, const struct answer_job *job)
 	enum step step;
 	a->flags = job->q.qclass == CLASS_ANY ? 0 : FLAG_AA; /* RFC 1035 section 6.2 */
 	a->name[a->nnames++] = job->q.qname;
-	step = answer_name(a, a->name[0], &job->probe, job->child != NULL);
+	step = answer_name(a, a->name[0], job, job->child != NULL);
 	if (step == STEP_CHILD)
 		step = to_child(a, job->child);
 	while (step == STEP_FOLLOW) /* nnames <= CHAIN_MAX + 1 */

@@ -17,7 +17,8 @@ struct answer_job {
 	enum query_kind kind;
 	enum store_found zone_found;
 	const struct store_zone *child; /* DS: zone is one above, the one of that name serves too */
-	struct probe probe;      /* for the whole name asked for */
+	struct probe probe;      /* for the name asked for, or what follows of it: */
+	uint8_t probed;          /* so many labels */
 	const struct store_zone *zone; /* lies in the struct answer */
 	struct query q;
 	const uint8_t *peer;     /* the client's address: 4 or 16 octets */
@@ -35,6 +36,7 @@ struct link {
 #define JOBS_MAX     64 /* begun and not yet finished */
 #define ZONES_KEPT   (3 * JOBS_MAX) /* a job finds two at most; see zone_find() */
 #define RECENT_ZONES 4  /* looked at before the catalog */
+#define CUTS_SURE    8
 #define KEPT_APEX    4096 /* octets; a larger one is decrypted each time */
 #define KEPT_LINK    1024
 
@@ -52,6 +54,7 @@ struct kept_link {
  * its negative answers need, decrypted once. */
 struct known {
 	const struct store_zone *zone; /* NULL: none */
+	int cuts;                /* above 0: names end at a cut right below it */
 	bool have_apex;
 	struct frag apex;        /* lies in apex_mem */
 	enum denial_mode mode;

@@ -157,9 +157,8 @@ static enum store_found give(const struct store_map *m, const struct node *n, st
 
 void store_view_take(const struct store_map *m, struct store_view *v)
 {
-	(void)m;
 	memset(v, 0, sizeof *v);
-	v->visible = 1;
+	v->visible = m->nzones; /* a zone more is another view */
 }
 
 enum store_found store_zone_find(const struct store_map *m, const struct store_view *v,
