@@ -136,6 +136,7 @@ static size_t ask(struct env *e, const uint8_t *pkt, size_t n, bool tcp, uint8_t
 {
 	static struct answer_job job;
 	job.kind = query_parse(pkt, n, &job.q);
+	answer_view(&e->a);
 	answer_begin(&e->a, &job);
 	answer_fetch(&e->a, &job);
 	size_t max = answer_limit(&e->a, &job.q, tcp);
