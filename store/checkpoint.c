@@ -357,6 +357,7 @@ static bool get_segments(struct store *st, struct rd *r, bool apply)
 		at += span;
 		if (!apply || at > DIR_SIZE)
 			continue;
+		segment_depth(st, depth);
 		for (uint32_t i = 0; i < span; i++)
 			atomic_store(&st->root->dir[index + i], block);
 		root_macs(st->root)[block] = m;

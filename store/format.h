@@ -114,6 +114,7 @@ struct store_root {
 	_Atomic uint64_t epoch;
 	_Atomic uint64_t visible;
 	_Atomic uint64_t hold[STORE_HOLDS];
+	_Atomic uint32_t depth;   /* of the deepest segment; raised before dir knows it */
 	_Atomic uint32_t dir[DIR_SIZE]; /* block of the segment */
 	/* _Atomic uint64_t info[nblocks]: extent serial 40 | salt 16 | use 8 */
 	/* struct segmac mac[nblocks] */

@@ -179,10 +179,21 @@ static enum store_found try_overflow(const struct store_map *m, const struct sto
 	return STORE_ABSENT;
 }
 
-/* The block of a place's segment. */
+/* The block of a place's segment.  All entries of one segment are alike, so of
+ * those that the deepest can tell apart the first is read: what stays in the
+ * cache is as small as the index allows.  A split between the two looks at the
+ * depth may have moved the place elsewhere. */
 static uint32_t segment_of(const struct store_root *root, const struct place *p)
 {
-	return atomic_load_explicit(&root->dir[dir_index(p)], memory_order_acquire);
+	uint32_t now = atomic_load_explicit(&root->depth, memory_order_acquire);
+	while (now <= DIR_BITS) {
+		uint32_t depth = now, alike = (1u << (DIR_BITS - depth)) - 1;
+		uint32_t block = atomic_load_explicit(&root->dir[dir_index(p) & ~alike], memory_order_acquire);
+		now = atomic_load_explicit(&root->depth, memory_order_acquire);
+		if (now <= depth)
+			return block;
+	}
+	return 0; /* no root that we know */
 }
 
 enum store_found frag_find(const struct store_map *m, const struct store_root *root,

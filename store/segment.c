@@ -24,9 +24,16 @@ static uint64_t *seg_at(const struct store *st, uint32_t block)
 	return (uint64_t *)(void *)(st->base + (uint64_t)block * BLOCK);
 }
 
+void segment_depth(struct store *st, unsigned depth)
+{
+	if (depth > atomic_load_explicit(&st->root->depth, memory_order_relaxed))
+		atomic_store_explicit(&st->root->depth, depth, memory_order_release);
+}
+
 static void dir_point(struct store *st, uint32_t index, unsigned depth, uint32_t block)
 {
 	uint32_t span = 1u << (DIR_BITS - depth), first = index & ~(span - 1);
+	segment_depth(st, depth);
 	for (uint32_t i = 0; i < span; i++)
 		atomic_store_explicit(&st->root->dir[first + i], block, memory_order_release);
 }

@@ -122,6 +122,8 @@ int store_fail(struct store *st);               /* latches the failure; -1 */
 /* segment.c */
 int segment_set(struct store *st, const uint64_t hash[static 2], uint64_t unit, uint64_t old_unit);
 int segment_new(struct store *st, uint8_t depth, uint32_t *block);
+/* A segment of that depth will be in the directory. */
+void segment_depth(struct store *st, unsigned depth);
 uint32_t segment_count(const struct store *st);
 
 /* checkpoint.c */
