@@ -142,9 +142,9 @@ static int create(struct store *st, char *err, size_t n)
 	/* block 0, the superblocks, is nobody's to allocate */
 	space_use(st, 0, 1, info_make(0, 0, USE_TABLE));
 	if (!st->fixed_size) {
-		r = ftruncate(st->fd, 0) != 0 || fallocate(st->fd, 0, 0, BLOCK) != 0;
+		r = io_truncate(st->fd, 0) != 0 || io_allocate(st->fd, 0, BLOCK) != 0;
 		if (r && errno == EOPNOTSUPP)
-			r = ftruncate(st->fd, BLOCK);
+			r = io_truncate(st->fd, BLOCK);
 		atomic_store(&st->root->blocks, 1);
 	}
 	if (r == 0)
@@ -157,7 +157,7 @@ static int create(struct store *st, char *err, size_t n)
 	}
 	if (r != 0) {
 		snprintf(err, n, "%s: can't be created: %s", st->name, strerror(errno));
-		if (!st->fixed_size && ftruncate(st->fd, 0) != 0)
+		if (!st->fixed_size && io_truncate(st->fd, 0) != 0)
 			return -1; /* the next start finds zeros, and takes them as empty */
 	}
 	return r ? -1 : 0;
@@ -183,7 +183,7 @@ static int reopen(struct store *st, char *err, size_t n)
 static bool unborn(int fd)
 {
 	uint8_t b[2 * SUPER_SIZE];
-	if (pread(fd, b, sizeof b, 0) != sizeof b)
+	if (io_read(fd, b, sizeof b, 0) != sizeof b)
 		return false;
 	for (size_t i = 0; i < sizeof b; i++)
 		if (b[i])

@@ -16,7 +16,6 @@
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <unistd.h>
 
 static const uint8_t magic[8] = "encdns-s";
 
@@ -184,7 +183,7 @@ static int put_table(struct store *st, const uint8_t *state, size_t len, uint64_
 		put_u48(nonce, serial);
 		put_u48(nonce + 6, i);
 		aead_seal(st->table_key, nonce, NULL, 0, b, BLOCK - 16, b + BLOCK - 16, 16);
-		if (pwrite(st->fd, b, BLOCK, (off_t)blocks[i] * BLOCK) != (ssize_t)BLOCK)
+		if (io_write(st->fd, b, BLOCK, (uint64_t)blocks[i] * BLOCK) != (ssize_t)BLOCK)
 			r = -1;
 		state += n;
 		len -= n;
@@ -209,10 +208,10 @@ static int put_super(struct store *st, uint64_t serial, uint32_t first, size_t n
 	struct part p = { s, SUPER_BODY };
 	key_mac(st->super_key, &p, 1, mac);
 	wr_bytes(&w, mac, 16);
-	return pwrite(st->fd, s, sizeof s, (off_t)(serial & 1) * SUPER_SIZE) == SUPER_SIZE ? 0 : -1;
+	return io_write(st->fd, s, sizeof s, (serial & 1) * SUPER_SIZE) == SUPER_SIZE ? 0 : -1;
 }
 
-static int sync_all(struct store *st) { return st->memory ? 0 : fdatasync(st->fd); }
+static int sync_all(struct store *st) { return st->memory ? 0 : io_sync(st->fd); }
 
 int checkpoint_write(struct store *st)
 {
@@ -270,7 +269,7 @@ static void get_super(struct store *st, unsigned which, struct super *out)
 {
 	uint8_t s[SUPER_SIZE], mac[32];
 	memset(out, 0, sizeof *out);
-	if (pread(st->fd, s, sizeof s, (off_t)which * SUPER_SIZE) != SUPER_SIZE)
+	if (io_read(st->fd, s, sizeof s, which * SUPER_SIZE) != SUPER_SIZE)
 		return;
 	struct rd r = rd_init(s + 8, sizeof s - 8);
 	out->version = rd_u32(&r);
@@ -308,8 +307,8 @@ static uint8_t *get_table(struct store *st, const struct super *s, size_t *len, 
 		put_u48(nonce + 6, i);
 		uint8_t tag[16];
 		if (block == 0 || block >= have ||
-		    pread(st->fd, b, BLOCK - 16, (off_t)block * BLOCK) != (ssize_t)BLOCK - 16 ||
-		    pread(st->fd, tag, 16, (off_t)block * BLOCK + BLOCK - 16) != 16 ||
+		    io_read(st->fd, b, BLOCK - 16, (uint64_t)block * BLOCK) != (ssize_t)BLOCK - 16 ||
+		    io_read(st->fd, tag, 16, (uint64_t)block * BLOCK + BLOCK - 16) != 16 ||
 		    !aead_open(st->table_key, nonce, NULL, 0, b, BLOCK - 16, tag, 16, b) ||
 		    get_u32(b + 4) > TABLE_ROOM) {
 			free(all);

@@ -64,7 +64,9 @@
 #define BLOCK          262144u
 #define UNIT           16u
 #define BLOCK_UNITS    (BLOCK / UNIT)
+#ifndef EXTENT_BLOCKS
 #define EXTENT_BLOCKS  16u
+#endif
 #define TABLE_ROOM     (BLOCK - 8 - 16)
 
 #define BUCKETS        4032u

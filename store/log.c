@@ -10,13 +10,6 @@
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/syscall.h>
-#include <sys/uio.h>
-#include <unistd.h>
-
-#ifndef RWF_DSYNC
-#define RWF_DSYNC 2 /* linux/fs.h; older C libraries don't have it */
-#endif
 
 int store_fail(struct store *st)
 {
@@ -125,22 +118,6 @@ int log_append(struct store *st, const struct change *c, uint64_t older, uint64_
 	return 0;
 }
 
-/* pwrite, synced by itself if asked and possible; *synced tells. */
-static ssize_t write_at(struct store *st, const uint8_t *p, size_t n, uint64_t off, bool *synced)
-{
-#ifdef SYS_pwritev2
-	if (*synced) {
-		struct iovec v = { (void *)(uintptr_t)p, n };
-		uint32_t high = sizeof(long) > 4 ? 0 : (uint32_t)(off >> 32);
-		ssize_t r = syscall(SYS_pwritev2, st->fd, &v, 1, (unsigned long)off, high, RWF_DSYNC);
-		if (r >= 0 || (errno != EOPNOTSUPP && errno != ENOSYS))
-			return r;
-	}
-#endif
-	*synced = false;
-	return pwrite(st->fd, p, n, (off_t)off);
-}
-
 /* Writes [buf, buf_len) at its place; sync: durable on return.  A single write
  * syncs its own pages only: the index, which a commit doesn't need, is not
  * dragged along. */
@@ -150,7 +127,9 @@ static int write_out(struct store *st, bool sync)
 	size_t done = 0;
 	while (done < st->buf_len) {
 		bool synced = sync && !st->unsynced && !st->memory;
-		ssize_t n = write_at(st, st->buf + done, st->buf_len - done, off + done, &synced);
+		const uint8_t *p = st->buf + done;
+		ssize_t n = synced ? io_write_synced(st->fd, p, st->buf_len - done, off + done, &synced)
+		                   : io_write(st->fd, p, st->buf_len - done, off + done);
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n <= 0)
@@ -158,7 +137,7 @@ static int write_out(struct store *st, bool sync)
 		st->unsynced |= !synced;
 		done += (size_t)n;
 	}
-	if (sync && st->unsynced && !st->memory && fdatasync(st->fd) != 0)
+	if (sync && st->unsynced && !st->memory && io_sync(st->fd) != 0)
 		return -1;
 	if (sync)
 		st->unsynced = false;
@@ -192,12 +171,12 @@ static void reached_mac(const struct store *st, const uint8_t serial[static 8], 
 static int reached_write(struct store *st)
 {
 	uint8_t b[8 + 32];
-	bool synced = true;
+	bool synced;
 	uint64_t serial = extent(st)->serial;
 	put_u64(b, serial);
 	reached_mac(st, b, b + 8);
-	if (write_at(st, b, REACHED_LEN, REACHED_AT + (serial & 1) * SUPER_SIZE, &synced) != REACHED_LEN ||
-	    (!synced && fdatasync(st->fd) != 0))
+	if (io_write_synced(st->fd, b, REACHED_LEN, REACHED_AT + (serial & 1) * SUPER_SIZE, &synced) != REACHED_LEN ||
+	    (!synced && io_sync(st->fd) != 0))
 		return -1;
 	st->reached = serial;
 	return 0;

@@ -51,6 +51,7 @@ int segment_new(struct store *st, uint8_t depth, uint32_t *block)
 		return -1;
 	memset(root_macs(st->root) + *block, 0, sizeof(struct segmac));
 	st->seg[*block] = (struct segmeta){ depth, true, 0 };
+	io_mapped(st->fd, (uint64_t)*block * BLOCK, BLOCK);
 	return 0;
 }
 

@@ -35,7 +35,7 @@ static int fill(int fd, uint64_t off, uint64_t n)
 {
 	static const uint8_t zero[65536];
 	for (; n; off += sizeof zero, n -= sizeof zero) {
-		ssize_t w = pwrite(fd, zero, sizeof zero, (off_t)off);
+		ssize_t w = io_write(fd, zero, sizeof zero, off);
 		if (w != (ssize_t)sizeof zero) {
 			errno = w < 0 ? errno : ENOSPC;
 			return -1;
@@ -51,7 +51,7 @@ static int grow(struct store *st, uint32_t n, uint32_t *out)
 		errno = ENOSPC;
 		return -1;
 	}
-	if (fallocate(st->fd, 0, (off_t)(have * BLOCK), (off_t)n * BLOCK) != 0 &&
+	if (io_allocate(st->fd, have * BLOCK, (uint64_t)n * BLOCK) != 0 &&
 	    (errno != EOPNOTSUPP || fill(st->fd, have * BLOCK, (uint64_t)n * BLOCK) != 0))
 		return -1;
 	atomic_store_explicit(&st->root->blocks, have + n, memory_order_release);

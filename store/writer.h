@@ -3,9 +3,12 @@
 #define STORE_WRITER_H
 
 #include "store/internal.h"
+#include "store/io.h"
 
 #define LOG_BUFFER   (4u << 20)  /* holds any fragment beside what waits already */
+#ifndef LOG_FLUSH
 #define LOG_FLUSH    (1u << 20)  /* written to the file from here on */
+#endif
 #define PINS         (STORE_HOLDS + 16)
 #define TAIL_OPS     10000000u   /* a checkpoint is due after so many operations */
 #define TAIL_BYTES   (1ull << 30) /* or so much log */

@@ -1,0 +1,68 @@
+/* io.h - every effect of the store on its file, so that a test can put a disk
+ * of its own in their place: one that tears, forgets, reorders and refuses
+ * (STORE_FAULT, tests/faultdisk.c).  Here they are the plain calls.
+ *
+ * The index is changed through the file's mapping, without a call; io_mapped
+ * tells where this will happen from now on, until the next checkpoint. */
+#ifndef STORE_IO_H
+#define STORE_IO_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#ifdef STORE_FAULT
+
+ssize_t io_read(int fd, void *p, size_t n, uint64_t off);
+ssize_t io_write(int fd, const void *p, size_t n, uint64_t off);
+ssize_t io_write_synced(int fd, const void *p, size_t n, uint64_t off, bool *synced);
+int io_sync(int fd);
+int io_allocate(int fd, uint64_t off, uint64_t n);
+int io_truncate(int fd, uint64_t n);
+void io_mapped(int fd, uint64_t off, uint64_t n);
+
+#else
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#ifndef RWF_DSYNC
+#define RWF_DSYNC 2 /* linux/fs.h; older C libraries don't have it */
+#endif
+
+static inline ssize_t io_read(int fd, void *p, size_t n, uint64_t off) { return pread(fd, p, n, (off_t)off); }
+
+static inline ssize_t io_write(int fd, const void *p, size_t n, uint64_t off)
+{
+	return pwrite(fd, p, n, (off_t)off);
+}
+
+/* A write that is synced by itself if that is possible; *synced tells.  It
+ * syncs its own pages only. */
+static inline ssize_t io_write_synced(int fd, const void *p, size_t n, uint64_t off, bool *synced)
+{
+#ifdef SYS_pwritev2
+	struct iovec v = { (void *)(uintptr_t)p, n };
+	uint32_t high = sizeof(long) > 4 ? 0 : (uint32_t)(off >> 32);
+	ssize_t r = syscall(SYS_pwritev2, fd, &v, 1, (unsigned long)off, high, RWF_DSYNC);
+	*synced = true;
+	if (r >= 0 || (errno != EOPNOTSUPP && errno != ENOSYS))
+		return r;
+#endif
+	*synced = false;
+	return pwrite(fd, p, n, (off_t)off);
+}
+
+static inline int io_sync(int fd) { return fdatasync(fd); }
+
+static inline int io_allocate(int fd, uint64_t off, uint64_t n) { return fallocate(fd, 0, (off_t)off, (off_t)n); }
+
+static inline int io_truncate(int fd, uint64_t n) { return ftruncate(fd, (off_t)n); }
+
+static inline void io_mapped(int fd, uint64_t off, uint64_t n) { (void)fd, (void)off, (void)n; }
+
+#endif
+#endif
