@@ -28,6 +28,7 @@ MODULES = $(sort $(wildcard dns.c store.c journal.c crypto.c bgp.c cluster.c \
 HUB = $(sort $(wildcard hub/*.c))
 UNITS = $(sort $(wildcard tests/test_*.c))
 FUZZERS = $(sort $(wildcard tests/fuzz/fuzz_*.c))
+FAULTED := $(shell grep -l faultdisk.h tests/test_*.c 2>/dev/null)
 MOCKED := $(shell grep -l mockstore.h tests/test_*.c tests/fuzz/fuzz_*.c 2>/dev/null)
 
 obj = $(patsubst %.c,$B/%.o,$(1))
@@ -147,8 +148,21 @@ check-programs: $(UNIT_BIN) $(REPLAY_BIN)
 # A test that includes mockstore.h gets its look-ups, not the store's.
 mock = $(if $(filter $(1),$(MOCKED)),$B/tests/mockstore.o)
 
+# One that includes faultdisk.h gets a store whose effects go to that disk, with
+# small extents, so that there are many.
+FAULT_OBJ = $(patsubst %.c,$B/fault/%.o,store.c $(sort $(wildcard store/*.c))) $B/tests/faultdisk.o
+fault = $(if $(filter $(1),$(FAULTED)),$(FAULT_OBJ))
+FAULT_DEFS = -DSTORE_FAULT -DEXTENT_BLOCKS=2u -DLOG_FLUSH=65536u -Daead_seal=fault_seal -Dcrypto_random=fault_random
+$B/fault/%.o: %.c $B/flags
+	@mkdir -p $(@D)
+	$(say)
+	$(Q)$(CC) $(ALL_CFLAGS) $(FAULT_DEFS) -MMD -MP -c -o $@ $<
+$B/tests/faultdisk.o: CPPFLAGS += -DSTORE_FAULT
+$(patsubst %.c,$B/%.o,$(FAULTED)): CPPFLAGS += -DSTORE_FAULT -DEXTENT_BLOCKS=2u -DLOG_FLUSH=65536u
+
 .SECONDEXPANSION:
-$B/tests/test_%: $B/tests/test_%.o $(HUB_LIB) $(LIB) $$(call mock,tests/test_$$*.c)
+$B/tests/test_%: $B/tests/test_%.o $(HUB_LIB) $(LIB) $$(call mock,tests/test_$$*.c) \
+		$$(call fault,tests/test_$$*.c)
 	@mkdir -p $(@D)
 	$(say)
 	$(Q)$(call link,$(filter-out %.a,$^) $(HUB_LIB))
