@@ -326,6 +326,26 @@ static int tail_scan(struct store *st, struct tail *t, char *err, size_t n)
 	return 0;
 }
 
+/* Writes [unit, end) of the log where it lies once more.  When the writer
+ * before us met a failed sync, its pages may be clean in memory and yet not on
+ * the disk; only written anew are they part of what the next sync promises. */
+static int tail_rewrite(struct store *st, uint64_t unit, uint64_t end)
+{
+	while (unit < end) {
+		uint64_t n = (end - unit) * UNIT < LOG_BUFFER ? (end - unit) * UNIT : LOG_BUFFER;
+		memcpy(st->buf, st->base + unit * UNIT, n); /* idle: nothing waits in it yet */
+		ssize_t w = io_write(st->fd, st->buf, n, unit * UNIT);
+		if (w < 0 && errno == EINTR)
+			continue;
+		if (w < (ssize_t)UNIT) {
+			errno = w < 0 ? errno : ENOSPC;
+			return -1;
+		}
+		unit += (uint64_t)w / UNIT;
+	}
+	return 0;
+}
+
 /* Second pass: one fragment into the index. */
 static int tail_apply(struct store *st, const struct raw *r)
 {
@@ -349,7 +369,7 @@ int log_recover(struct store *st, char *err, size_t n)
 	struct tail t;
 	struct raw r;
 	struct extent e;
-	uint64_t unit = st->at;
+	uint64_t unit = st->at, from = unit;
 	size_t x = st->nextents - 1;
 	if (tail_scan(st, &t, err, n) != 0)
 		return -1;
@@ -360,9 +380,13 @@ int log_recover(struct store *st, char *err, size_t n)
 			return -1;
 		}
 		unit += frag_units(r.kind, get_u24(st->base + unit * UNIT + 1));
+		if ((r.kind == FRAG_NEXT || unit == t.end) && tail_rewrite(st, from, unit) != 0) {
+			snprintf(err, n, "%s: the log can't be written: %s", st->name, strerror(errno));
+			return -1;
+		}
 		if (r.kind == FRAG_NEXT) {
 			e = st->extents[++x];
-			unit = (uint64_t)e.block * BLOCK_UNITS;
+			from = unit = (uint64_t)e.block * BLOCK_UNITS;
 		} else if (r.kind != FRAG_COMMIT && tail_apply(st, &r) != 0) {
 			snprintf(err, n, "%s: the index can't be brought up to date: %s", st->name, strerror(errno));
 			return -1;

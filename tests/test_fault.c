@@ -483,7 +483,7 @@ int main(int argc, char **argv)
 	if (argc == 6 && strcmp(argv[1], "--replay") == 0)
 		return replay(argv + 2);
 	both("cut off at each effect, in each way", every_of, 1, lots ? 40 : 2);
-	both("random lives", walk_of, lots ? (uint64_t)time(NULL) << 20 : 1, lots ? 20000 : 200);
+	both("random lives", walk_of, lots ? (uint64_t)time(NULL) << 20 : 1, lots ? 20000 : 140);
 	start();
 	test_liar();
 	scratch_free(&scratch);
