@@ -178,11 +178,12 @@ static int reopen(struct store *st, char *err, size_t n)
 	return 0;
 }
 
-/* A store whose making was cut off: zeros where its superblocks belong, and no
- * longer than a new one.  (A larger file has lost them: that is damage.) */
+/* A store whose making was cut off: zeros where its superblocks belong and no
+ * sign of a commit, and no longer than a new one.  (Another file has lost them:
+ * that is damage.) */
 static bool unborn(int fd)
 {
-	uint8_t b[2 * SUPER_SIZE];
+	uint8_t b[REACHED_AT + 2 * SUPER_SIZE];
 	if (io_read(fd, b, sizeof b, 0) != sizeof b)
 		return false;
 	for (size_t i = 0; i < sizeof b; i++)
