@@ -1,7 +1,7 @@
 # encdns - make        builds ./encdns and ./encdns-hub
 #          make run    a whole system on 127.0.0.1, port 5300; ^C ends it
 #          make test   all tests
-# Also: deps test-deps install install-node asan fuzz lint bench clean.
+# Also: deps test-deps install install-node asan tsan fuzz lint bench clean.
 #
 # Cross builds and other compilers: make CC=aarch64-linux-musl-gcc
 # (BEARSSL=path/to/libbearssl.a when the compiler can't find it.)
@@ -138,6 +138,12 @@ asan:
 asan-test: asan
 	@ENCDNS_BUILD=build/asan exec tests/run
 
+# Readers in threads beside the writer, under a race detector.
+tsan:
+	@$(MAKE) --no-print-directory CC=gcc SANITIZE=thread B=build/tsan BIN=build/tsan \
+		build/tsan/tests/test_readers
+	SECONDS=$(SECONDS) TSAN_OPTIONS=halt_on_error=1 build/tsan/tests/test_readers
+
 bench:
 	@tests/deps build bench
 	@$(MAKE) --no-print-directory all
@@ -224,7 +230,7 @@ clean:
 	rm -rf build encdns encdns-hub
 
 FORCE:
-.PHONY: all test run asan asan-test bench check-programs fuzz fuzzers lint deps test-deps \
+.PHONY: all test run asan asan-test tsan bench check-programs fuzz fuzzers lint deps test-deps \
 	install install-node clean FORCE
 .DELETE_ON_ERROR:
 .SECONDARY:

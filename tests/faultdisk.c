@@ -172,7 +172,7 @@ static void fail_range(struct disk *d, uint64_t off, uint64_t n)
 /* The kernel writes back when it likes. */
 static void write_back_some(struct disk *d)
 {
-	if (rng_below(&d->rng, 24))
+	if (d->lies || rng_below(&d->rng, 24))
 		return;
 	uint32_t of = 1 + rng_below(&d->rng, 8);
 	for (uint32_t p = 0; p < pages(d->size); p++)

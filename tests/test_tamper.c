@@ -114,6 +114,7 @@ static void make_images(void)
 	if (!st || store_close(st) != 0)
 		abort();
 	keep(&other, &om);
+	disk_lies(d, true); /* no power is lost from here on: saves its work */
 }
 
 static uint8_t *restore(const struct image *i)

@@ -1,0 +1,417 @@
+/* test_readers.c - readers beside a writer: through its death and its
+ * successors, and in threads for a race detector (make tsan).
+ *
+ * What group `seq` changes is a function of seq alone, so a reader knows what
+ * each view must show, whoever wrote it.
+ * test_readers [--long]   SECONDS=N overrides how long each part runs */
+#include "store/writer.h"
+#include "tests/tap.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#define NAMES   3000u
+#define GROUP   24u
+#define SEQS    12000u
+#define WORKERS 3u
+#define RESERVE (1ull << 30)
+
+struct shared {
+	struct store_beat beat[WORKERS];
+	_Atomic uint64_t looks, views, wrong, damaged, newest;
+	_Atomic uint64_t roots_used;    /* how many roots the readers have taken so far */
+	_Atomic uint64_t acknowledged;  /* sequence */
+	_Atomic bool stop;
+};
+static struct shared *sh;
+static const struct store_zone zone = { .inst = 3, .labels = 1 };
+
+/* ---- the model ---- */
+
+static uint64_t mix(uint64_t z)
+{
+	z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9ull;
+	z = (z ^ z >> 27) * 0x94d049bb133111ebull;
+	return z ^ z >> 31;
+}
+static uint32_t touched(uint64_t seq, uint32_t j) { return (uint32_t)(mix(seq * GROUP + j) % NAMES); }
+static bool deletes(uint64_t seq, uint32_t name) { return mix(seq << 20 ^ name) % 6 == 0; }
+
+static uint64_t *times[NAMES]; /* sequences that touch a name, rising */
+static uint32_t ntimes[NAMES];
+
+static void make_times(void)
+{
+	for (uint32_t pass = 0; pass < 2; pass++) {
+		memset(ntimes, 0, sizeof ntimes);
+		for (uint64_t s = 1; s <= SEQS; s++)
+			for (uint32_t j = 0; j < GROUP; j++) {
+				uint32_t n = touched(s, j);
+				if (pass)
+					times[n][ntimes[n]] = s;
+				ntimes[n]++;
+			}
+		for (uint32_t n = 0; n < NAMES && !pass; n++)
+			if (!(times[n] = calloc(ntimes[n] + 1, sizeof *times[n])))
+				abort();
+	}
+}
+
+/* The sequence whose version a view shows, 0: none. */
+static uint64_t shown(uint32_t name, uint64_t seq)
+{
+	uint32_t low = 0, high = ntimes[name];
+	while (low < high) {
+		uint32_t mid = (low + high) / 2;
+		if (times[name][mid] <= seq)
+			low = mid + 1;
+		else
+			high = mid;
+	}
+	return low && !deletes(times[name][low - 1], name) ? times[name][low - 1] : 0;
+}
+
+static void owner(uint32_t i, uint8_t out[static NAME_MAX_LEN])
+{
+	char text[64];
+	snprintf(text, sizeof text, "r%u.example.", i);
+	name_parse(text, strlen(text), NULL, out);
+}
+
+static uint32_t body(uint64_t seq, uint32_t name, uint8_t out[static 512])
+{
+	uint32_t n = 16 + (uint32_t)(mix(seq ^ name) % 200);
+	memset(out, (int)(seq ^ name), n);
+	put_u64(out, seq);
+	put_u32(out + 8, name);
+	return n;
+}
+
+static int group(struct store *st, uint64_t seq)
+{
+	uint8_t o[NAME_MAX_LEN], b[512], meta[STORE_META] = { 0 };
+	for (uint32_t j = 0; j < GROUP; j++) {
+		uint32_t n = touched(seq, j);
+		owner(n, o);
+		if (deletes(seq, n) ? store_delete(st, seq, FRAG_NAME, &zone, o)
+		                    : store_put(st, seq, FRAG_NAME, &zone, o, NODE_NSEC, 0, b, body(seq, n, b), false))
+			return -1;
+	}
+	return store_commit(st, seq, meta);
+}
+
+/* ---- readers ---- */
+
+static bool look(const struct store_map *m, uint32_t name, uint64_t seq, struct scratch *s)
+{
+	uint8_t o[NAME_MAX_LEN], b[512], key[NAME_KEY_MAX], got[TREE_KEY_MAX];
+	struct frag f;
+	size_t gotn;
+	bool exact;
+	uint64_t want = shown(name, seq);
+	owner(name, o);
+	s->used = 0;
+	enum store_found r = store_get(m, FRAG_NAME, zone.inst, o, seq, s, &f);
+	atomic_fetch_add(&sh->damaged, r == STORE_DAMAGED);
+	if (want ? r != STORE_FOUND || f.len != body(want, name, b) || memcmp(b, f.body, f.len) != 0 : r != STORE_ABSENT)
+		return false;
+	if (name % 16 || seq == 0)
+		return true;
+	size_t n = zone_key(o, zone.labels, key);
+	r = tree_find(m, zone.inst, CHAIN_NSEC, seq, key, n, s, got, &gotn, &exact);
+	return r == STORE_FOUND && exact == (want != 0);
+}
+
+struct worker { struct store_map *m; unsigned number; };
+
+static void *work(void *arg)
+{
+	struct worker *w = arg;
+	struct scratch s;
+	struct store_view v;
+	uint64_t r = mix(w->number + 99);
+	if (scratch_new(&s, 1u << 20) != 0)
+		abort();
+	while (!atomic_load(&sh->stop)) {
+		store_announce(w->m, w->number);
+		if (store_map_ready(w->m)) {
+			store_view_take(w->m, &v);
+			/* some batches last, so that the writer gets far ahead of the view */
+			unsigned n = r % 64 == 0 ? 3000 : 40;
+			for (unsigned i = 0; i < n; i++) {
+				r = mix(r + 0x9e3779b97f4a7c15ull);
+				if (!look(w->m, (uint32_t)(r % NAMES), v.visible, &s))
+					atomic_fetch_add(&sh->wrong, 1);
+			}
+			atomic_fetch_add(&sh->looks, n);
+			atomic_fetch_add(&sh->views, v.visible > atomic_load(&sh->newest));
+			if (v.visible > atomic_load(&sh->newest))
+				atomic_store(&sh->newest, v.visible);
+		}
+		store_idle(w->m, w->number);
+		if (r % 7 == 0)
+			usleep(200);
+	}
+	scratch_free(&s);
+	return NULL;
+}
+
+/* ---- descriptors between processes ---- */
+
+static int fd_send(int to, int fd)
+{
+	char c = 'r';
+	union { char b[CMSG_SPACE(sizeof(int))]; struct cmsghdr h; } u = { { 0 } };
+	struct iovec v = { &c, 1 };
+	struct msghdr m = { .msg_iov = &v, .msg_iovlen = 1, .msg_control = u.b, .msg_controllen = sizeof u.b };
+	u.h.cmsg_level = SOL_SOCKET;
+	u.h.cmsg_type = SCM_RIGHTS;
+	u.h.cmsg_len = CMSG_LEN(sizeof(int));
+	memcpy(CMSG_DATA(&u.h), &fd, sizeof fd);
+	return sendmsg(to, &m, 0) == 1 ? 0 : -1;
+}
+
+static int fd_recv(int from, int flags)
+{
+	char c;
+	int fd = -1;
+	union { char b[CMSG_SPACE(sizeof(int))]; struct cmsghdr h; } u = { { 0 } };
+	struct iovec v = { &c, 1 };
+	struct msghdr m = { .msg_iov = &v, .msg_iovlen = 1, .msg_control = u.b, .msg_controllen = sizeof u.b };
+	if (recvmsg(from, &m, flags) != 1 || m.msg_controllen < CMSG_LEN(sizeof(int)))
+		return -1;
+	memcpy(&fd, CMSG_DATA(&u.h), sizeof fd);
+	return fd;
+}
+
+/* ---- a reader process that outlives writers ---- */
+
+/* Each writer connects anew: its own socket, handed to us, then keys and root
+ * come there, and it is told when all workers have moved over. */
+static void reader_process(const char *path, int control)
+{
+	char err[256];
+	pthread_t t[WORKERS];
+	struct worker w[WORKERS];
+	int writer;
+	if (crypto_init() != 0)
+		_exit(3);
+	make_times();
+	struct store_map *m = store_map_new(open(path, O_RDONLY), RESERVE, err, sizeof err);
+	if (!m)
+		_exit(4);
+	for (unsigned i = 0; i < WORKERS; i++) {
+		store_map_worker(m, i, &sh->beat[i]);
+		w[i] = (struct worker){ m, i };
+		if (pthread_create(&t[i], NULL, work, &w[i]) != 0)
+			_exit(5);
+	}
+	while ((writer = fd_recv(control, 0)) >= 0) {
+		if (store_keys_recv(m, writer) == 0) {
+			int root = fd_recv(writer, 0);
+			if (root >= 0 && store_map_root(m, root, err, sizeof err) == 0) {
+				atomic_fetch_add(&sh->roots_used, 1);
+				if (write(writer, "k", 1) != 1)
+					errno = 0; /* killed meanwhile */
+			}
+			close(root);
+		}
+		close(writer);
+	}
+	atomic_store(&sh->stop, true);
+	for (unsigned i = 0; i < WORKERS; i++)
+		pthread_join(t[i], NULL);
+	_exit(0);
+}
+
+static struct store *open_store(const char *path, const int *roots, unsigned nroots, const struct key *k, char *err, size_t n)
+{
+	static const struct store_beat *beats[WORKERS]; /* the store keeps the address */
+	for (unsigned i = 0; i < WORKERS; i++)
+		beats[i] = &sh->beat[i];
+	struct store_conf c = { .path = path, .fd = -1, .reserve = RESERVE, .old_roots = roots, .nold_roots = nroots,
+		                .beats = beats, .nbeats = WORKERS };
+	return store_open(&c, k, err, n);
+}
+
+static struct key *the_key(void)
+{
+	static const uint8_t octets[32] = "readers and writers";
+	return key_from(octets);
+}
+
+/* Ends by being killed. Never less than what was acknowledged. */
+static void writer_process(const char *path, int control, int keeper, const int *roots, unsigned nroots)
+{
+	char err[256], ack;
+	int s[2];
+	if (crypto_init() != 0)
+		_exit(3);
+	struct store *st = open_store(path, roots, nroots, the_key(), err, sizeof err);
+	if (!st) {
+		printf("# %s\n", err);
+		fflush(stdout);
+		_exit(4);
+	}
+	if (store_seq(st) < atomic_load(&sh->acknowledged))
+		_exit(5);
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET, 0, s) != 0 || fd_send(keeper, store_root_fd(st)) != 0 ||
+	    fd_send(control, s[1]) != 0 || close(s[1]) != 0 || store_keys_send(st, s[0]) != 0 ||
+	    fd_send(s[0], store_root_fd(st)) != 0)
+		_exit(6);
+	bool told = false;
+	for (uint64_t seq = store_seq(st) + 1; seq <= SEQS; seq++) {
+		if (!told && recv(s[0], &ack, 1, MSG_DONTWAIT) == 1) {
+			store_old_root_done(st);
+			told = true;
+		}
+		if (group(st, seq) != 0)
+			_exit(7);
+		atomic_store(&sh->acknowledged, seq);
+		if ((seq % 40 == 0 && checkpoint_write(st) != 0) || store_tick(st) != 0)
+			_exit(8);
+		usleep(100);
+	}
+	for (;;)
+		pause();
+}
+
+static void sleep_ms(unsigned ms)
+{
+	struct timespec t = { ms / 1000, (long)(ms % 1000) * 1000000 };
+	nanosleep(&t, NULL);
+}
+
+#define ROOTS 64
+static void test_restarts(const char *dir, unsigned seconds)
+{
+	char path[128];
+	int control[2], keeper[2], roots[ROOTS], status;
+	unsigned nroots = 0, lives = 0, bad = 0;
+	uint64_t got = 0, r = 1;
+	time_t end = time(NULL) + seconds;
+	snprintf(path, sizeof path, "%s/store", dir);
+	close(open(path, O_CREAT | O_RDWR, 0600));
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET, 0, control) != 0 || socketpair(AF_UNIX, SOCK_SEQPACKET, 0, keeper) != 0)
+		abort();
+	fflush(stdout);
+	pid_t reader = fork();
+	if (reader == 0) {
+		close(control[1]);
+		reader_process(path, control[0]);
+	}
+	close(control[0]);
+	while (time(NULL) < end && !bad) {
+		pid_t w = fork();
+		if (w == 0)
+			writer_process(path, control[1], keeper[1], roots, nroots);
+		lives++;
+		uint64_t until = atomic_load(&sh->acknowledged) + r % 90;
+		if (r % 3 == 0) /* anywhere, mostly while it opens */
+			sleep_ms((unsigned)(r / 3 % 40));
+		else
+			for (unsigned i = 0; i < 3000 && atomic_load(&sh->acknowledged) < until && waitpid(w, &status, WNOHANG) == 0; i++)
+				sleep_ms(1);
+		r = mix(r + 1);
+		kill(w, SIGKILL);
+		if (waitpid(w, &status, 0) != w) /* waited for above: it ended by itself */
+			bad++;
+		bad += !WIFSIGNALED(status);
+		if (!WIFSIGNALED(status))
+			printf("# a writer ended with %d\n", WEXITSTATUS(status));
+		/* roots before the one that readers use are nobody's any more */
+		for (int fd; (fd = fd_recv(keeper[0], MSG_DONTWAIT)) >= 0; got++) {
+			if (nroots == ROOTS)
+				abort();
+			roots[nroots++] = fd;
+		}
+		uint64_t first = got - nroots, used = atomic_load(&sh->roots_used);
+		for (; nroots > 1 && first + 1 < used; first++) {
+			close(roots[0]);
+			memmove(roots, roots + 1, --nroots * sizeof *roots);
+		}
+	}
+	sleep_ms(50);
+	close(control[1]);
+	waitpid(reader, &status, 0);
+	ok(bad == 0 && status == 0, "%u writers killed, each successor opens with what was acknowledged (%llu groups)", lives,
+	   (unsigned long long)atomic_load(&sh->acknowledged));
+	ok(sh->wrong == 0 && sh->damaged == 0, "%u workers beside them: %llu look-ups, %llu wrong, %llu damaged", WORKERS,
+	   (unsigned long long)sh->looks, (unsigned long long)sh->wrong, (unsigned long long)sh->damaged);
+	ok(lives > 5 && sh->looks > 1000 && sh->views > 5 && sh->roots_used > 2, "and they saw %llu views under %llu roots",
+	   (unsigned long long)sh->views, (unsigned long long)sh->roots_used);
+}
+
+/* ---- threads over one mapping: what a race detector can see ---- */
+
+static void test_threads(const char *dir, unsigned seconds)
+{
+	char path[128], err[256];
+	pthread_t t[WORKERS];
+	struct worker w[WORKERS];
+	time_t end = time(NULL) + seconds;
+	snprintf(path, sizeof path, "%s/threads", dir);
+	memset(sh, 0, sizeof *sh);
+	make_times();
+	struct key *k = the_key();
+	struct store *st = open_store(path, NULL, 0, k, err, sizeof err);
+	if (!ok(st != NULL, "a store to read while it is written"))
+		return;
+	/* the writer's own mapping and root, but a reader's eyes: nothing unwritten */
+	struct store_map m = *store_reader(st);
+	m.pending_units = 0;
+	m.pending_unit = UINT64_MAX;
+	atomic_store(&m.keyed, true);
+	for (unsigned i = 0; i < WORKERS; i++) {
+		store_map_worker(&m, i, &sh->beat[i]);
+		w[i] = (struct worker){ &m, i };
+		if (pthread_create(&t[i], NULL, work, &w[i]) != 0)
+			abort();
+	}
+	unsigned bad = 0;
+	uint64_t seq = 1;
+	for (; seq <= SEQS && time(NULL) < end && !bad; seq++) {
+		bad += group(st, seq) != 0;
+		bad += seq % 40 == 0 && checkpoint_write(st) != 0;
+		bad += store_tick(st) != 0;
+	}
+	sleep_ms(20);
+	atomic_store(&sh->stop, true);
+	for (unsigned i = 0; i < WORKERS; i++)
+		pthread_join(t[i], NULL);
+	ok(bad == 0 && sh->wrong == 0 && sh->damaged == 0 && sh->looks > 1000 && sh->views > 5,
+	   "%u threads beside the writer: %llu groups, %llu look-ups in %llu views, %llu wrong", WORKERS, (unsigned long long)seq - 1,
+	   (unsigned long long)sh->looks, (unsigned long long)sh->views, (unsigned long long)sh->wrong);
+	store_close(st);
+	key_free(k);
+}
+
+int main(int argc, char **argv)
+{
+	char dir[] = "/dev/shm/readers-test-XXXXXX", cmd[64];
+	bool lots = getenv("LONG") || (argc > 1 && strcmp(argv[1], "--long") == 0);
+	unsigned seconds = getenv("SECONDS") ? (unsigned)atoi(getenv("SECONDS")) : lots ? 60 : 4;
+	sh = mmap(NULL, sizeof *sh, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	if (sh == MAP_FAILED || !mkdtemp(dir))
+		return 1;
+#ifdef __SANITIZE_THREAD__ /* sees threads only, and is slow */
+	const bool processes = false;
+#else
+	const bool processes = true;
+#endif
+	if (processes)
+		test_restarts(dir, seconds);
+	if (crypto_init() != 0)
+		return 1;
+	test_threads(dir, seconds / 2);
+	snprintf(cmd, sizeof cmd, "rm -rf %s", dir);
+	return system(cmd) != 0 || tap_done();
+}
