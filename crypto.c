@@ -337,7 +337,7 @@ void key_mac(const struct key *k, const struct part *parts, size_t nparts, uint8
 	crypto_wipe(&h, sizeof h);
 }
 
-/* ---- SipHash-2-4, 128 bits out ---- */
+/* ---- SipHash-2-4, 64 or 128 bits out ---- */
 
 static inline uint64_t le64(const uint8_t *p)
 {
@@ -424,7 +424,6 @@ int sip_read(int fd, struct sip *out, unsigned max)
 	return -1;
 }
 
-/* Both variants differ in a start value and in what comes after this. */
 INLINED void sip_word(struct sip_state *v, uint64_t m)
 {
 	v->d ^= m;
@@ -432,7 +431,8 @@ INLINED void sip_word(struct sip_state *v, uint64_t m)
 	v->a ^= m;
 }
 
-/* wide: 0, or 0xee for 128 bits. */
+/* Both variants differ in a start value (wide: 0, or 0xee for 128 bits) and in
+ * what comes after this. */
 INLINED struct sip_state sip_absorb(const struct sip *s, const uint8_t *b, size_t n, unsigned wide)
 {
 	struct sip_state v = { s->k0 ^ 0x736f6d6570736575, s->k1 ^ 0x646f72616e646f6d ^ wide,

@@ -73,7 +73,8 @@ static void post(struct worker *w, unsigned k, unsigned i, unsigned q)
 }
 
 /* What the answer just made is counted by. */
-static enum rrl_class classify(const struct answer *a, const struct answer_job *j, const uint8_t **what, size_t *n)
+static enum rrl_class classify(const struct answer *a, const struct answer_job *j, const uint8_t **what,
+                               size_t *n)
 {
 	*what = j->q.qname;
 	*n = 0;
@@ -95,7 +96,9 @@ static enum rrl_class classify(const struct answer *a, const struct answer_job *
 	}
 	if (a->rcode == RCODE_NOERROR && (a->c.count[SEC_ANSWER] > 0 || a->flags & FLAG_TC)) {
 		*n = j->q.qname_len;
-		return j->q.qtype == T_ANY || j->q.qtype == T_RRSIG ? RRL_ANY : j->q.qtype == T_DNSKEY ? RRL_DNSKEY : RRL_NAME;
+		if (j->q.qtype == T_ANY || j->q.qtype == T_RRSIG)
+			return RRL_ANY;
+		return j->q.qtype == T_DNSKEY ? RRL_DNSKEY : RRL_NAME;
 	}
 	*what = (const uint8_t *)&j->zone->inst;
 	*n = sizeof j->zone->inst;
@@ -114,6 +117,21 @@ static void weigh(struct worker *w, struct pending *p, const struct answer_job *
 	rrl_find(&w->rrl, class, j->peer, j->peer_len, what, n, &p->account);
 }
 
+/* Of an answer over its limit TC or BADCOOKIE is left; or nothing at all: false. */
+static bool slip(struct worker *w, unsigned i)
+{
+	struct answer_job *j = &w->job[i];
+	if (!rrl_slip(&w->rrl)) {
+		count(&w->stats->rrl_dropped, 1);
+		return false;
+	}
+	size_t max = answer_limit(&w->answer, &j->q, false);
+	w->tx_iov[i].iov_len = answer_slip(&w->answer, j, w->tx_iov[i].iov_base, max);
+	w->pending[i].outcome = outcome_of(&w->answer);
+	count(&w->stats->rrl_slipped, 1);
+	return true;
+}
+
 /* Leaves out or cuts down what is too many of a kind; returns how many answers
  * are left of m. */
 static unsigned limit(struct worker *w, unsigned m, const unsigned *from, uint32_t now)
@@ -121,16 +139,10 @@ static unsigned limit(struct worker *w, unsigned m, const unsigned *from, uint32
 	unsigned k = 0;
 	for (unsigned i = 0; i < m; i++) {
 		struct pending *p = &w->pending[i];
-		struct answer_job *j = &w->job[i];
-		if (!p->exempt && !rrl_take(&w->rrl, &p->account, now) && !rrl_allowed(&w->rrl, j->peer, j->peer_len)) {
-			if (!rrl_slip(&w->rrl)) {
-				count(&w->stats->rrl_dropped, 1);
-				continue;
-			}
-			w->tx_iov[i].iov_len = answer_slip(&w->answer, j, w->tx_iov[i].iov_base, answer_limit(&w->answer, &j->q, false));
-			p->outcome = outcome_of(&w->answer);
-			count(&w->stats->rrl_slipped, 1);
-		}
+		const struct answer_job *j = &w->job[i];
+		if (!p->exempt && !rrl_take(&w->rrl, &p->account, now) &&
+		    !rrl_allowed(&w->rrl, j->peer, j->peer_len) && !slip(w, i))
+			continue;
 		tally_as(w, p->outcome);
 		post(w, k++, i, from[i]);
 	}
@@ -202,7 +214,7 @@ static void send_batch(struct worker *w, int fd, unsigned n)
 
 static void udp_wake(struct src *s, uint32_t got, uint64_t now_ns)
 {
-	struct listener *l = (struct listener *)(void *)((char *)s - offsetof(struct listener, src));
+	struct listener *l = SRC_OWNER(s, struct listener, src);
 	struct worker *w = l->w;
 	(void)got;
 	for (unsigned i = 0; i < BATCHES; i++) {
@@ -269,7 +281,8 @@ static void worker_init(struct worker *w, struct store_map *m, const struct dns_
 	w->stats = stats;
 	w->id = id;
 	lay_out(w, c, (uint8_t *)w);
-	answer_init(&w->answer, m, w->answer.scratch.mem, ANSWER_SCRATCH, w->answer.scratch.memo, c->udp_size);
+	answer_init(&w->answer, m, w->answer.scratch.mem, ANSWER_SCRATCH, w->answer.scratch.memo,
+	            c->udp_size);
 	w->answer.identity = c->identity;
 	w->answer.version = c->version;
 	w->answer.cookie_keys = c->cookie_keys;

@@ -18,7 +18,7 @@ struct dns_conf {
 	uint16_t udp_size;    /* EDNS size: 512 to DNS_UDP_MAX; 1232 is usual */
 	unsigned tcp_max;     /* connections of one worker */
 	unsigned tcp_per_client; /* of these, for one IPv4 address or IPv6 /56 */
-	unsigned tcp_idle_ms; /* without a whole query */
+	unsigned tcp_idle_ms; /* without a whole query, or with answers unread */
 	const char *identity, *version; /* told who asks, 63 octets at most; NULL: not told */
 	struct sip cookie_keys[2];      /* current, previous; the same on all nodes of an address */
 	unsigned ncookie_keys;          /* 0: no cookies */

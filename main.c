@@ -1,4 +1,5 @@
-/* main.c - encdns: the command line, the supervisor, the run levels.
+/* main.c - encdns: the command line, the configuration, the supervisor, the run
+ * levels.
  *
  * `encdns run` becomes encdns-super.  It reads the configuration and the keys,
  * opens the store's descriptors and the service sockets, forks encdns-control
@@ -7,7 +8,8 @@
  *
  * States of a child: running -> dead -> running, after a pause that grows while
  * it dies before it was of use.  A dns that stands still for 3 s is killed.  A
- * control that can't even begin at the very first start ends the node.  Stop: TERM to all, KILL after 5 s.
+ * control that can't even begin at the very first start ends the node.  Stop:
+ * TERM to all, KILL after 5 s.
  * Threat: the children, who may be taken over: what they say is only believed
  * to be a sequence, a descriptor or a wish to stop. */
 #include "main/node.h"
@@ -88,13 +90,15 @@ static int take_host(const struct conf_key *k, void *at, const char *v, char *er
 	char text[80];
 	if (*v == 0)
 		return conf_addr(k, at, v, err, n);
-	if (strchr(v, '@') || snprintf(text, sizeof text, "%s@1", v) >= (int)sizeof text || take_service(k, at, text, err, n) != 0) {
+	if (strchr(v, '@') || snprintf(text, sizeof text, "%s@1", v) >= (int)sizeof text ||
+	    take_service(k, at, text, err, n) != 0) {
 		snprintf(err, n, "%s wants one IPv4 or IPv6 address, without a port, not \"%.80s\"", k->key, v);
 		return -1;
 	}
 	return 0;
 }
 
+/* An address, or one with the number of bits that count, for an allow-list. */
 static int take_net(const struct conf_key *k, void *at, const char *v, char *err, size_t n)
 {
 	struct net_list *l = at;
@@ -109,9 +113,10 @@ static int take_net(const struct conf_key *k, void *at, const char *v, char *err
 	snprintf(host, sizeof host, "%s", v);
 	if ((bits = strchr(host, '/')) != NULL)
 		*bits++ = 0;
-	if (strlen(v) < sizeof host && inet_pton(AF_INET, host, net.ip) != 1 && inet_pton(AF_INET6, host, net.ip) == 1)
+	bool fits = strlen(v) < sizeof host;
+	if (fits && inet_pton(AF_INET, host, net.ip) != 1 && inet_pton(AF_INET6, host, net.ip) == 1) {
 		net.len = 16;
-	else if (strlen(v) >= sizeof host || inet_pton(AF_INET, host, net.ip) != 1) {
+	} else if (!fits || inet_pton(AF_INET, host, net.ip) != 1) {
 		snprintf(err, n, "%s wants an address or ADDRESS/BITS, not \"%.80s\"", k->key, v);
 		return -1;
 	}
@@ -129,7 +134,9 @@ static int take_net(const struct conf_key *k, void *at, const char *v, char *err
 
 static int take_rrl(const struct conf_key *k, void *at, const char *v, char *err, size_t n)
 {
-	static const char *const words[] = { [LIMIT_NOBODY] = "off", [LIMIT_REMOTE] = "remote", [LIMIT_ALL] = "on" };
+	static const char *const words[] = {
+		[LIMIT_NOBODY] = "off", [LIMIT_REMOTE] = "remote", [LIMIT_ALL] = "on",
+	};
 	for (unsigned i = 0; i < sizeof words / sizeof *words; i++)
 		if (strcmp(v, words[i]) == 0) {
 			*(enum rrl_scope *)at = (enum rrl_scope)i;
@@ -143,7 +150,8 @@ const struct conf_key node_keys[] = {
 	{ "service", take_service, offsetof(struct node_conf, service), "", "ADDRESS@PORT",
 	  "Address that queries are answered at, over UDP and TCP.", 0, CONF_ADDRS, true },
 	{ "admin", take_host, offsetof(struct node_conf, admin), "", "ADDRESS",
-	  "Address of this machine that must not look like a name server's: at the service's ports, UDP is silent and TCP refused.", 0, CONF_ADDRS, true },
+	  "Address of this machine that must not look like a name server's: at the service's ports, "
+	  "UDP is silent and TCP refused.", 0, CONF_ADDRS, true },
 	{ "hub", conf_addr, offsetof(struct node_conf, hub), "", "ADDRESS@PORT",
 	  "Journal server, in order of preference.", 0, JOURNAL_HUBS, true },
 	{ "credentials", conf_fd, offsetof(struct node_conf, credentials), "", "fd:N",
@@ -652,7 +660,8 @@ static void on_watch(struct src *src, uint32_t got, uint64_t now)
 	bool still = false;
 	(void)got;
 	for (unsigned i = 0; i < s->node.conf.workers; i++) {
-		uint64_t turns = atomic_load_explicit(&worker_page(&s->node, i)->stats.beats, memory_order_relaxed);
+		const struct dns_stats *stats = &worker_page(&s->node, i)->stats;
+		uint64_t turns = atomic_load_explicit(&stats->beats, memory_order_relaxed);
 		still |= turns == s->turns[i];
 		s->turns[i] = turns;
 	}

@@ -651,7 +651,8 @@ static void begin_name(struct answer *a, struct answer_job *job)
 	if (k && k->cuts > 0 && n > job->zone->labels + 1u)
 		n = job->zone->labels + 1u;
 	job->probed = (uint8_t)n;
-	store_begin(a->map, &job->probe, FRAG_NAME, job->zone->inst, name_skip(q->qname, q->labels - n), job->zone->seq);
+	const uint8_t *name = name_skip(q->qname, q->labels - n);
+	store_begin(a->map, &job->probe, FRAG_NAME, job->zone->inst, name, job->zone->seq);
 }
 
 void answer_begin(struct answer *a, struct answer_job *job)

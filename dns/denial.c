@@ -5,8 +5,13 @@
  * section is complete; each appears once.  A link's set is moved to the front
  * of what its look-up took of the scratch, so that whole nodes don't pile up.
  *
+ * A zone's apex and "*" below it come in nearly all its proofs: their links are
+ * kept from one query to the next (struct known).
+ *
  * Threat: work.  A proof takes at most one look-up for each label between the
- * name and its zone, each at most NSEC3_ITERATIONS_MAX + 1 hashes. */
+ * name and its zone and two more, each at most NSEC3_ITERATIONS_MAX + 1 hashes.
+ * An answer has one for each of its names (CHAIN_MAX) and, at a service, one
+ * for each target (EXTRA_TARGETS). */
 #include "dns/answer.h"
 
 /* The parameters in use: hash algorithm 1, no flags (RFC 5155 section 4.1.2). */
@@ -59,7 +64,7 @@ static void link_add(struct answer *a, const uint8_t *owner, const struct rrset 
 		a->link[a->nlinks++] = (struct link){ owner, *s };
 }
 
-/* ---- links that a zone's proofs take again and again ---- */
+/* ---- kept links ---- */
 
 /* The place of a name's link: of the zone's own name and of "*" below it. */
 static struct kept_link *kept_place(struct answer *a, const uint8_t *name)

@@ -4,10 +4,11 @@
  * question, EXTRA_MAX further records and the packet's length; nothing is
  * allocated, logged or remembered.
  *
- * What is let through: one question, or none beside a cookie; no answer records; authority records
- * only below an IXFR (RFC 1995 section 3), which is refused anyway; additional
- * records of any type, OPT at most once and owned by the root (RFC 6891
- * section 6.1.1), TSIG only as the last (RFC 8945 section 5.1). */
+ * What is let through: one question, or none beside a cookie; no answer
+ * records; authority records only below an IXFR (RFC 1995 section 3), which is
+ * refused anyway; additional records of any type, OPT at most once and owned by
+ * the root (RFC 6891 section 6.1.1), TSIG only as the last (RFC 8945 section
+ * 5.1). */
 #include "dns/query.h"
 
 #define EXTRA_MAX 16 /* records behind the question */

@@ -62,7 +62,8 @@ static bool same_text(const char *a, const char *text, size_t n)
 int rr_type_parse(const char *text, size_t n)
 {
 	/* what bitmaps and covered types name most */
-	static const uint8_t usual[] = { T_A, T_NS, T_DS, T_RRSIG, T_NSEC, T_AAAA, T_TXT, T_MX, T_SOA, T_DNSKEY };
+	static const uint8_t usual[] = { T_A, T_NS, T_DS, T_RRSIG, T_NSEC, T_AAAA, T_TXT, T_MX, T_SOA,
+		                         T_DNSKEY };
 	if (n == 0 || (text[0] >= '0' && text[0] <= '9')) /* a TTL is asked too, and most often */
 		return -1;
 	for (size_t i = 0; i < sizeof usual; i++)

@@ -23,8 +23,10 @@
 static bool same_host(const struct conf_addr *a, const struct conf_addr *b)
 {
 	uint8_t x[16], y[16];
-	return (inet_pton(AF_INET, a->host, x) == 1 && inet_pton(AF_INET, b->host, y) == 1 && memcmp(x, y, 4) == 0) ||
-	       (inet_pton(AF_INET6, a->host, x) == 1 && inet_pton(AF_INET6, b->host, y) == 1 && memcmp(x, y, 16) == 0);
+	if (inet_pton(AF_INET, a->host, x) == 1)
+		return inet_pton(AF_INET, b->host, y) == 1 && memcmp(x, y, 4) == 0;
+	return inet_pton(AF_INET6, a->host, x) == 1 && inet_pton(AF_INET6, b->host, y) == 1 &&
+	       memcmp(x, y, 16) == 0;
 }
 
 int admin_check(const struct node_conf *c, const char *path)
@@ -33,7 +35,8 @@ int admin_check(const struct node_conf *c, const char *path)
 	for (unsigned i = 0; i < c->admin.n; i++)
 		for (unsigned k = 0; k < c->service.n; k++)
 			if (same_host(&c->admin.at[i], &c->service.at[k])) {
-				fprintf(stderr, "%s: %s can't be both service and admin address\n", path, c->admin.at[i].host);
+				fprintf(stderr, "%s: %s can't be both service and admin address\n", path,
+				        c->admin.at[i].host);
 				wrong++;
 			}
 	return wrong;
@@ -83,7 +86,8 @@ int admin_open(struct node *n)
 		a.port = s->at[i % s->n].port;
 		int fd = open_silent(&a);
 		if (fd < 0) {
-			fprintf(stderr, "encdns: admin %s, port %u: %s; nothing was started\n", a.host, a.port, strerror(errno));
+			fprintf(stderr, "encdns: admin %s, port %u: %s; nothing was started\n", a.host, a.port,
+			        strerror(errno));
 			return 1;
 		}
 		n->silent[n->nsilent++] = fd;

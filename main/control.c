@@ -168,8 +168,10 @@ static const char *json_name(const uint8_t *name, char out[static 2 * NAME_TEXT_
 static uint64_t sum(const struct control *c, size_t off)
 {
 	uint64_t n = 0;
-	for (unsigned i = 0; i < c->node->conf.workers; i++)
-		n += atomic_load_explicit((const _Atomic uint64_t *)(const void *)((const char *)&worker_page(c->node, i)->stats + off), memory_order_relaxed);
+	for (unsigned i = 0; i < c->node->conf.workers; i++) {
+		const void *at = (const char *)&worker_page(c->node, i)->stats + off;
+		n += atomic_load_explicit((const _Atomic uint64_t *)at, memory_order_relaxed);
+	}
 	return n;
 }
 
@@ -180,8 +182,8 @@ static const struct counter counters[] = {
 	STAT("tcp6", queries[1][1]), STAT("noerror", rcode[0]), STAT("formerr", rcode[1]),
 	STAT("servfail", rcode[2]), STAT("nxdomain", rcode[3]), STAT("notimp", rcode[4]),
 	STAT("refused", rcode[5]), STAT("yxdomain", rcode[6]), STAT("notauth", rcode[9]),
-	STAT("badvers", rcode[16]), STAT("badcookie", rcode[17]), STAT("truncated", truncated), STAT("dropped", dropped),
-	STAT("rrl_dropped", rrl_dropped), STAT("rrl_slipped", rrl_slipped),
+	STAT("badvers", rcode[16]), STAT("badcookie", rcode[17]), STAT("truncated", truncated),
+	STAT("dropped", dropped), STAT("rrl_dropped", rrl_dropped), STAT("rrl_slipped", rrl_slipped),
 	STAT("damaged", damaged), STAT("tcp_open", tcp_open), STAT("tcp_accepted", tcp_accepted),
 	STAT("tcp_closed", tcp_closed),
 };
@@ -300,7 +302,8 @@ static int open_store(struct control *c)
 	char err[400];
 	struct store_conf sc = { .path = n->ad_hoc ? NULL : n->conf.store, .fd = n->store_rw,
 		                 .reserve = n->conf.store_reserve, .old_roots = n->roots,
-		                 .nold_roots = n->nroots, .beats = c->beats, .nbeats = (unsigned)n->conf.workers };
+		                 .nold_roots = n->nroots, .beats = c->beats,
+		                 .nbeats = (unsigned)n->conf.workers };
 	for (unsigned i = 0; i < sc.nbeats; i++)
 		c->beats[i] = &worker_page(n, i)->beat;
 	c->st = store_open(&sc, c->key, err, sizeof err);

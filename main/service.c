@@ -81,7 +81,8 @@ static int prepare(struct service *s)
 		w->number = i;
 		w->mem = dns_memory_map(&s->conf);
 		w->sockets = calloc(n->nsockets, sizeof *w->sockets);
-		w->page = mmap(NULL, sizeof *w->page, PROT_READ | PROT_WRITE, MAP_SHARED, n->pages_fd, (off_t)i * WORKER_STEP);
+		w->page = mmap(NULL, sizeof *w->page, PROT_READ | PROT_WRITE, MAP_SHARED, n->pages_fd,
+		               (off_t)i * WORKER_STEP);
 		if (!w->mem || !w->sockets || w->page == MAP_FAILED)
 			return -1;
 		store_map_worker(s->map, i, &w->page->beat);
@@ -191,7 +192,8 @@ static int loop(struct service *s)
 static struct rrl_conf limits(const struct node_conf *c)
 {
 	struct rrl_conf r = {
-		.rate = c->rrl != LIMIT_NOBODY ? (unsigned)c->rrl_rate : 0, .zone_rate = (unsigned)c->rrl_zone_rate,
+		.rate = c->rrl != LIMIT_NOBODY ? (unsigned)c->rrl_rate : 0,
+		.zone_rate = (unsigned)c->rrl_zone_rate,
 		.total_rate = (unsigned)c->rrl_total_rate, .slip = (unsigned)c->rrl_slip,
 		.bits4 = (uint8_t)c->rrl_bits4, .bits6 = (uint8_t)c->rrl_bits6,
 		.accounts = (unsigned)c->rrl_accounts, .workers = (unsigned)c->workers,

@@ -65,6 +65,7 @@ static void server_new(struct server *s)
 static void server_free(struct server *s)
 {
 	served_free();
+	free(s->a.scratch.memo);
 	free(s->mem);
 }
 
