@@ -5,8 +5,8 @@
  * for each network would stop a large resolver that asks for many names, and
  * the limiter is on by default.  What has as many names as a stranger can think
  * of is counted by what the answers have in common: the zone, the wildcard, the
- * cut.  Against somebody who goes through a large zone name by name there is
- * the total, which the operator has to set.
+ * DNAME, the cut.  Against somebody who goes through a large zone name by name
+ * there is the total, which the operator has to set.
  *
  * An account is one number (GCRA, ITU-T I.371): the time at which it will be
  * empty again.  Each answer moves that by its price, 1/rate; it may be a burst
