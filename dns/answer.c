@@ -829,6 +829,8 @@ size_t answer_slip(struct answer *a, struct answer_job *job, uint8_t *out, size_
 	compose_begin(&a->c, out, max, &job->q, &a->options);
 	if (a->options.have_cookie && !a->cookie_good)
 		a->rcode = RCODE_BADCOOKIE;
+	else if (job->kind == QUERY_ERROR && job->q.rcode != RCODE_NOERROR) /* no longer than TC; an UPDATE must not look done */
+		a->rcode = job->q.rcode;
 	else
 		a->flags = FLAG_TC;
 	return compose_end(&a->c, &job->q, a->flags, a->rcode, a->udp_size);
