@@ -682,6 +682,12 @@ void answer_fetch(struct answer *a, struct answer_job *job)
 		store_fetch(a->map, &job->probe);
 }
 
+static void tell_version(struct answer *a, const struct store_zone *z)
+{
+	a->options.zone_labels = z->labels;
+	a->options.zone_serial = z->serial;
+}
+
 /* What the OPT of the answer says whatever the answer is. */
 static void choose_options(struct answer *a, const struct answer_job *job)
 {
@@ -696,10 +702,8 @@ static void choose_options(struct answer *a, const struct answer_job *job)
 	/* of the zone that the answer is from, even when that is SERVFAIL (RFC 9660 section 3.2) */
 	a->options.have_version = q->version && job->kind == QUERY_OK && job->zone_found == STORE_FOUND &&
 	                          job->zone->state == ZONE_SERVING;
-	if (a->options.have_version) {
-		a->options.zone_labels = job->zone->labels;
-		a->options.zone_serial = job->zone->serial;
-	}
+	if (a->options.have_version)
+		tell_version(a, job->zone);
 }
 
 static void reset(struct answer *a, const struct answer_job *job)
@@ -720,6 +724,7 @@ static void reset(struct answer *a, const struct answer_job *job)
 static enum step to_child(struct answer *a, const struct store_zone *child)
 {
 	answer_in(a, child);
+	tell_version(a, child);
 	return answer_name(a, a->name[0], NULL, false);
 }
 

@@ -757,6 +757,10 @@ static void test_version(void)
 	add_zone(&e, "sub.odd.test.", sub, sizeof sub - 1);
 	ok(version_of(&e, "sub.odd.test.", T_DS) == 201001, "ZONEVERSION: DS is the parent's");
 	ok(version_of(&e, "sub.odd.test.", T_NS) == 301004, "ZONEVERSION: NS is the child's");
+	/* its parent, cut.odd.test, is not here: the child says "no data" */
+	static const char deep[] = "$ORIGIN sub.cut.odd.test.\n@ 60 SOA @ @ 1 1 1 1 1\n@ 60 NS ns.x.\n";
+	add_zone(&e, "sub.cut.odd.test.", deep, sizeof deep - 1);
+	ok(version_of(&e, "sub.cut.odd.test.", T_DS) == 401005, "ZONEVERSION: DS is the child's where the parent is not served");
 	teardown(&e);
 }
 
