@@ -136,10 +136,11 @@ void rrl_find(const struct rrl *r, enum rrl_class class, const uint8_t *ip, size
 	out->set[1] = NULL;
 	if (r->price[RRL_TOTAL]) {
 		struct hash all = h;
-		feed(&all, RRL_TOTAL | (uint64_t)six << 8);
+		feed(&all, (uint64_t)RRL_TOTAL << 1 | six);
 		locate(r, out, 1, finish(&all));
 	}
-	uint64_t last = (uint64_t)class | (uint64_t)six << 8;
+	/* one octet: up to seven more push nothing out */
+	uint64_t last = (uint64_t)class << 1 | six;
 	size_t at = 0;
 	for (; n - at >= 8; at += 8)
 		feed(&h, get_u64(what + at));
