@@ -89,9 +89,11 @@ static enum rrl_class classify(const struct answer *a, const struct answer_job *
 		*n = name_len(a->cut);
 		return RRL_REFERRAL;
 	}
-	if (a->rcode == RCODE_NOERROR && a->wild) {
-		*what = a->wild;
-		*n = name_len(a->wild);
+	/* below a DNAME are as many names as below a wildcard */
+	const uint8_t *many = a->ndnames ? a->dname[0] : a->wild;
+	if (a->rcode == RCODE_NOERROR && many) {
+		*what = many;
+		*n = name_len(many);
 		return RRL_WILDCARD;
 	}
 	if (a->rcode == RCODE_NOERROR && (a->c.count[SEC_ANSWER] > 0 || a->flags & FLAG_TC)) {

@@ -181,7 +181,7 @@ const struct conf_key node_keys[] = {
 	{ "rrl-rate", conf_number, offsetof(struct node_conf, rrl_rate), "200", "NUMBER",
 	  "Answers a second to one network for one name or one referral; a second's worth may come at once.", 1, 100000, false },
 	{ "rrl-zone-rate", conf_number, offsetof(struct node_conf, rrl_zone_rate), "1000", "NUMBER",
-	  "The same for what many names share: negative answers and errors of one zone, answers from one wildcard.", 1, 100000, false },
+	  "The same for what many names share: negative answers and errors of one zone, answers from one wildcard or DNAME.", 1, 100000, false },
 	{ "rrl-total-rate", conf_number, offsetof(struct node_conf, rrl_total_rate), "0", "NUMBER",
 	  "The same for all answers to one network together; 0: no such limit.", 0, 100000, false },
 	{ "rrl-slip", conf_number, offsetof(struct node_conf, rrl_slip), "2", "NUMBER",

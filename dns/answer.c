@@ -683,6 +683,12 @@ void answer_fetch(struct answer *a, struct answer_job *job)
 		store_fetch(a->map, &job->probe);
 }
 
+static void tell_version(struct answer *a, const struct store_zone *z)
+{
+	a->options.zone_labels = z->labels;
+	a->options.zone_serial = z->serial;
+}
+
 /* What the OPT of the answer says whatever the answer is. */
 static void choose_options(struct answer *a, const struct answer_job *job)
 {
@@ -697,10 +703,8 @@ static void choose_options(struct answer *a, const struct answer_job *job)
 	/* of the zone that the answer is from, even when that is SERVFAIL (RFC 9660 section 3.2) */
 	a->options.have_version = q->version && job->kind == QUERY_OK && job->zone_found == STORE_FOUND &&
 	                          job->zone->state == ZONE_SERVING;
-	if (a->options.have_version) {
-		a->options.zone_labels = job->zone->labels;
-		a->options.zone_serial = job->zone->serial;
-	}
+	if (a->options.have_version)
+		tell_version(a, job->zone);
 }
 
 static void reset(struct answer *a, const struct answer_job *job)
@@ -721,6 +725,7 @@ static void reset(struct answer *a, const struct answer_job *job)
 static enum step to_child(struct answer *a, const struct store_zone *child)
 {
 	answer_in(a, child);
+	tell_version(a, child);
 	return answer_name(a, a->name[0], NULL, false);
 }
 
@@ -830,6 +835,8 @@ size_t answer_slip(struct answer *a, struct answer_job *job, uint8_t *out, size_
 	compose_begin(&a->c, out, max, &job->q, &a->options);
 	if (a->options.have_cookie && !a->cookie_good)
 		a->rcode = RCODE_BADCOOKIE;
+	else if (job->kind == QUERY_ERROR && job->q.rcode != RCODE_NOERROR) /* no longer than TC; an UPDATE must not look done */
+		a->rcode = job->q.rcode;
 	else
 		a->flags = FLAG_TC;
 	return compose_end(&a->c, &job->q, a->flags, a->rcode, a->udp_size);

@@ -130,7 +130,8 @@ void answer_fetch(struct answer *a, struct answer_job *job);
  * a->rcode, a->flags and a->damaged tell what it was. */
 size_t answer_finish(struct answer *a, struct answer_job *job, uint8_t *out, size_t max);
 /* The same query answered without an answer: TC, or BADCOOKIE when it had a
- * cookie that is not ours.  Little more than the query, none of what it asks. */
+ * cookie that is not ours; what is refused as it stands is refused.  Little more
+ * than the query, none of what it asks. */
 size_t answer_slip(struct answer *a, struct answer_job *job, uint8_t *out, size_t max);
 /* How long a response may be: over UDP what client and we agree on. */
 size_t answer_limit(const struct answer *a, const struct query *q, bool tcp);

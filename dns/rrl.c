@@ -5,8 +5,8 @@
  * for each network would stop a large resolver that asks for many names, and
  * the limiter is on by default.  What has as many names as a stranger can think
  * of is counted by what the answers have in common: the zone, the wildcard, the
- * cut.  Against somebody who goes through a large zone name by name there is
- * the total, which the operator has to set.
+ * DNAME, the cut.  Against somebody who goes through a large zone name by name
+ * there is the total, which the operator has to set.
  *
  * An account is one number (GCRA, ITU-T I.371): the time at which it will be
  * empty again.  Each answer moves that by its price, 1/rate; it may be a burst
@@ -136,10 +136,11 @@ void rrl_find(const struct rrl *r, enum rrl_class class, const uint8_t *ip, size
 	out->set[1] = NULL;
 	if (r->price[RRL_TOTAL]) {
 		struct hash all = h;
-		feed(&all, RRL_TOTAL | (uint64_t)six << 8);
+		feed(&all, (uint64_t)RRL_TOTAL << 1 | six);
 		locate(r, out, 1, finish(&all));
 	}
-	uint64_t last = (uint64_t)class | (uint64_t)six << 8;
+	/* one octet: up to seven more push nothing out */
+	uint64_t last = (uint64_t)class << 1 | six;
 	size_t at = 0;
 	for (; n - at >= 8; at += 8)
 		feed(&h, get_u64(what + at));

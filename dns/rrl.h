@@ -37,7 +37,7 @@ enum rrl_class {
 	RRL_ANY,      /* ANY and RRSIG, so that they take nothing from the name's other questions */
 	RRL_DNSKEY,   /* likewise: large */
 	RRL_REFERRAL, /* by the cut */
-	RRL_WILDCARD, /* by the name above the wildcard, at zone_rate, as the others from here: */
+	RRL_WILDCARD, /* by the name above the wildcard, or the DNAME's; at zone_rate, as the others from here: */
 	RRL_NODATA,   /* by zone */
 	RRL_NXDOMAIN, /* by zone */
 	RRL_ERROR,    /* by zone, if there is one */

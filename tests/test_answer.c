@@ -757,6 +757,10 @@ static void test_version(void)
 	add_zone(&e, "sub.odd.test.", sub, sizeof sub - 1);
 	ok(version_of(&e, "sub.odd.test.", T_DS) == 201001, "ZONEVERSION: DS is the parent's");
 	ok(version_of(&e, "sub.odd.test.", T_NS) == 301004, "ZONEVERSION: NS is the child's");
+	/* its parent, cut.odd.test, is not here: the child says "no data" */
+	static const char deep[] = "$ORIGIN sub.cut.odd.test.\n@ 60 SOA @ @ 1 1 1 1 1\n@ 60 NS ns.x.\n";
+	add_zone(&e, "sub.cut.odd.test.", deep, sizeof deep - 1);
+	ok(version_of(&e, "sub.cut.odd.test.", T_DS) == 401005, "ZONEVERSION: DS is the child's where the parent is not served");
 	teardown(&e);
 }
 
@@ -780,6 +784,16 @@ static void test_slip(void)
 			ok(len == n && get_u16(out + 2) == (0x8000 | FLAG_TC) && get_u32(out + 6) == 0 && get_u32(out + 4) == 0x10000 &&
 			   get_u16(out + 10) == (how ? 1 : 0), "slip: TC, as long as the query (%s)", names[i]);
 		}
+	for (unsigned op = 1; op < 16; op++) { /* an UPDATE must not look done */
+		size_t n = make_query("www.odd.test.", T_SOA, 0, 512, pkt);
+		pkt[2] |= (uint8_t)(op << 3);
+		job.kind = query_parse(pkt, n, &job.q);
+		answer_begin(&e.a, &job);
+		answer_fetch(&e.a, &job);
+		answer_slip(&e.a, &job, out, 512);
+		unsigned want = op == 4 || op == 5 ? RCODE_REFUSED : RCODE_NOTIMP;
+		ok((get_u16(out + 2) & 15) == want && !(get_u16(out + 2) & FLAG_TC), "slip: opcode %u is refused all the same", op);
+	}
 	e.a.cookie_keys = &key;
 	e.a.ncookie_keys = 1;
 	e.a.now_s = 1000;

@@ -41,7 +41,7 @@ if ($ENV{KNOCK}) { # we are the client of the last test
 
 my $dir = tempdir('encdns-abuse-XXXXXX', TMPDIR => 1, CLEANUP => 1);
 my $zone = Lab::spurt("$dir/zone", "\$ORIGIN abuse.example.\n\$TTL 300\n\@ SOA ns h 77 2 3 4 5\n NS ns\nns A 192.0.2.1\n"
-	. "www A 192.0.2.2\nother A 192.0.2.3\nthird A 192.0.2.4\n*.wild A 192.0.2.5\nkid NS ns.kid\nns.kid A 192.0.2.6\n"
+	. "www A 192.0.2.2\nother A 192.0.2.3\nthird A 192.0.2.4\n*.wild A 192.0.2.5\nkid NS ns.kid\nns.kid A 192.0.2.6\nd DNAME far.example.\n"
 	. join('', map { "name$_ A 192.0.2.7\n" } 1 .. 400));
 my @up = (zones => { 'abuse.example' => $zone });
 
@@ -99,7 +99,7 @@ subtest 'a flood' => sub {
 	DNS::pause(1.1);
 	is(flood($lab, same(150, 'www.abuse.example', 'A'))->{whole}, 150, 'a second later the name is answered again');
 	# what has as many names as anybody can think of is counted together
-	for (['NXDOMAIN', 'no%d.abuse.example'], ['a wildcard', 'x%d.wild.abuse.example'], ['REFUSED', 'x%d.elsewhere.example']) {
+	for (['NXDOMAIN', 'no%d.abuse.example'], ['a wildcard', 'x%d.wild.abuse.example'], ['a DNAME', 'x%d.d.abuse.example'], ['REFUSED', 'x%d.elsewhere.example']) {
 		my ($what, $name) = @$_;
 		DNS::pause(0.6);
 		$r = flood($lab, [ map { DNS::query(sprintf($name, $_), 'A') } 1 .. 4000 ]);
