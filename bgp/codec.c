@@ -1,9 +1,9 @@
-/* bgp.c - the BGP speaker's octets: the header of every message (RFC 4271
+/* codec.c - the octets of BGP: the header of every message (RFC 4271
  * section 4.1).  Sessions and announcements have their place here; until they
  * exist a node announces nothing, and no command or key claims it does.
  * Threat: a router, or whoever sits between: lengths are checked before they
  * are believed. */
-#include "bgp.h"
+#include "bgp/codec.h"
 
 static const uint8_t marker[16] = { 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff,
 	                            0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff };
