@@ -1,10 +1,12 @@
 /* bgp.h - the BGP speaker: our prefixes, told to all neighbours.
  *
- * Its rooms: bgp/codec.h, the messages; bgp/fsm.h, one neighbour.  None of them has a socket or a clock: those are
+ * Its rooms: bgp/codec.h, the messages; bgp/fsm.h, one neighbour; bgp/bfd.h, the
+ * liveness of the path to it.  None of them has a socket or a clock: those are
  * their owner's, who drives each peer as bgp/fsm.h says. */
 #ifndef BGP_H
 #define BGP_H
 
+#include "bgp/bfd.h"
 #include "bgp/codec.h"
 #include "bgp/fsm.h"
 
