@@ -25,7 +25,6 @@
  * it asks for again and again is answered once the last answer is gone. */
 #include "bgp/fsm.h"
 
-#include <stdarg.h>
 #include <stdio.h>
 
 #define OPEN_HOLD_NS    (240 * BGP_SEC) /* in OpenSent, RFC 4271 section 8.2.2 */
@@ -173,19 +172,11 @@ static void say_open(struct bgp_peer *p, struct bgp_conn *c)
 	written(p, c, &w, BGP_OPEN);
 }
 
-__attribute__((format(printf, 2, 3))) static void note(struct bgp_peer *p, const char *fmt, ...)
-{
-	va_list ap;
-	va_start(ap, fmt);
-	vsnprintf(p->last, sizeof p->last, fmt, ap);
-	va_end(ap);
-}
-
 static void note_notification(struct bgp_peer *p, const char *way, unsigned err, struct rd data)
 {
 	char words[BGP_WORDS - 16];
 	bgp_note_words(words, sizeof words, &(struct bgp_note){ err, data });
-	note(p, "%s: %s", way, words);
+	snprintf(p->last, sizeof p->last, "%s: %s", way, words);
 }
 
 /* ---- ends ---- */
@@ -597,6 +588,7 @@ static void establish(struct bgp_peer *p, struct bgp_conn *c, uint64_t now)
 	c->state = BGP_ESTABLISHED;
 	c->since_ns = now;
 	p->counts.established++;
+	p->trouble = NULL;
 	p->refresh = p->refreshing = p->ended = 0;
 	for (unsigned i = 0; i < p->ntold; i++)
 		p->told[i].again = false;
@@ -731,7 +723,8 @@ static void cease(struct bgp_peer *p, struct bgp_conn *c, uint64_t now, unsigned
 		struct wr w = writer(c);
 		bgp_write_cease(&w, sub, why);
 		written(p, c, &w, BGP_NOTIFICATION);
-		note_notification(p, "sent", BGP_ERR((unsigned)BGP_CEASE, sub), rd_init("", 0));
+		note_notification(p, "sent", BGP_ERR((unsigned)BGP_CEASE, sub),
+		                  rd_init(w.start + BGP_HEAD + 2, wr_len(&w) - BGP_HEAD - 2));
 	}
 	if (live(c))
 		drop(p, c, now);
@@ -816,7 +809,7 @@ void bgp_peer_failed(struct bgp_peer *p, uint64_t now, unsigned slot)
 	}
 	/* before its own OPEN is answered a neighbour may just not be ready: listen on */
 	enum bgp_phase phase = c->state <= BGP_OPENSENT ? BGP_TRYING : BGP_RESTING;
-	note(p, c->state == BGP_CONNECT ? "no connection" : "connection closed by the neighbour");
+	p->trouble = c->state == BGP_CONNECT ? "no connection" : "connection closed by the neighbour";
 	if (slot == 0)
 		p->want_connect = false;
 	cut(p, c, now);
@@ -847,7 +840,7 @@ static void tick_conn(struct bgp_peer *p, struct bgp_conn *c, uint64_t now)
 		return;
 	}
 	if (now >= c->stuck_ns) {
-		note_notification(p, "not sent", BGP_ERR(8, 0), rd_init("", 0));
+		note_notification(p, "not sent", BGP_ERR(8, 0), rd_init("", 0)); /* there's no room */
 		cut(p, c, now);
 		lost(p, now, BGP_RESTING);
 		return;
@@ -880,7 +873,7 @@ static void tick_retry(struct bgp_peer *p, uint64_t now)
 		return;
 	p->phase = BGP_TRYING;
 	if (p->conn[0].state == BGP_CONNECT && live(&p->conn[0])) {
-		note(p, "no connection in time");
+		p->trouble = "no answer to the connection attempt";
 		drop(p, &p->conn[0], now);
 		lost(p, now, BGP_TRYING);
 		return;

@@ -128,7 +128,8 @@ struct bgp_peer {
 	struct bgp_told told[2 * BGP_PREFIXES]; /* room for those that are still to be withdrawn */
 	struct bgp_counts counts;
 	char why_stop[256];      /* the reason that a drain ends with */
-	char last[BGP_WORDS];    /* the last end of a connection, in words; "" */
+	char last[BGP_WORDS];    /* the last NOTIFICATION, "sent: " or "received: " and words; "" */
+	const char *trouble;     /* how the last connection was lost without one; NULL */
 };
 
 /* The table of prefixes is empty, the peer stopped.  random: any number, better

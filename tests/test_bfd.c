@@ -210,6 +210,8 @@ static void test_sending(void)
 	p.min_rx = 0;
 	give(&s, SEC, &p);
 	ok(bfd_output(&s, 10 * SEC, out) == 0, "a required interval of 0: nothing periodic");
+	struct bfd gone = s;
+	ok(bfd_tick(&gone, 10 * SEC) == BFD_FAILED && bfd_output(&gone, 10 * SEC, out) == BFD_LEN, "but again once it is lost");
 	p.poll = true;
 	give(&s, SEC, &p);
 	ok(bfd_due(&s) == 0 && bfd_output(&s, SEC, out) == BFD_LEN && (out[1] & 0x30) == 0x10 && !bfd_output(&s, SEC, out),

@@ -90,6 +90,10 @@ static void test_write_update(void)
 	ok(update_is(&r, four, "M 0034 02 0000 001d 800e0d 0001 01 04c6336401 00 18c00002 40010100"
 	                       "400206 0201 0000fde9"),
 	   "UPDATE: IPv4 in MP_REACH_NLRI");
+	r.link_local = v6(0xfe800000, 1);
+	ok(update_is(&r, four, "M 0034 02 0000 001d 800e0d 0001 01 04c6336401 00 18c00002 40010100"
+	                       "400206 0201 0000fde9"),
+	   "UPDATE: no link-local address behind an IPv4 next hop");
 	r = plain_route;
 	r.external = false;
 	r.local_pref = 200;
@@ -461,6 +465,7 @@ static void test_reading(void)
 	ok(check("", "", &two, &seen) == 0 && seen.end_of_rib == BGP_V4, "End-of-RIB of IPv4");
 	ok(check("800f03 0002 01", "", &in, &seen) == 0 && seen.end_of_rib == BGP_V6, "End-of-RIB of IPv6");
 	ok(check("800f03 0002 01 40010100", "", &in, &seen) == 0 && !seen.end_of_rib, "but not with attributes");
+	ok(check("800f03 0002 01", NLRI, &in, &seen) == 0 && !seen.end_of_rib, "nor with prefixes");
 }
 
 /* ---- ROUTE-REFRESH and NOTIFICATION ---- */

@@ -391,6 +391,13 @@ static void test_data(void)
 	ok(last_is("0302 40fe0100"), "NOTIFICATION 3/2: the attribute");
 	ok(strcmp(H.p.last, "sent: UPDATE Message Error, Unrecognized Well-known Attribute") == 0, "in words: %s", H.p.last);
 	reach(&H, ES, 0);
+	ev_stop(&H);
+	ok(strcmp(H.p.last, "sent: Cease, Administrative Shutdown: \"bye\"") == 0, "in words: %s", H.p.last);
+	reach(&H, ES, 0);
+	failed(&H, 0);
+	ok(!*H.p.last && strcmp(H.p.trouble, "connection closed by the neighbour") == 0, "without one: %s", H.p.trouble);
+	reach(&H, ES, 0);
+	ok(!H.p.trouble, "and nothing while all is well");
 	feed_hex(&H, "M 0019 03 0602 03 627965");
 	ok(strcmp(H.p.last, "received: Cease, Administrative Shutdown: \"bye\"") == 0, "in words: %s", H.p.last);
 }
@@ -452,7 +459,7 @@ static void test_identity(void)
 	char words[128];
 	bgp_peer_words(&H.p, words, sizeof words);
 	ok(strcmp(words, "IPv4, 2-octet AS, hold 30 s") == 0, "%s", words);
-	feed_hex(&H, "M 0015 03 0602");
+	failed(&H, 0);
 	tick_to(&H, H.now + 20 * BGP_SEC);
 	connected(&H);
 	ok(H.last_len > 10 && H.last[9] != 0, "the next attempt has them again");
@@ -1096,6 +1103,21 @@ static void set_two(uint32_t as_a, uint32_t id_a, uint32_t as_b, uint32_t id_b)
 	two[1].id = id_b;
 }
 
+/* A neighbour that is not of our kind may confirm one while the other is young. */
+static void test_late_collision(void)
+{
+	reach(&H, OC, 0);
+	ok(incoming(&H) && H.note == 0, "the greater identifier connects, too");
+	feed_keepalive(&H);
+	ok(state(&H) == BGP_ESTABLISHED && H.note == E(6, 7) && H.closes == 1 && H.p.conn[1].state == BGP_IDLE,
+	   "too late: ours is established");
+	reach(&H, OC, 0);
+	incoming(&H);
+	H.slot = 1;
+	ev_open(&H);
+	ok(state(&H) == BGP_OPENCONFIRM && H.note == E(6, 7) && H.p.conn[0].state == BGP_IDLE, "in time: ours gives way");
+}
+
 static void test_collisions(void)
 {
 	static const struct { const char *what; uint32_t v[4]; } t[] = {
@@ -1365,6 +1387,7 @@ int main(void)
 	test_next_hops();
 	test_blocked();
 	test_drain();
+	test_late_collision();
 	test_collisions();
 	test_lives();
 	test_mutants();
