@@ -1,28 +1,43 @@
-/* bgp.h - the BGP speaker: so far the frame that every message comes in. */
+/* bgp.h - the BGP speaker: our prefixes, told to all neighbours.
+ *
+ * Its rooms: bgp/codec.h, the messages; bgp/fsm.h, one neighbour; bgp/bfd.h, the
+ * liveness of the path to it.  None of them has a socket or a clock: those are
+ * their owner's, who drives each peer as bgp/fsm.h says. */
 #ifndef BGP_H
 #define BGP_H
 
-#include "base/wire.h"
+#include "bgp/bfd.h"
+#include "bgp/codec.h"
+#include "bgp/fsm.h"
 
-#define BGP_HEAD 19
-#define BGP_MAX  4096 /* octets of a message, RFC 4271 section 4.1 */
+#define BGP_PEERS 64
 
-enum bgp_type { BGP_OPEN = 1, BGP_UPDATE, BGP_NOTIFICATION, BGP_KEEPALIVE, BGP_ROUTE_REFRESH };
-
-/* What a NOTIFICATION says: code << 8 | subcode (RFC 4271 section 4.5). */
-#define BGP_ERR(code, sub) ((code) << 8 | (sub))
-
-struct bgp_message {
-	enum bgp_type type;
-	struct rd body;
+struct bgp {
+	struct bgp_set set;
+	unsigned npeers;
+	struct bgp_peer_conf conf[BGP_PEERS];
+	struct bgp_peer peer[BGP_PEERS];
 };
 
-/* Takes one message from what has been received.  Returns 0 and fills *out, -1
- * when more octets are needed, or the NOTIFICATION to send (RFC 4271 section
- * 6.1); only in the first case the reader moves. */
-int bgp_take_message(struct rd *in, struct bgp_message *out);
-/* Begins a message in w, to be ended by bgp_end_message with what this returned. */
-uint8_t *bgp_begin_message(struct wr *w, enum bgp_type type);
-void bgp_end_message(struct wr *w, uint8_t *start);
+void bgp_init(struct bgp *b);
+/* A prefix, at first silent.  Before bgp_start.  NULL, or what is wrong. */
+const char *bgp_add_prefix(struct bgp *b, const struct bgp_prefix *p);
+/* A neighbour; the configuration is copied.  Before bgp_start.  NULL, or what is
+ * wrong. */
+const char *bgp_add_peer(struct bgp *b, const struct bgp_peer_conf *c, uint64_t random);
+
+void bgp_start(struct bgp *b, uint64_t now_ns);
+/* One prefix (its place in the set) goes to another level, at every neighbour. */
+void bgp_announce(struct bgp *b, uint64_t now_ns, unsigned prefix, enum bgp_level level);
+void bgp_announce_all(struct bgp *b, uint64_t now_ns, enum bgp_level level);
+/* The planned stop, bgp_peer_drain() for each; bgp_over() says when it is done. */
+void bgp_drain(struct bgp *b, uint64_t now_ns, uint64_t wait_ns, const char *why);
+bool bgp_over(const struct bgp *b);
+
+/* The neighbour with this address, or NULL: for who connects to us. */
+struct bgp_peer *bgp_find_peer(struct bgp *b, const struct bgp_addr *a);
+
+void bgp_tick(struct bgp *b, uint64_t now_ns);
+uint64_t bgp_due(const struct bgp *b);
 
 #endif
