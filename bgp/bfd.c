@@ -142,7 +142,8 @@ static void enter(struct bfd *s, uint64_t now, enum bfd_state state, enum bfd_di
 
 void bfd_init(struct bfd *s, const struct bfd_conf *c, uint64_t random)
 {
-	*s = (struct bfd){ .conf = *c, .state = BFD_ADMIN_DOWN, .remote_state = BFD_DOWN, .remote_min_rx = 1 };
+	*s = (struct bfd){ .conf = *c, .state = BFD_ADMIN_DOWN, .remote_state = BFD_DOWN };
+	s->remote_min_rx = 1;
 	s->random = random;
 	s->min_tx = greater(c->min_tx_us, SLOW_US);
 	s->min_rx = c->min_rx_us;
@@ -186,7 +187,8 @@ static enum bfd_event follow(struct bfd *s, uint64_t now, enum bfd_state theirs)
 		return s->state == BFD_DOWN ? BFD_NOTHING : go_down(s, now, BFD_NEIGHBOR_DOWN, BFD_CLOSED);
 	if (s->state == BFD_DOWN && theirs == BFD_DOWN) {
 		enter(s, now, BFD_INIT, s->diag);
-	} else if ((s->state == BFD_DOWN && theirs == BFD_INIT) || (s->state == BFD_INIT && theirs >= BFD_INIT)) {
+	} else if ((s->state == BFD_DOWN && theirs == BFD_INIT) ||
+	           (s->state == BFD_INIT && theirs >= BFD_INIT)) {
 		enter(s, now, BFD_UP, BFD_NO_DIAG);
 		return BFD_WENT_UP;
 	} else if (s->state == BFD_UP && theirs == BFD_DOWN) {
@@ -300,7 +302,8 @@ const char *bfd_state_name(enum bfd_state st)
 const char *bfd_diag_words(unsigned diag)
 {
 	static const char *const words[] = { "none", "Control Detection Time Expired", "Echo Function Failed",
-		"Neighbor Signaled Session Down", "Forwarding Plane Reset", "Path Down", "Concatenated Path Down",
+		"Neighbor Signaled Session Down", "Forwarding Plane Reset", "Path Down",
+		"Concatenated Path Down",
 		"Administratively Down", "Reverse Concatenated Path Down" };
 	return diag < sizeof words / sizeof *words ? words[diag] : "unknown";
 }

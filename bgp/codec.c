@@ -760,7 +760,8 @@ void bgp_write_notification(struct wr *w, unsigned err, const void *data, size_t
 static size_t shown_len(const uint8_t *p, size_t n)
 {
 	static const uint32_t first[] = { 0, 0, 0xa0, 0x800, 0x10000 };
-	size_t len = p[0] < 0x80 ? 1 : p[0] < 0xc2 ? 0 : p[0] < 0xe0 ? 2 : p[0] < 0xf0 ? 3 : p[0] < 0xf5 ? 4 : 0;
+	size_t len = p[0] < 0x80 ? 1 : p[0] < 0xc2 ? 0 : p[0] < 0xe0 ? 2 : p[0] < 0xf0 ? 3
+	             : p[0] < 0xf5 ? 4 : 0;
 	if (len == 0 || len > n)
 		return 0;
 	if (len == 1)
@@ -798,7 +799,8 @@ bool bgp_parse_notification(struct rd r, struct bgp_note *out)
 }
 
 /* IANA's names. */
-static const char *const codes[] = { NULL, "Message Header Error", "OPEN Message Error", "UPDATE Message Error",
+static const char *const codes[] = { NULL, "Message Header Error", "OPEN Message Error",
+   "UPDATE Message Error",
 	"Hold Timer Expired", "Finite State Machine Error", "Cease", "ROUTE-REFRESH Message Error",
 	"Send Hold Timer Expired" };
 
@@ -857,7 +859,8 @@ void bgp_note_words(char *out, size_t room, const struct bgp_note *n)
 	unsigned code = n->err >> 8, sub = n->err & 255;
 	struct wr w = wr_init(out, room - 1);
 	const char *c = code < sizeof codes / sizeof *codes ? codes[code] : NULL;
-	const char *s = code < sizeof subcodes / sizeof *subcodes && sub < SUBCODES ? subcodes[code][sub] : NULL;
+	const char *s = code < sizeof subcodes / sizeof *subcodes &&
+	   sub < SUBCODES ? subcodes[code][sub] : NULL;
 	if (c)
 		say(&w, "%s", c);
 	else

@@ -244,7 +244,8 @@ static void lost(struct bgp_peer *p, uint64_t now, enum bgp_phase phase)
 	p->retry_ns = rest_until(p, now);
 }
 
-static void send_notification(struct bgp_peer *p, struct bgp_conn *c, unsigned err, const void *data, size_t n)
+static void send_notification(struct bgp_peer *p, struct bgp_conn *c, unsigned err, const void *data,
+   size_t n)
 {
 	struct wr w = writer(c);
 	bgp_write_notification(&w, err, data, n);
@@ -630,7 +631,8 @@ static void on_refresh(struct bgp_peer *p, struct bgp_conn *c, uint64_t now, str
 	struct bgp_refresh r;
 	int err = bgp_parse_refresh(body, &r);
 	if (err) { /* its data is the message */
-		fail_data(p, c, now, (unsigned)err, body.p - BGP_HEAD, (size_t)(body.end - body.p) + BGP_HEAD);
+		fail_data(p, c, now, (unsigned)err, body.p - BGP_HEAD,
+		          (size_t)(body.end - body.p) + BGP_HEAD);
 		return;
 	}
 	if (r.what == BGP_REFRESH_ASK && c->agreed.refresh)
@@ -978,7 +980,8 @@ uint64_t bgp_peer_due(const struct bgp_peer *p)
 	uint64_t due = sooner(p->retry_ns, p->drain_ns);
 	for (unsigned i = 0; i < 2; i++) {
 		const struct bgp_conn *c = &p->conn[i];
-		due = sooner(due, sooner(sooner(c->hold_ns, c->keepalive_ns), sooner(c->stuck_ns, c->close_ns)));
+		due = sooner(due, sooner(c->hold_ns, c->keepalive_ns));
+		due = sooner(due, sooner(c->stuck_ns, c->close_ns));
 	}
 	return due;
 }
@@ -998,7 +1001,8 @@ enum bgp_state bgp_peer_state(const struct bgp_peer *p)
 
 const char *bgp_state_name(enum bgp_state s)
 {
-	static const char *const names[] = { "Idle", "Connect", "Active", "OpenSent", "OpenConfirm", "Established" };
+	static const char *const names[] = { "Idle", "Connect", "Active", "OpenSent", "OpenConfirm",
+	   "Established" };
 	return names[s];
 }
 

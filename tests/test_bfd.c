@@ -43,7 +43,8 @@ static void test_packets(void)
 		all &= !bfd_parse(b, cut, &p);
 	ok(all && n == BFD_LEN, "every truncation is refused");
 	bfd_parse(b, n, &p);
-	ok(p.state == BFD_DOWN && p.independent && !p.poll && !p.final && !p.demand && p.diag == 0 && p.mult == 3 &&
+	ok(p.state == BFD_DOWN && p.independent && !p.poll && !p.final && !p.demand && p.diag == 0 &&
+	   p.mult == 3 &&
 	           p.mine == 1 && p.yours == 2 && p.min_tx == 100000 && p.min_rx == 300000 && p.min_echo == 0,
 	   "its fields");
 	struct wr w = wr_init(out, sizeof out);
@@ -54,14 +55,16 @@ static void test_packets(void)
 	bfd_write(&w, &p);
 	n = unhex(b, "27 e2 05 18 00000009 00000000 00000000 00000000 00000000");
 	ok(memcmp(out, b, n) == 0, "poll, demand, diagnostic");
-	ok(strcmp(bfd_diag_words(1), "Control Detection Time Expired") == 0 && strcmp(bfd_diag_words(31), "unknown") == 0 &&
+	ok(strcmp(bfd_diag_words(1), "Control Detection Time Expired") == 0 && strcmp(bfd_diag_words(31),
+	   "unknown") == 0 &&
 	           strcmp(bfd_state_name(BFD_ADMIN_DOWN), "AdminDown") == 0,
 	   "words");
 }
 
 /* ---- one session ---- */
 
-static const struct bfd_conf conf = { .discriminator = 2, .min_tx_us = 100000, .min_rx_us = 100000, .mult = 3 };
+static const struct bfd_conf conf = { .discriminator = 2, .min_tx_us = 100000, .min_rx_us = 100000,
+   .mult = 3 };
 
 static struct bfd_packet theirs(enum bfd_state st)
 {
@@ -134,7 +137,8 @@ static void test_states(void)
 	struct bfd_packet p = theirs(BFD_DOWN);
 	give(&s, SEC, &p);
 	ok(s.diag == BFD_NEIGHBOR_DOWN && s.failures == 1, "its diagnostic");
-	ok(bfd_output(&s, SEC, out) == BFD_LEN && out[0] == (1 << 5 | 3) && out[1] >> 6 == BFD_DOWN, "is told at once");
+	ok(bfd_output(&s, SEC, out) == BFD_LEN && out[0] == (1 << 5 | 3) && out[1] >> 6 == BFD_DOWN,
+	   "is told at once");
 
 	reach(&s, BFD_UP);
 	for (uint64_t t = SEC; bfd_output(&s, t, out); )
@@ -151,14 +155,16 @@ static void test_states(void)
 	ok(give_ttl(&s, SEC, &p, 254) == BFD_NOTHING && s.state == BFD_UP && s.in == n && s.discarded == 1,
 	   "a TTL of 254 comes from elsewhere");
 	p.yours = 3;
-	ok(give(&s, SEC, &p) == BFD_NOTHING && s.state == BFD_UP && s.discarded == 2, "a discriminator not ours");
+	ok(give(&s, SEC, &p) == BFD_NOTHING && s.state == BFD_UP && s.discarded == 2,
+	   "a discriminator not ours");
 	s.conf.multihop = true;
 	p.yours = 2;
 	ok(give_ttl(&s, SEC, &p, 12) == BFD_FAILED, "several hops (RFC 5883): any TTL");
 
 	reach(&s, BFD_UP);
 	bfd_stop(&s, SEC);
-	ok(s.state == BFD_ADMIN_DOWN && bfd_output(&s, SEC, out) && out[1] >> 6 == BFD_ADMIN_DOWN && (out[0] & 31) == 7 &&
+	ok(s.state == BFD_ADMIN_DOWN && bfd_output(&s, SEC, out) && out[1] >> 6 == BFD_ADMIN_DOWN &&
+	   (out[0] & 31) == 7 &&
 	           bfd_tick(&s, 100 * SEC) == BFD_NOTHING,
 	   "stopped by us: AdminDown, told");
 	bfd_start(&s, 2 * SEC);
@@ -211,10 +217,12 @@ static void test_sending(void)
 	give(&s, SEC, &p);
 	ok(bfd_output(&s, 10 * SEC, out) == 0, "a required interval of 0: nothing periodic");
 	struct bfd gone = s;
-	ok(bfd_tick(&gone, 10 * SEC) == BFD_FAILED && bfd_output(&gone, 10 * SEC, out) == BFD_LEN, "but again once it is lost");
+	ok(bfd_tick(&gone, 10 * SEC) == BFD_FAILED && bfd_output(&gone, 10 * SEC, out) == BFD_LEN,
+	   "but again once it is lost");
 	p.poll = true;
 	give(&s, SEC, &p);
-	ok(bfd_due(&s) == 0 && bfd_output(&s, SEC, out) == BFD_LEN && (out[1] & 0x30) == 0x10 && !bfd_output(&s, SEC, out),
+	ok(bfd_due(&s) == 0 && bfd_output(&s, SEC, out) == BFD_LEN && (out[1] & 0x30) == 0x10 &&
+	   !bfd_output(&s, SEC, out),
 	   "but a Final for a Poll");
 	p = theirs(BFD_UP);
 	p.final = true;
@@ -225,7 +233,8 @@ static void test_sending(void)
 	ok(bfd_output(&s, SEC + 200 * MS, out) == 0, "demand mode there: nothing periodic");
 	p.poll = true;
 	give(&s, SEC, &p);
-	ok(bfd_output(&s, SEC, out) == BFD_LEN && (out[1] & 0x12) == 0x10, "but answers, and no demand of our own");
+	ok(bfd_output(&s, SEC, out) == BFD_LEN && (out[1] & 0x12) == 0x10,
+	   "but answers, and no demand of our own");
 	ok(get_u32(out + 20) == 0, "echo is not offered");
 	bfd_change(&s, SEC, 200000, 100000);
 	ok(bfd_output(&s, SEC + 200 * MS, out) == BFD_LEN && out[1] & 0x20, "and a Poll of our own goes out");
@@ -237,17 +246,20 @@ static void test_sending(void)
 	p.min_tx = 50000;
 	p.mult = 5;
 	give(&s, SEC, &p);
-	ok(bfd_interval_ns(&s) == 250 * MS && bfd_detection_ns(&s) == 500 * MS, "they take slower: we send slower");
+	ok(bfd_interval_ns(&s) == 250 * MS && bfd_detection_ns(&s) == 500 * MS,
+	   "they take slower: we send slower");
 	p.min_rx = 10000;
 	p.min_tx = 400000;
 	give(&s, SEC, &p);
-	ok(bfd_interval_ns(&s) == 100 * MS && bfd_detection_ns(&s) == 2000 * MS, "they send slower: we wait longer");
+	ok(bfd_interval_ns(&s) == 100 * MS && bfd_detection_ns(&s) == 2000 * MS,
+	   "they send slower: we wait longer");
 	p.min_rx = p.min_tx = UINT32_MAX;
 	p.mult = 255;
 	while (bfd_output(&s, SEC, out))
 		;
 	give(&s, SEC, &p);
-	ok(bfd_detection_ns(&s) == 255 * (UINT32_MAX * UINT64_C(1000)) && bfd_due(&s) > SEC, "the greatest values don't overflow");
+	ok(bfd_detection_ns(&s) == 255 * (UINT32_MAX * UINT64_C(1000)) && bfd_due(&s) > SEC,
+	   "the greatest values don't overflow");
 }
 
 static void test_poll(void)
@@ -258,7 +270,8 @@ static void test_poll(void)
 	f.final = true;
 
 	reach(&s, BFD_UP);
-	ok(bfd_output(&s, SEC, out) && out[1] & 0x20 && get_u32(out + 12) == 100000 && bfd_interval_ns(&s) == 100 * MS,
+	ok(bfd_output(&s, SEC, out) && out[1] & 0x20 && get_u32(out + 12) == 100000 &&
+	   bfd_interval_ns(&s) == 100 * MS,
 	   "coming up: the fast interval at once, by a Poll Sequence");
 	give(&s, SEC, &p);
 	ok(s.polling, "it goes on without a Final");
@@ -389,14 +402,16 @@ static void test_two(void)
 	begin_two(&a, &b);
 	run_to(now + 3 * SEC);
 	ok(both_up() && ups[0] == 1 && ups[1] == 1 && !fails[0] && !fails[1], "two sessions come up");
-	ok(!two[0].polling && !two[1].polling && two[0].remote == 99 && two[1].remote == 2, "their Poll Sequences end");
+	ok(!two[0].polling && !two[1].polling && two[0].remote == 99 && two[1].remote == 2,
+	   "their Poll Sequences end");
 	ok(bfd_interval_ns(&two[0]) == 300 * MS && bfd_interval_ns(&two[1]) == 100 * MS &&
 	           bfd_detection_ns(&two[0]) == 500 * MS && bfd_detection_ns(&two[1]) == 900 * MS,
 	   "each direction has its own interval");
 	uint64_t n = two[0].out;
 	run_to(now + 300 * SEC);
 	n = two[0].out - n;
-	ok(n >= 1000 && n <= 1334 && ups[0] == 1 && !path.late, "%llu packets in 300 s", (unsigned long long)n);
+	ok(n >= 1000 && n <= 1334 && ups[0] == 1 && !path.late, "%llu packets in 300 s",
+	   (unsigned long long)n);
 
 	/* one direction breaks: A hears no more, and tells B */
 	path.broken[0] = true;
@@ -419,14 +434,16 @@ static void test_two(void)
 			kept &= !two[0].polling && !two[1].polling;
 		}
 	}
-	ok(both_up() && fails[0] == 1 && fails[1] == 1 && kept, "200 changes of intervals, and no failure (%u, %u)", fails[0], fails[1]);
+	ok(both_up() && fails[0] == 1 && fails[1] == 1 && kept,
+	   "200 changes of intervals, and no failure (%u, %u)", fails[0], fails[1]);
 
 	bfd_change(&two[0], now, 100000, 100000);
 	bfd_change(&two[1], now, 100000, 100000);
 	run_to(now + 10 * SEC);
 	bfd_stop(&two[1], now);
 	run_to(now + SEC);
-	ok(closes[0] == 1 && fails[0] == 1 && two[0].state == BFD_DOWN, "taken down on purpose: no failure of the path");
+	ok(closes[0] == 1 && fails[0] == 1 && two[0].state == BFD_DOWN,
+	   "taken down on purpose: no failure of the path");
 	run_to(now + 10 * SEC);
 	bfd_start(&two[1], now);
 	run_to(now + 5 * SEC);
@@ -447,7 +464,8 @@ static void test_loss(void)
 	begin_two(&a, &b);
 	path.loss = 20;
 	run_to(now + 3600 * SEC);
-	ok(fails[0] + fails[1] <= 4, "2%% lost for an hour: %u failures of a multiplier of 3", fails[0] + fails[1]);
+	ok(fails[0] + fails[1] <= 4, "2%% lost for an hour: %u failures of a multiplier of 3",
+	   fails[0] + fails[1]);
 	path.loss = 600;
 	run_to(now + 600 * SEC);
 	ok(fails[0] > 10 && ups[0] > 10, "60%%: down and up %u times", fails[0]);
@@ -497,7 +515,8 @@ static void test_mutants(void)
 			packets++;
 		bad += packets > 2 || (unsigned)s.state > BFD_UP;
 	}
-	ok(bad == 0 && taken > 20000 && taken < 90000, "100000 mutated packets: %u taken, %u wrong", taken, bad);
+	ok(bad == 0 && taken > 20000 && taken < 90000, "100000 mutated packets: %u taken, %u wrong", taken,
+	   bad);
 }
 
 int main(void)

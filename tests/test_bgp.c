@@ -33,7 +33,8 @@ static void test_frame(void)
 		bool moved = r.p != b;
 		ok(got == rows[i].want && moved == (got == 0), "%s", rows[i].what);
 		if (got == 0)
-			ok(m.type == rows[i].type && rd_left(&m.body) == rows[i].len - 19u, "its type and body");
+			ok(m.type == rows[i].type && rd_left(&m.body) == rows[i].len - 19u,
+			   "its type and body");
 	}
 }
 
@@ -97,11 +98,13 @@ static void test_write_update(void)
 	r = plain_route;
 	r.external = false;
 	r.local_pref = 200;
-	ok(update_is(&r, four, "M 0030 02 0000 0015 40010100 400200 400304 c6336401 400504 000000c8 18c00002"),
+	ok(update_is(&r, four,
+	   "M 0030 02 0000 0015 40010100 400200 400304 c6336401 400504 000000c8 18c00002"),
 	   "UPDATE: iBGP has an empty path and LOCAL_PREF");
 	r = plain_route;
 	r.next_hop = v6(0x20010db8, 1);
-	ok(update_is(&r, four, "M 0040 02 0000 0029 800e19 0001 01 10 20010db8000000000000000000000001 00 18c00002"
+	ok(update_is(&r, four,
+	   "M 0040 02 0000 0029 800e19 0001 01 10 20010db8000000000000000000000001 00 18c00002"
 	                       "40010100 400206 0201 0000fde9"),
 	   "UPDATE: IPv4 with an IPv6 next hop (RFC 8950)");
 	r.link_local = v6(0xfe800000, 1);
@@ -125,7 +128,8 @@ static void test_write_update(void)
 	r = plain_route;
 	r.as4 = false;
 	r.only_to_customer = 65001;
-	ok(update_is(&r, four, "M 0034 02 0000 0019 40010100 400204 0201 fde9 400304 c6336401 c02304 0000fde9 18c00002"),
+	ok(update_is(&r, four,
+	   "M 0034 02 0000 0019 40010100 400204 0201 fde9 400304 c6336401 c02304 0000fde9 18c00002"),
 	   "UPDATE: no AS4_PATH for an AS of two octets; only to customers");
 	r = plain_route;
 	ok(update_is(&r, prefix(v4(192, 0, 2, 128), 25),
@@ -144,7 +148,8 @@ static void test_write_rest(void)
 	ok(same_hex(&w, "M 001b 02 0004 18c00002 0000"), "withdrawal: IPv4");
 	w = fresh();
 	bgp_write_withdraw(&w, &four, 1, true);
-	ok(same_hex(&w, "M 0021 02 0000 000a 800f07 0001 01 18c00002"), "withdrawal: IPv4 in MP_UNREACH_NLRI");
+	ok(same_hex(&w, "M 0021 02 0000 000a 800f07 0001 01 18c00002"),
+	   "withdrawal: IPv4 in MP_UNREACH_NLRI");
 	w = fresh();
 	bgp_write_withdraw(&w, &six, 1, false);
 	ok(same_hex(&w, "M 0022 02 0000 000b 800f08 0002 01 2020010db8"), "withdrawal: IPv6");
@@ -186,16 +191,19 @@ static void test_largest(void)
 	uint8_t exact[BGP_UPDATE_MAX];
 	struct wr w = wr_init(exact, sizeof exact);
 	bgp_write_update(&w, &r, p, BGP_PREFIXES);
-	ok(!w.bad && cuts_wait(exact, wr_len(&w)), "the largest UPDATE, %zu octets, is below the limit", wr_len(&w));
+	ok(!w.bad && cuts_wait(exact, wr_len(&w)), "the largest UPDATE, %zu octets, is below the limit",
+	   wr_len(&w));
 	struct bgp_reading s = { true, false, false, BGP_V6 };
 	struct bgp_seen seen;
 	struct rd in = wr_len(&w) ? rd_init(exact + BGP_HEAD, wr_len(&w) - BGP_HEAD) : (struct rd){ 0 }, data;
-	ok(bgp_check_update(in, &s, &seen, &data) == 0 && seen.verdict == BGP_FINE && seen.announced == BGP_PREFIXES,
+	ok(bgp_check_update(in, &s, &seen, &data) == 0 && seen.verdict == BGP_FINE &&
+	   seen.announced == BGP_PREFIXES,
 	   "and reads as it should");
 	w = wr_init(exact, sizeof exact);
 	bgp_write_withdraw(&w, p, BGP_PREFIXES, true);
 	in = rd_init(exact + BGP_HEAD, wr_len(&w) - BGP_HEAD);
-	ok(!w.bad && bgp_check_update(in, &s, &seen, &data) == 0 && seen.withdrawn == BGP_PREFIXES && !seen.end_of_rib,
+	ok(!w.bad && bgp_check_update(in, &s, &seen, &data) == 0 && seen.withdrawn == BGP_PREFIXES &&
+	   !seen.end_of_rib,
 	   "as does the largest withdrawal");
 }
 
@@ -203,11 +211,13 @@ static void test_largest(void)
 
 static void test_open_written(void)
 {
-	struct bgp_open o = { .as = 65001, .id = 0xc0000201, .hold = 90, .families = BGP_V4 | BGP_V6, .role = BGP_NO_ROLE };
+	struct bgp_open o = { .as = 65001, .id = 0xc0000201, .hold = 90, .families = BGP_V4 | BGP_V6,
+	   .role = BGP_NO_ROLE };
 	o.refresh = o.enhanced_refresh = o.as4 = true;
 	struct wr w = fresh();
 	bgp_write_open(&w, &o);
-	ok(same_hex(&w, "M 0035 01 04 fde9 005a c0000201 18 0216 010400010001 010400020001 0200 41040000fde9 4600") &&
+	ok(same_hex(&w,
+	   "M 0035 01 04 fde9 005a c0000201 18 0216 010400010001 010400020001 0200 41040000fde9 4600") &&
 	           cuts_wait(buf, wr_len(&w)),
 	   "OPEN: two families, refresh, AS of four octets");
 	struct bgp_open back;
@@ -219,9 +229,11 @@ static void test_open_written(void)
 	o.refresh = o.v4_by_v6 = o.as4 = true;
 	w = fresh();
 	bgp_write_open(&w, &o);
-	ok(same_hex(&w, "M 0038 01 04 5ba0 0000 00000001 1b 0219 010400010001 0200 0506000100010002 090103 4104fa56ea01"),
+	ok(same_hex(&w,
+	   "M 0038 01 04 5ba0 0000 00000001 1b 0219 010400010001 0200 0506000100010002 090103 4104fa56ea01"),
 	   "OPEN: AS_TRANS, a role, IPv4 by IPv6 next hops");
-	ok(bgp_parse_open(rd_init(buf + BGP_HEAD, wr_len(&w) - BGP_HEAD), &back) == 0 && back.as == 4200000001u &&
+	ok(bgp_parse_open(rd_init(buf + BGP_HEAD, wr_len(&w) - BGP_HEAD), &back) == 0 &&
+	   back.as == 4200000001u &&
 	           back.v4_by_v6 && back.role == BGP_CUSTOMER && !back.role_clash && !back.plain,
 	   "and read again");
 	o.plain = true;
@@ -278,7 +290,8 @@ static void test_open_read(void)
 		struct bgp_open before = o;
 		int got = bgp_parse_open(rd_init(b, unhex(b, opens[i].body)), &o);
 		bool kept = memcmp(&o, &before, sizeof o) == 0;
-		ok(got == opens[i].want && kept == (got != 0), "OPEN: %s (%d/%d)", opens[i].what, got >> 8, got & 255);
+		ok(got == opens[i].want && kept == (got != 0), "OPEN: %s (%d/%d)", opens[i].what, got >> 8,
+		   got & 255);
 	}
 	uint8_t b[64];
 	struct bgp_open o;
@@ -304,7 +317,8 @@ static void test_roles(void)
 	for (uint8_t a = 0; a < 5; a++)
 		for (uint8_t b = 0; b < 5; b++)
 			all &= bgp_roles_fit(a, b) == (fit[a][b] != '.');
-	ok(all && !bgp_roles_fit(BGP_NO_ROLE, BGP_NO_ROLE) && !bgp_roles_fit(3, 7), "roles: RFC 9234, table 2");
+	ok(all && !bgp_roles_fit(BGP_NO_ROLE, BGP_NO_ROLE) && !bgp_roles_fit(3, 7),
+	   "roles: RFC 9234, table 2");
 }
 
 /* ---- UPDATE, read ---- */
@@ -415,7 +429,8 @@ static void test_read_update(void)
 		/* the attribute at fault is the data of 3/2 and 3/9 */
 		bool attribute = got == BGP_ERR(3, 2) || got == BGP_ERR(3, 9);
 		right &= (rd_left(&data) != 0) == attribute;
-		ok(right, "UPDATE: %s (%d/%d, verdict %d, %u, %u)", u->what, got >> 8, got & 255, (int)seen.verdict,
+		ok(right, "UPDATE: %s (%d/%d, verdict %d, %u, %u)", u->what, got >> 8, got & 255,
+		   (int)seen.verdict,
 		   seen.announced, seen.withdrawn);
 		bool sane = true;
 		for (size_t cut = 0; cut < n; cut++) {
@@ -446,25 +461,30 @@ static void test_reading(void)
 	struct bgp_reading in = { false, true, true, BGP_V4 | BGP_V6 };
 	struct bgp_reading two = { true, false, false, BGP_V4 };
 
-	ok(check(FINE HOP "400501 00", NLRI, &in, &seen) == 0 && seen.verdict == W, "iBGP: a malformed LOCAL_PREF");
+	ok(check(FINE HOP "400501 00", NLRI, &in, &seen) == 0 && seen.verdict == W,
+	   "iBGP: a malformed LOCAL_PREF");
 	ok(check(FINE HOP "400504 00000001 800904 00000001 800a04 00000001", NLRI, &in, &seen) == 0 &&
 	           seen.verdict == F,
 	   "iBGP: attributes of a route reflector");
-	ok(check(FINE HOP "800a05 0000000100", NLRI, &in, &seen) == 0 && seen.verdict == W, "iBGP: a malformed CLUSTER_LIST");
+	ok(check(FINE HOP "800a05 0000000100", NLRI, &in, &seen) == 0 && seen.verdict == W,
+	   "iBGP: a malformed CLUSTER_LIST");
 	ok(check(FINE "800e19 0001 01 10" GLOBAL "00 18c00002", "", &in, &seen) == 0 && seen.announced == 1,
 	   "IPv4 by an IPv6 next hop, agreed");
 	ok(check("40010100 400204 0201 fde9" HOP "c01106 0201 0000fde9 c01208 0000fde9c0000201 c00706 fde9c0000201",
 	         NLRI, &two, &seen) == 0 && seen.verdict == F,
 	   "paths of two octets, AS4_PATH and AS4_AGGREGATOR");
-	ok(check("40010100 400204 0201 fde9" HOP "c01106 0202 0000fde9", NLRI, &two, &seen) == 0 && seen.verdict == D,
+	ok(check("40010100 400204 0201 fde9" HOP "c01106 0202 0000fde9", NLRI, &two, &seen) == 0 &&
+	   seen.verdict == D,
 	   "a malformed AS4_PATH");
 	ok(check("40010100 400206 0201 0000fde9" HOP, NLRI, &two, &seen) == 0 && seen.verdict == W,
 	   "a path of four octets where two were agreed");
-	ok(check(FINE "800e1a 0002 01 10" GLOBAL "00 20 20010db8", "", &two, &seen) == 0 && seen.announced == 0,
+	ok(check(FINE "800e1a 0002 01 10" GLOBAL "00 20 20010db8", "", &two, &seen) == 0 &&
+	   seen.announced == 0,
 	   "IPv6 that was not agreed is ignored");
 	ok(check("", "", &two, &seen) == 0 && seen.end_of_rib == BGP_V4, "End-of-RIB of IPv4");
 	ok(check("800f03 0002 01", "", &in, &seen) == 0 && seen.end_of_rib == BGP_V6, "End-of-RIB of IPv6");
-	ok(check("800f03 0002 01 40010100", "", &in, &seen) == 0 && !seen.end_of_rib, "but not with attributes");
+	ok(check("800f03 0002 01 40010100", "", &in, &seen) == 0 && !seen.end_of_rib,
+	   "but not with attributes");
 	ok(check("800f03 0002 01", NLRI, &in, &seen) == 0 && !seen.end_of_rib, "nor with prefixes");
 }
 
@@ -478,10 +498,13 @@ static void test_refresh(void)
 	bool all = true;
 	for (size_t cut = 0; cut < n; cut++)
 		all &= bgp_parse_refresh(rd_init(b, cut), &r) == BGP_ERR(7, 1) && r.family == 9;
-	ok(all && bgp_parse_refresh(rd_init(b, n), &r) == 0 && r.family == BGP_V6 && r.what == BGP_REFRESH_ASK,
+	ok(all && bgp_parse_refresh(rd_init(b, n), &r) == 0 && r.family == BGP_V6 &&
+	   r.what == BGP_REFRESH_ASK,
 	   "ROUTE-REFRESH, and its truncations");
-	ok(bgp_parse_refresh(rd_init(b, unhex(b, "0002 00 80")), &r) == 0 && r.family == 0, "of a foreign family");
-	ok(bgp_parse_refresh(rd_init(b, unhex(b, "0002 01 01 00")), &r) == BGP_ERR(7, 1), "begin, too long (RFC 7313)");
+	ok(bgp_parse_refresh(rd_init(b, unhex(b, "0002 00 80")), &r) == 0 && r.family == 0,
+	   "of a foreign family");
+	ok(bgp_parse_refresh(rd_init(b, unhex(b, "0002 01 01 00")), &r) == BGP_ERR(7, 1),
+	   "begin, too long (RFC 7313)");
 	ok(bgp_parse_refresh(rd_init(b, unhex(b, "0001 00 01 00 00")), &r) == 0, "with filters (RFC 5291)");
 }
 
@@ -542,7 +565,8 @@ static void test_notification(void)
 	why[sizeof why - 1] = 0;
 	struct wr w = fresh();
 	bgp_write_cease(&w, BGP_SHUTDOWN, why);
-	ok(wr_len(&w) == BGP_HEAD + 3 + 254 && buf[BGP_HEAD + 2] == 254, "a reason of 299 octets is cut to 254");
+	ok(wr_len(&w) == BGP_HEAD + 3 + 254 && buf[BGP_HEAD + 2] == 254,
+	   "a reason of 299 octets is cut to 254");
 	memset(why, 'a', 255);
 	why[255] = 0;
 	w = fresh();

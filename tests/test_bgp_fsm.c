@@ -162,7 +162,8 @@ static enum bgp_state state(const struct host *h) { return bgp_peer_state(&h->p)
 /* ---- each event in each state ---- */
 
 enum { ST, RE, CO, AC, OS, OC, ES, STATES }; /* stopped, resting, and those of the RFC */
-static const char *const state_words[] = { "Idle (stopped)", "Idle (resting)", "Connect", "Active", "OpenSent",
+static const char *const state_words[] = { "Idle (stopped)", "Idle (resting)", "Connect", "Active",
+   "OpenSent",
 	                                   "OpenConfirm", "Established" };
 
 static void reach(struct host *h, unsigned st, unsigned slot)
@@ -389,17 +390,20 @@ static void test_data(void)
 	reach(&H, ES, 0);
 	feed_hex(&H, "M 001b 02 0000 0004 40fe0100");
 	ok(last_is("0302 40fe0100"), "NOTIFICATION 3/2: the attribute");
-	ok(strcmp(H.p.last, "sent: UPDATE Message Error, Unrecognized Well-known Attribute") == 0, "in words: %s", H.p.last);
+	ok(strcmp(H.p.last, "sent: UPDATE Message Error, Unrecognized Well-known Attribute") == 0,
+	   "in words: %s", H.p.last);
 	reach(&H, ES, 0);
 	ev_stop(&H);
 	ok(strcmp(H.p.last, "sent: Cease, Administrative Shutdown: \"bye\"") == 0, "in words: %s", H.p.last);
 	reach(&H, ES, 0);
 	failed(&H, 0);
-	ok(!*H.p.last && strcmp(H.p.trouble, "connection closed by the neighbour") == 0, "without one: %s", H.p.trouble);
+	ok(!*H.p.last && strcmp(H.p.trouble, "connection closed by the neighbour") == 0, "without one: %s",
+	   H.p.trouble);
 	reach(&H, ES, 0);
 	ok(!H.p.trouble, "and nothing while all is well");
 	feed_hex(&H, "M 0019 03 0602 03 627965");
-	ok(strcmp(H.p.last, "received: Cease, Administrative Shutdown: \"bye\"") == 0, "in words: %s", H.p.last);
+	ok(strcmp(H.p.last, "received: Cease, Administrative Shutdown: \"bye\"") == 0, "in words: %s",
+	   H.p.last);
 }
 
 /* ---- who it is ---- */
@@ -415,7 +419,8 @@ static void test_identity(void)
 	connected(&H);
 	ok(H.said[BGP_OPEN] == 1, "iBGP: an OPEN");
 	struct bgp_open mine;
-	ok(bgp_parse_open(rd_init(H.last, H.last_len), &mine) == 0 && mine.role == BGP_NO_ROLE, "without a role");
+	ok(bgp_parse_open(rd_init(H.last, H.last_len), &mine) == 0 && mine.role == BGP_NO_ROLE,
+	   "without a role");
 	o = their_open(&H);
 	o.id = c.id;
 	feed_open(&H, &o);
@@ -455,7 +460,8 @@ static void test_identity(void)
 	ok(last_is("04 fde9 001e 0000000a 00"), "our OPEN has none");
 	feed_hex(&H, "M 001d 01 04 fdea 001e 00000014 00");
 	feed_keepalive(&H);
-	ok(state(&H) == BGP_ESTABLISHED && !H.p.conn[0].agreed.as4 && !H.p.conn[0].agreed.refresh, "and that is enough");
+	ok(state(&H) == BGP_ESTABLISHED && !H.p.conn[0].agreed.as4 && !H.p.conn[0].agreed.refresh,
+	   "and that is enough");
 	char words[128];
 	bgp_peer_words(&H.p, words, sizeof words);
 	ok(strcmp(words, "IPv4, 2-octet AS, hold 30 s") == 0, "%s", words);
@@ -516,7 +522,8 @@ static void test_hold(void)
 /* Attempts that fail in each way: never less than a second apart, and fewer and fewer. */
 static void test_retry(void)
 {
-	static const char *const how[] = { "refused", "no answer", "closed in OpenSent", "a wrong AS", "Cease at once" };
+	static const char *const how[] = { "refused", "no answer", "closed in OpenSent", "a wrong AS",
+	   "Cease at once" };
 	for (unsigned k = 0; k < 5; k++) {
 		begin(&H, &base_conf);
 		start(&H);
@@ -640,13 +647,15 @@ static void test_levels(void)
 	struct bgp_set s = set_of(1, BGP_FULL);
 	ok(H.said[BGP_UPDATE] == 0, "nothing to tell, nothing said");
 	set(&s);
-	ok(H.said[BGP_UPDATE] == 1 && last_is("0000 0014 40010100 400206 0201 0000fde9 400304 c0000201 180a0000"),
+	ok(H.said[BGP_UPDATE] == 1 &&
+	   last_is("0000 0014 40010100 400206 0201 0000fde9 400304 c0000201 180a0000"),
 	   "a prefix, with our own address as next hop");
 	set(&s);
 	ok(H.said[BGP_UPDATE] == 1, "said once");
 	s.level[0] = BGP_LESS;
 	set(&s);
-	ok(H.said[BGP_UPDATE] == 2 && last_has("40020e 0203 0000fde9 0000fde9 0000fde9"), "as second choice: a longer path");
+	ok(H.said[BGP_UPDATE] == 2 && last_has("40020e 0203 0000fde9 0000fde9 0000fde9"),
+	   "as second choice: a longer path");
 	s.level[0] = BGP_LEAVING;
 	set(&s);
 	ok(H.said[BGP_UPDATE] == 3 && last_has("400206 0201 0000fde9") && last_has("c00804 ffff0000"),
@@ -658,7 +667,8 @@ static void test_levels(void)
 	set(&s);
 	s.n = 0;
 	set(&s);
-	ok(H.said[BGP_UPDATE] == 6 && last_is("0004 180a0000 0000") && H.p.ntold == 0, "a prefix that leaves the set, too");
+	ok(H.said[BGP_UPDATE] == 6 && last_is("0004 180a0000 0000") && H.p.ntold == 0,
+	   "a prefix that leaves the set, too");
 	ok(bgp_peer_announced(&H.p) == 0 && !H.broken, "nothing is left");
 
 	struct bgp_peer_conf c = base_conf;
@@ -669,7 +679,8 @@ static void test_levels(void)
 	struct bgp_open o = their_open(&H);
 	o.restart = true;
 	establish_with(&H, &o);
-	ok(last_is("0000 0015 40010100 400200 400304 c0000201 400504 00000064 180a0000") && H.said[BGP_UPDATE] == 1,
+	ok(last_is("0000 0015 40010100 400200 400304 c0000201 400504 00000064 180a0000") &&
+	   H.said[BGP_UPDATE] == 1,
 	   "iBGP: an empty path and LOCAL_PREF");
 	s.level[0] = BGP_LESS;
 	set(&s);
@@ -696,23 +707,27 @@ static void test_end_of_rib(void)
 	   "two UPDATEs, and two End-of-RIB for who restarts gracefully");
 	char words[128];
 	bgp_peer_words(&H.p, words, sizeof words);
-	ok(strcmp(words, "IPv4, IPv6, 4-octet AS, route refresh, enhanced refresh, hold 30 s") == 0, "%s", words);
+	ok(strcmp(words, "IPv4, IPv6, 4-octet AS, route refresh, enhanced refresh, hold 30 s") == 0, "%s",
+	   words);
 	feed_hex(&H, "M 0017 05 0002 00 01");
 	ok(H.said[BGP_UPDATE] == 5 && H.said[BGP_ROUTE_REFRESH] == 2 && last_is("0002 02 01"),
 	   "a refresh of one family, framed");
 	feed_hex(&H, "M 0017 05 0002 01 01");
 	feed_hex(&H, "M 0017 05 0002 07 01");
 	feed_hex(&H, "M 0017 05 0019 00 46");
-	ok(H.said[BGP_UPDATE] == 5 && H.said[BGP_ROUTE_REFRESH] == 2, "theirs, unknown ones, other families: nothing");
+	ok(H.said[BGP_UPDATE] == 5 && H.said[BGP_ROUTE_REFRESH] == 2,
+	   "theirs, unknown ones, other families: nothing");
 	H.blocked = true;
 	for (int i = 0; i < 1000; i++)
 		feed_hex(&H, "M 0017 05 0002 00 01");
 	const uint8_t *b;
 	size_t waits = bgp_peer_out(&H.p, 0, &b);
-	ok(waits <= BGP_OUT - BGP_MAX && state(&H) == BGP_ESTABLISHED, "1000 refreshes and none read: %zu octets wait", waits);
+	ok(waits <= BGP_OUT - BGP_MAX && state(&H) == BGP_ESTABLISHED,
+	   "1000 refreshes and none read: %zu octets wait", waits);
 	H.blocked = false;
 	serve(&H);
-	ok(H.said[BGP_ROUTE_REFRESH] % 2 == 0 && last_is("0002 02 01") && !H.broken, "later the last one is whole");
+	ok(H.said[BGP_ROUTE_REFRESH] % 2 == 0 && last_is("0002 02 01") && !H.broken,
+	   "later the last one is whole");
 	unsigned n = H.said[BGP_UPDATE];
 	s.level[0] = s.level[1] = BGP_SILENT;
 	set(&s);
@@ -730,7 +745,8 @@ static void test_next_hops(void)
 	set(&s);
 	struct bgp_open o = their_open(&H);
 	establish_with(&H, &o);
-	ok(bgp_peer_announced(&H.p) == 1 && H.said[BGP_UPDATE] == 1, "IPv6 by IPv4 without a next hop: not told");
+	ok(bgp_peer_announced(&H.p) == 1 && H.said[BGP_UPDATE] == 1,
+	   "IPv6 by IPv4 without a next hop: not told");
 	bgp_peer_words(&H.p, words, sizeof words);
 	ok(strstr(words, "IPv6 without a next hop") != NULL, "%s", words);
 
@@ -762,7 +778,8 @@ static void test_next_hops(void)
 			           strstr(words, "IPv4 by IPv6 next hop"),
 			   "IPv4 over a link-local session (RFC 8950)");
 		else
-			ok(bgp_peer_announced(&H.p) == 0 && strstr(words, "IPv4 without a next hop"), "not without the capability");
+			ok(bgp_peer_announced(&H.p) == 0 && strstr(words, "IPv4 without a next hop"),
+			   "not without the capability");
 	}
 	s.level[0] = BGP_SILENT;
 	set(&s);
@@ -822,7 +839,8 @@ static void test_blocked(void)
 		fits &= H.blocked || (H.p.ntold == BGP_PREFIXES && bgp_peer_announced(&H.p) == BGP_PREFIXES);
 		most = H.p.ntold > most ? H.p.ntold : most;
 	}
-	ok(fits && most > 2 * BGP_PREFIXES - 16 && state(&H) == BGP_ESTABLISHED && !H.broken && last_has("183b6300"),
+	ok(fits && most > 2 * BGP_PREFIXES - 16 && state(&H) == BGP_ESTABLISHED && !H.broken &&
+	   last_has("183b6300"),
 	   "4000 changes of all, read now and then: all wait, bounded (%u at most)", most);
 	H.blocked = true;
 	s.prefix[0] = prefix(v4(99, 0, 0, 0), 8);
@@ -878,11 +896,13 @@ static void test_drain(void)
 	ok(last_has("c00804 ffff0000") && bgp_peer_announced(&H.p) == 1, "drain: graceful shutdown first");
 	s.level[0] = BGP_LESS;
 	set(&s);
-	ok(bgp_peer_announced(&H.p) == 1 && H.said[BGP_UPDATE] == 2, "levels above that are not told any more");
+	ok(bgp_peer_announced(&H.p) == 1 && H.said[BGP_UPDATE] == 2,
+	   "levels above that are not told any more");
 	tick_to(&H, H.now + 4999 * MS);
 	ok(bgp_peer_announced(&H.p) == 1, "for the whole wait");
 	tick_to(&H, H.now + 1 * MS);
-	ok(last_is("0004 180a0000 0000") && state(&H) == BGP_ESTABLISHED, "then withdrawn, the session still up");
+	ok(last_is("0004 180a0000 0000") && state(&H) == BGP_ESTABLISHED,
+	   "then withdrawn, the session still up");
 	tick_to(&H, H.now + 1000 * MS);
 	ok(last_is("0602 09 6469736b2073776170") && bgp_peer_over(&H.p), "then the Cease, with its reason");
 	tick_to(&H, H.now + 3600 * BGP_SEC);
@@ -1109,13 +1129,15 @@ static void test_late_collision(void)
 	reach(&H, OC, 0);
 	ok(incoming(&H) && H.note == 0, "the greater identifier connects, too");
 	feed_keepalive(&H);
-	ok(state(&H) == BGP_ESTABLISHED && H.note == E(6, 7) && H.closes == 1 && H.p.conn[1].state == BGP_IDLE,
+	ok(state(&H) == BGP_ESTABLISHED && H.note == E(6, 7) && H.closes == 1 &&
+	   H.p.conn[1].state == BGP_IDLE,
 	   "too late: ours is established");
 	reach(&H, OC, 0);
 	incoming(&H);
 	H.slot = 1;
 	ev_open(&H);
-	ok(state(&H) == BGP_OPENCONFIRM && H.note == E(6, 7) && H.p.conn[0].state == BGP_IDLE, "in time: ours gives way");
+	ok(state(&H) == BGP_OPENCONFIRM && H.note == E(6, 7) && H.p.conn[0].state == BGP_IDLE,
+	   "in time: ours gives way");
 }
 
 static void test_collisions(void)
@@ -1131,7 +1153,8 @@ static void test_collisions(void)
 		nworlds = nquiet = nboth_dead = nsplit = max_depth = 0;
 		set_two(t[i].v[0], t[i].v[1], t[i].v[2], t[i].v[3]);
 		explore(0);
-		ok(nquiet > 3 && nworlds > 100 && nsplit == 0, "%s: in %u worlds, %u ends, at most one session", t[i].what,
+		ok(nquiet > 3 && nworlds > 100 && nsplit == 0,
+		   "%s: in %u worlds, %u ends, at most one session", t[i].what,
 		   nworlds, nquiet);
 		ok(nboth_dead == 0, "and always one (%u without, depth %u)", nboth_dead, max_depth);
 	}
@@ -1277,7 +1300,8 @@ static void test_mutants(void)
 		bool end = H.closes != fresh[k].closes;
 		bool good = !H.broken && right_answer(st, b, n, H.note);
 		/* an end has a reason: ours, or theirs */
-		if (end != (H.note != 0 || (b[18] == 3 && get_u16(b + 16) >= 21 && get_u16(b + 16) <= n && b[0] == 0xff)))
+		if (end != (H.note != 0 || (b[18] == 3 && get_u16(b + 16) >= 21 && get_u16(b + 16) <= n &&
+		   b[0] == 0xff)))
 			good = false;
 		if (!good && wrong++ < 5) {
 			printf("# in %s, NOTIFICATION %u/%u after ", bgp_state_name(st), H.note >> 8, H.note & 255);
@@ -1288,7 +1312,8 @@ static void test_mutants(void)
 		notes += H.note != 0;
 		alive += !end;
 	}
-	ok(wrong == 0 && notes > 10000 && alive > 10000, "100000 mutated messages: %u answered, %u taken, %u wrong", notes,
+	ok(wrong == 0 && notes > 10000 && alive > 10000,
+	   "100000 mutated messages: %u answered, %u taken, %u wrong", notes,
 	   alive, wrong);
 }
 
@@ -1298,7 +1323,8 @@ static struct bgp speaker;
 
 static void test_speaker(void)
 {
-	struct bgp_peer_conf c = { .addr = v4(192, 0, 2, 1), .as = 65001, .peer_as = 65002, .id = 1, .hold_s = 90,
+	struct bgp_peer_conf c = { .addr = v4(192, 0, 2, 1), .as = 65001, .peer_as = 65002, .id = 1,
+	   .hold_s = 90,
 		                   .retry_s = 5, .retry_max_s = 120, .mode = BGP_DIAL | BGP_LISTEN,
 		                   .families = BGP_V4, .role = BGP_NO_ROLE };
 	struct bgp_prefix p = prefix(v4(192, 0, 2, 0), 24), q = prefix(v6(0x20010db8, 1), 128);
@@ -1314,7 +1340,8 @@ static void test_speaker(void)
 		bgp_add_prefix(&speaker, &p);
 	}
 	p = prefix(v4(11, 0, 0, 0), 8);
-	ok(speaker.set.n == BGP_PREFIXES && bgp_add_prefix(&speaker, &p) != NULL, "no more than %d", BGP_PREFIXES);
+	ok(speaker.set.n == BGP_PREFIXES && bgp_add_prefix(&speaker, &p) != NULL, "no more than %d",
+	   BGP_PREFIXES);
 
 	for (unsigned i = 0; i < BGP_PEERS; i++) {
 		c.addr = v4(192, 0, 2, i);
@@ -1340,7 +1367,8 @@ static void test_speaker(void)
 	   "levels reach the neighbours");
 	bgp_drain(&speaker, 2000, BGP_SEC, "moving");
 	bgp_tick(&speaker, 2000);
-	ok(bgp_over(&speaker) && bgp_due(&speaker) == BGP_NEVER, "and a drain without a session is over at once");
+	ok(bgp_over(&speaker) && bgp_due(&speaker) == BGP_NEVER,
+	   "and a drain without a session is over at once");
 }
 
 struct wrong_row { const char *what; struct bgp_peer_conf c; };

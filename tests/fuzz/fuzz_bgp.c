@@ -90,7 +90,8 @@ static void feed(unsigned slot, const uint8_t *b, size_t n)
 static void bring_to(unsigned state, unsigned slot, const struct bgp_peer_conf *c)
 {
 	struct bgp_addr here = { BGP_V4, { 192, 0, 2, 1 } };
-	struct bgp_open o = { .as = c->peer_as, .id = 20, .hold = 30, .families = BGP_V4 | BGP_V6, .role = BGP_NO_ROLE };
+	struct bgp_open o = { .as = c->peer_as, .id = 20, .hold = 30, .families = BGP_V4 | BGP_V6,
+	   .role = BGP_NO_ROLE };
 	uint8_t b[128];
 	struct wr w = wr_init(b, sizeof b);
 	o.refresh = o.enhanced_refresh = o.v4_by_v6 = true;
@@ -117,7 +118,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 	static const uint32_t as[] = { 65001, 65002, 65003, 4200000000u };
 	struct bgp_peer_conf c = { .as = 65001, .id = 10, .hold_s = 30, .retry_s = 5, .retry_max_s = 60,
 		                   .mode = BGP_DIAL | BGP_LISTEN, .families = BGP_V4 | BGP_V6, .v4_by_v6 = true };
-	struct bgp_set set = { .n = 2, .prefix = { { BGP_V4, 24, { 192, 0, 2 } }, { BGP_V6, 16, { 0x20, 1 } } },
+	struct bgp_set set = { .n = 2, .prefix = { { BGP_V4, 24, { 192, 0, 2 } }, { BGP_V6, 16, { 0x20,
+	   1 } } },
 		               .level = { BGP_FULL, BGP_LESS } };
 	if (n < 2)
 		return 0;
