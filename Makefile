@@ -173,6 +173,11 @@ $B/tests/test_%: $B/tests/test_%.o $(HUB_LIB) $(LIB) $$(call mock,tests/test_$$*
 	$(say)
 	$(Q)$(call link,$(filter-out %.a,$^) $(HUB_LIB))
 
+# A part of tests/bench that is a program; nothing else needs it.
+$B/tests/bench/store: $B/tests/bench/store.o $(LIB)
+	$(say)
+	$(Q)$(call link,$(filter-out %.a,$^))
+
 # The corpus of each fuzzer, without a fuzzer.
 $B/tests/replay_%: $B/tests/fuzz/fuzz_%.o $B/tests/fuzz/replay.o $(HUB_LIB) $(LIB) \
 		$$(call mock,tests/fuzz/fuzz_$$*.c)

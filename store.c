@@ -81,9 +81,10 @@ static int open_memory(struct store *st, const struct store_conf *c, char *err, 
 		return -1;
 	uint64_t nblocks = st->map.reserve / BLOCK;
 	st->seg = map_zeros(nblocks * sizeof *st->seg);
+	st->log = map_zeros(nblocks * sizeof *st->log);
 	st->buf = map_zeros(LOG_BUFFER);
 	st->trees = tree_cache_new(st);
-	if (!st->seg || !st->buf || !st->trees || scratch_new(&st->scratch, 16u << 20) != 0) {
+	if (!st->seg || !st->log || !st->buf || !st->trees || scratch_new(&st->scratch, 16u << 20) != 0) {
 		snprintf(err, n, "no memory");
 		return -1;
 	}
@@ -103,7 +104,7 @@ static int heed_old_root(struct store *st, int fd)
 	bool sound = old->magic == ROOT_MAGIC && root_bytes(old->nblocks) <= (size_t)sb.st_size;
 	uint64_t blocks = sound ? atomic_load(&old->blocks) : 0;
 	for (uint64_t b = 0; b < blocks && b < st->root->nblocks; b++)
-		if (info_use(atomic_load(root_info(old) + b)) != USE_FREE)
+		if (!use_free(info_use(atomic_load(root_info(old) + b))))
 			st->avoid[b >> 3] |= (uint8_t)(1u << (b & 7));
 	/* readers' announcements must not look old under the new root */
 	uint64_t epoch = atomic_load(&old->epoch) + 1;
@@ -170,6 +171,7 @@ static int reopen(struct store *st, char *err, size_t n)
 	space_use(st, 0, 1, info_make(0, 0, USE_TABLE));
 	if (checkpoint_load(st, err, n) != 0 || log_recover(st, err, n) != 0)
 		return -1;
+	space_doubt(st);
 	salt_prune(st);
 	if (salt_fresh(st) != 0 || log_extent(st) != 0 || checkpoint_write(st) != 0) {
 		snprintf(err, n, "%s: can't be opened for writing: %s", st->name, strerror(errno));
@@ -211,7 +213,9 @@ static int open_all(struct store *st, const struct store_conf *c, bool *doubt, c
 	atomic_store(&st->root->blocks, size / BLOCK < st->root->nblocks ? size / BLOCK : st->root->nblocks);
 	if ((empty ? create(st, err, n) : reopen(st, err, n)) != 0)
 		return -1;
-	st->last_seq = st->seq;
+	st->last_seq = st->view_low = st->seq;
+	st->need_low = UINT64_MAX;
+	st->insts.since = st->next_inst;
 	atomic_store(&st->root->visible, st->seq);
 	__atomic_store_n(&st->root->magic, ROOT_MAGIC, __ATOMIC_RELEASE);
 	return 0;
@@ -226,6 +230,8 @@ static void release(struct store *st)
 		munmap(st->buf, LOG_BUFFER);
 	if (st->seg)
 		munmap(st->seg, nblocks * sizeof *st->seg);
+	if (st->log)
+		munmap(st->log, nblocks * sizeof *st->log);
 	if (st->avoid)
 		munmap(st->avoid, nblocks / 8 + 1);
 	map_close(&st->map); /* and with it the root */
@@ -242,11 +248,17 @@ static void release(struct store *st)
 	free(st->pend);
 	free(st->table);
 	free(st->epoch_wait.at);
-	free(st->ckpt_now.at);
-	free(st->ckpt_prev.at);
+	free(st->ckpt_wait.at);
+	inst_free(st);
 	crypto_wipe(st, sizeof *st);
 	free(st);
 }
+
+/* A tick of 1.5 ms every ten, while there is something to do, is about a seventh
+ * of a core; 64 KiB of moved log between two changes half a millisecond. */
+static const struct tune tune = {
+	.tick_ns = 1500000, .slice = 4096, .start = 20, .floor = 32, .slack = 64, .tail_least = 2u << 20,
+};
 
 struct store *store_open(const struct store_conf *c, const struct key *k, char *err, size_t n)
 {
@@ -260,6 +272,8 @@ struct store *store_open(const struct store_conf *c, const struct key *k, char *
 	st->fd = st->root_fd = -1;
 	st->key = k;
 	st->ordered = c->ordered;
+	st->tune = tune;
+	st->cursor = st->low = 1;
 	if (open_all(st, c, &doubt, err, n) == 0)
 		return st;
 	release(st);
@@ -267,12 +281,20 @@ struct store *store_open(const struct store_conf *c, const struct key *k, char *
 	return NULL;
 }
 
+/* Commits what compaction alone has written. */
+static int settle(struct store *st)
+{
+	uint8_t meta[STORE_META];
+	memcpy(meta, st->meta, sizeof meta);
+	return st->group ? log_commit(st, st->seq, meta) : 0;
+}
+
 int store_close(struct store *st)
 {
 	int r = 0;
 	/* an unfinished group is dropped: reopening wouldn't have it either */
-	if (!st->failed && st->npend == 0 && st->group == 0)
-		r = checkpoint_write(st);
+	if (!st->failed && st->changes == 0)
+		r = settle(st) != 0 || checkpoint_write(st) != 0 ? -1 : 0;
 	release(st);
 	return r;
 }
@@ -291,7 +313,7 @@ void store_old_root_done(struct store *st)
 		return;
 	munmap(st->avoid, st->root->nblocks / 8 + 1);
 	st->avoid = NULL;
-	st->cursor = 0;
+	st->cursor = st->low = 1;
 }
 
 /* One salt's id and keys. */
@@ -320,19 +342,24 @@ int store_keys_send(struct store *st, int fd)
 
 void store_stats_get(const struct store *st, struct store_stats *out)
 {
+	struct stat sb;
 	*out = (struct store_stats){
 		.names = st->names,
-		.log_bytes = st->log_bytes,
+		.log_bytes = st->log_blocks * BLOCK,
+		.live_bytes = st->live_units * UNIT,
 		.index_bytes = (uint64_t)segment_count(st) * BLOCK,
 		.file_bytes = atomic_load(&st->root->blocks) * BLOCK,
 		.checkpoints = st->checkpoints,
 		.damaged = atomic_load(st->map.damaged),
+		.moved_bytes = st->compact.moved * UNIT,
 	};
+	if (!st->fixed_size && fstat(st->fd, &sb) == 0)
+		out->file_bytes = (uint64_t)sb.st_blocks * 512;
 }
 
-/* ---- changes ---- */
+/* ---- the newest version ---- */
 
-static struct pending *pending_find(struct store *st, const uint64_t hash[static 2])
+struct pending *store_pending(struct store *st, const uint64_t hash[static 2])
 {
 	for (uint32_t i = st->pend_line[hash[1] % PENDING_LINES]; i; i = st->pend[i - 1].next)
 		if (st->pend[i - 1].hash[0] == hash[0] && st->pend[i - 1].hash[1] == hash[1])
@@ -340,7 +367,7 @@ static struct pending *pending_find(struct store *st, const uint64_t hash[static
 	return NULL;
 }
 
-static int pending_add(struct store *st, const uint64_t hash[static 2], uint64_t unit, uint64_t old)
+int store_pending_add(struct store *st, const uint64_t hash[static 2], uint64_t unit, uint64_t old)
 {
 	if (st->npend == st->pend_room) {
 		size_t room = st->pend_room ? st->pend_room * 2 : 4096;
@@ -357,9 +384,9 @@ static int pending_add(struct store *st, const uint64_t hash[static 2], uint64_t
 }
 
 /* A key as it is now, uncommitted changes included. */
-static enum store_found newest(struct store *st, const struct probe *p, struct scratch *s, struct raw *f)
+enum store_found store_head(struct store *st, const struct probe *p, struct scratch *s, struct raw *f)
 {
-	struct pending *w = pending_find(st, p->hash);
+	struct pending *w = store_pending(st, p->hash);
 	if (!w)
 		return frag_find(&st->map, st->root, p, s, f);
 	return frag_open(&st->map, st->root, w->unit, s, f);
@@ -372,7 +399,7 @@ enum store_found store_get_newest(struct store *st, enum frag_kind kind, uint32_
 	struct probe p;
 	struct raw f;
 	probe_init(&st->map, &p, kind, inst, key, keylen, UINT64_MAX);
-	enum store_found r = newest(st, &p, s, &f);
+	enum store_found r = store_head(st, &p, s, &f);
 	if (r == STORE_FOUND && f.gone)
 		return STORE_ABSENT;
 	if (r == STORE_FOUND)
@@ -386,16 +413,71 @@ enum store_found store_newest(struct store *st, enum frag_kind kind, uint32_t in
 	return store_get_newest(st, kind, inst, owner, name_len(owner), s, out);
 }
 
-/* Does someone need the version of sequence `from` although `to` replaces it? */
-static bool needed(const struct store *st, uint64_t from, uint64_t to)
+/* ---- views: who may still read which version ---- */
+
+bool view_pinned(const struct store *st, uint64_t from, uint64_t to)
 {
-	if (from <= st->seq && st->seq < to)
-		return true;
-	for (unsigned i = 0; i < PINS; i++)
-		if (st->pins[i] && from <= st->pins[i] - 1 && st->pins[i] - 1 < to)
+	for (unsigned i = 0; i < st->nneed; i++)
+		if (from <= st->need[i] && st->need[i] < to)
 			return true;
 	return false;
 }
+
+bool view_needs(const struct store *st, uint64_t from, uint64_t to)
+{
+	return (from <= st->seq && to > st->view_low && from < to) || view_pinned(st, from, to);
+}
+
+bool view_below(const struct store *st, uint64_t seq) { return st->view_low < seq || st->need_low < seq; }
+
+static void view_refresh(struct store *st)
+{
+	st->nneed = 0;
+	st->need_low = UINT64_MAX;
+	for (unsigned i = 0; i < PINS; i++) {
+		if (st->unpinned[i] && space_epoch(st) >= st->unpinned[i])
+			st->pins[i] = st->unpinned[i] = 0;
+		if (!st->pins[i])
+			continue;
+		uint64_t seq = st->pins[i] - 1;
+		st->need[st->nneed++] = seq;
+		st->need_low = seq < st->need_low ? seq : st->need_low;
+	}
+}
+
+/* Whoever announces the epoch that this returns, or a later one, has seen all
+ * that the writer has done. */
+static uint64_t view_mark(struct store *st) { return atomic_fetch_add(&st->root->epoch, 1) + 1; }
+
+void view_advance(struct store *st)
+{
+	if (!st->mark_epoch && st->view_low != st->seq) {
+		st->mark_seq = st->seq;
+		st->mark_epoch = view_mark(st);
+	}
+	/* who announced the mark's epoch took his view after it was set */
+	if (st->mark_epoch && space_epoch(st) >= st->mark_epoch) {
+		st->view_low = st->mark_seq;
+		st->mark_epoch = 0;
+	}
+	view_refresh(st);
+}
+
+/* Counts a version at its extent, and the one that it replaces no more. */
+static void count_versions(struct store *st, const struct change *c, uint64_t unit, bool had, const struct raw *old)
+{
+	if (had && !old->gone) {
+		log_live(st, old->unit, -(int64_t)raw_units(old));
+		if (st->nneed && view_pinned(st, old->f.seq, c->seq)) {
+			st->log[st->log[old->unit / BLOCK_UNITS].first].held += (uint32_t)raw_units(old);
+			st->held_units += raw_units(old);
+		}
+	}
+	if (!(c->flags & FRAG_GONE))
+		log_live(st, unit, (int64_t)frag_units((uint8_t)c->kind, FRAG_HEAD + c->keylen + c->len));
+}
+
+/* ---- changes ---- */
 
 /* Appends a version and remembers its slot.  was: the one before (or absent). */
 static int append(struct store *st, const struct change *c, const struct probe *p,
@@ -403,14 +485,16 @@ static int append(struct store *st, const struct change *c, const struct probe *
 {
 	uint64_t older = 0, unit;
 	if (was == STORE_FOUND)
-		older = needed(st, old->f.seq, c->seq) ? old->unit : old->older;
+		older = view_needs(st, old->f.seq, c->seq) ? old->unit : old->older;
 	if (log_append(st, c, older, &unit) != 0)
 		return store_fail(st);
+	st->changes++;
+	count_versions(st, c, unit, was == STORE_FOUND, old);
 	/* appending may have flushed what was pending */
-	struct pending *w = was == STORE_FOUND ? pending_find(st, p->hash) : NULL;
+	struct pending *w = was == STORE_FOUND ? store_pending(st, p->hash) : NULL;
 	if (w)
 		w->unit = unit;
-	else if (pending_add(st, p->hash, unit, was == STORE_FOUND ? old->unit : 0) != 0)
+	else if (store_pending_add(st, p->hash, unit, was == STORE_FOUND ? old->unit : 0) != 0)
 		return store_fail(st);
 	st->last_seq = c->seq;
 	return 0;
@@ -419,17 +503,19 @@ static int append(struct store *st, const struct change *c, const struct probe *
 int store_append_tree(struct store *st, uint64_t seq, uint32_t inst, const uint8_t *key, size_t keylen,
                       const uint8_t *body, uint32_t len)
 {
-	struct change c = { FRAG_TREE, seq, inst, 0, 0, key, keylen, body, len };
+	struct change c = { FRAG_TREE, seq, inst, body ? 0 : FRAG_GONE, 0, key, keylen, body, len };
 	struct probe p;
 	struct raw old;
 	size_t mark = st->scratch.used;
 	probe_init(&st->map, &p, FRAG_TREE, inst, key, keylen, UINT64_MAX);
-	enum store_found was = newest(st, &p, &st->scratch, &old);
+	enum store_found was = store_head(st, &p, &st->scratch, &old);
 	st->scratch.used = mark;
 	if (was == STORE_DAMAGED) {
 		errno = EBADMSG;
 		return store_fail(st);
 	}
+	if (!body && was == STORE_ABSENT)
+		return 0;
 	return append(st, &c, &p, was, &old);
 }
 
@@ -488,7 +574,7 @@ static int change(struct store *st, struct change *c, uint8_t zone_labels, bool 
 	struct raw old = { 0 };
 	size_t mark = st->scratch.used;
 	probe_init(&st->map, &p, c->kind, c->inst, c->key, c->keylen, UINT64_MAX);
-	enum store_found was = fresh ? STORE_ABSENT : newest(st, &p, &st->scratch, &old);
+	enum store_found was = fresh ? STORE_ABSENT : store_head(st, &p, &st->scratch, &old);
 	if (was == STORE_DAMAGED) {
 		errno = EBADMSG;
 		return store_fail(st);
@@ -506,7 +592,8 @@ static int change(struct store *st, struct change *c, uint8_t zone_labels, bool 
 			st->names += (uint64_t)has - (uint64_t)had;
 	}
 	st->scratch.used = mark;
-	return r != 0 || tree_trim(st->trees, c->seq) != 0 ? -1 : 0;
+	uint64_t units = frag_units((uint8_t)c->kind, FRAG_HEAD + c->keylen + c->len);
+	return r != 0 || tree_trim(st->trees, c->seq) != 0 || compact_pay(st, units) != 0 ? -1 : 0;
 }
 
 int store_put(struct store *st, uint64_t seq, enum frag_kind kind, const struct store_zone *z,
@@ -532,7 +619,11 @@ int store_delete(struct store *st, uint64_t seq, enum frag_kind kind, const stru
 	return change(st, &c, z->labels, false);
 }
 
-uint32_t store_new_instance(struct store *st) { return st->next_inst++; }
+uint32_t store_new_instance(struct store *st)
+{
+	/* one that can't be remembered as being loaded would be swept away */
+	return inst_named(st, st->next_inst) == 0 ? st->next_inst++ : 0;
+}
 
 int store_commit(struct store *st, uint64_t seq, const uint8_t meta[static STORE_META])
 {
@@ -555,17 +646,39 @@ int store_reserve(struct store *st, uint64_t bytes)
 
 int store_pin(struct store *st, uint64_t seq)
 {
+	view_refresh(st);
 	for (unsigned i = 0; i < PINS; i++)
 		if (!st->pins[i]) {
 			st->pins[i] = seq + 1;
+			view_refresh(st);
 			return (int)i;
 		}
 	errno = EBUSY;
 	return -1;
 }
 
-void store_unpin(struct store *st, int pin) { st->pins[pin] = 0; }
+void store_unpin(struct store *st, int pin)
+{
+	/* a reader may be about to use it */
+	st->unpinned[pin] = view_mark(st);
+	view_refresh(st);
+	for (size_t i = 0; i < st->nextents; i++)
+		st->log[st->extents[i].block].held = 0;
+	st->held_units = 0;
+}
 uint64_t store_pin_seq(const struct store *st, int pin) { return st->pins[pin] - 1; }
+
+/* By the log's tail, and when much of the log is only kept for the last one. */
+static bool checkpoint_due(const struct store *st)
+{
+	uint64_t bytes = st->live_units * UNIT / TAIL_PART;
+	bytes = bytes < TAIL_BYTES ? bytes : TAIL_BYTES;
+	bytes = bytes > st->tune.tail_least ? bytes : st->tune.tail_least;
+	return st->tail_ops >= TAIL_OPS || st->tail_bytes >= bytes || (uint64_t)st->log_waiting * BLOCK >= bytes;
+}
+
+#define TICK_BUSY 10 /* ms */
+#define TICK_IDLE 1000
 
 int store_tick(struct store *st)
 {
@@ -573,8 +686,21 @@ int store_tick(struct store *st)
 		errno = EIO;
 		return -1;
 	}
+	bool more = false;
+	uint64_t until = compact_clock() + st->tune.tick_ns;
 	space_collect(st);
-	if (st->group || (st->tail_ops < TAIL_OPS && st->tail_bytes < TAIL_BYTES))
-		return 0;
-	return checkpoint_write(st);
+	view_advance(st);
+	if (inst_tick(st, until) != 0 || compact_run(st, until, &more) != 0)
+		return store_fail(st);
+	if (st->changes == 0) {
+		bool due = checkpoint_due(st);
+		/* copies wait for a commit of the owner's, but not forever */
+		if ((due || st->buf_len >= LOG_FLUSH / 4 || !more) && settle(st) != 0)
+			return -1;
+		if (due && checkpoint_write(st) != 0)
+			return -1;
+	}
+	if (space_give_back(st) != 0)
+		return store_fail(st);
+	return more ? TICK_BUSY : TICK_IDLE;
 }

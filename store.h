@@ -202,12 +202,14 @@ int store_commit(struct store *st, uint64_t seq, const uint8_t meta[static STORE
 /* Space for changes of so many octets, so that they can't fail for want of it.
  * -1: errno, nothing has changed and the store goes on. */
 int store_reserve(struct store *st, uint64_t bytes);
-/* A pin keeps versions readable at a sequence that is committed. */
+/* A pin keeps versions readable at the last sequence committed, or at one that
+ * another pin keeps. */
 int store_pin(struct store *st, uint64_t seq);  /* returns its number, or -1 */
 void store_unpin(struct store *st, int pin);
 uint64_t store_pin_seq(const struct store *st, int pin);
-/* Housekeeping from the owner's loop, outside a group: checkpoint when due,
- * frees space.  -1: errno, the store has failed. */
+/* Housekeeping from the owner's loop: checkpoint when due (outside a group),
+ * compaction for a millisecond or two, space given back.  Returns in how many
+ * milliseconds it should be called again.  -1: errno, the store has failed. */
 int store_tick(struct store *st);
 /* The readers have moved to this writer's root: the old one's blocks go free. */
 void store_old_root_done(struct store *st);
@@ -229,7 +231,13 @@ enum store_found store_walk_run(const struct store_map *m, const struct store_zo
                                 const uint8_t *key, size_t n, struct scratch *s, struct wr *run);
 
 struct store_stats {
-	uint64_t names, log_bytes, index_bytes, file_bytes, checkpoints, damaged;
+	uint64_t names;      /* those of dropped zones until compaction has come past them */
+	uint64_t log_bytes;  /* extents of the log, */
+	uint64_t live_bytes; /* and the newest versions in it */
+	uint64_t index_bytes;
+	uint64_t file_bytes; /* what the file system has given */
+	uint64_t checkpoints, damaged;
+	uint64_t moved_bytes; /* copied by compaction since the store was opened */
 };
 void store_stats_get(const struct store *st, struct store_stats *out);
 

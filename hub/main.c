@@ -318,9 +318,10 @@ static void on_tick(struct src *s, uint32_t got, uint64_t now)
 {
 	struct daemon *d = SRC_OWNER(s, struct daemon, tick);
 	(void)got;
-	if (d->hub.failed || store_tick(d->hub.store) != 0)
+	int ms = d->hub.failed ? -1 : store_tick(d->hub.store);
+	if (ms < 0)
 		d->stop = true;
-	loop_due(&d->hub.loop, s, now + TICK_NS);
+	loop_due(&d->hub.loop, s, ms < 0 ? now + TICK_NS : now + (uint64_t)ms * 1000000u);
 }
 
 static int watch_signals(struct daemon *d)

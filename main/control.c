@@ -287,13 +287,14 @@ static void on_tick(struct src *s, uint32_t got, uint64_t now)
 {
 	struct control *c = SRC_OWNER(s, struct control, tick);
 	(void)got;
-	if (store_tick(c->st) != 0) {
+	int ms = store_tick(c->st);
+	if (ms < 0) {
 		log_say(LOG_ERROR, "store: %s", strerror(errno));
 		c->code = 1;
 		c->stop = true;
 	}
 	watch_damage(c);
-	loop_due(&c->loop, s, now + TICK_NS);
+	loop_due(&c->loop, s, ms < 0 ? now + TICK_NS : now + (uint64_t)ms * 1000000u);
 }
 
 static int open_store(struct control *c)

@@ -1,16 +1,18 @@
 /* checkpoint.c - what recovery starts from: the whole state but the log.
  *
  * A checkpoint is written beside the last one and becomes the truth when its
- * superblock is durable; until then, and for one more round, the blocks of the
- * old one stay.  What it holds, all sealed (bare numbers count bits):
+ * first superblock is durable; the blocks of the old one stay until the second
+ * is too.  What it holds, all sealed (bare numbers count bits):
  *   sequence 64 | the journal's: 128 octets | next instance 32 | next serial 40 |
- *   names 64 | octets of log 64 | log position: unit 40 |
+ *   names 64 | log position: unit 40 |
  *   tag of the last commit: 16 octets |
  *   number of salts 16, each  { id 16 | 32 octets } |
  *   number of segments 32, each  { directory index 16 | depth 8 | block 32 |
  *                                  salt id 16 | serial 48 | MAC: 16 octets } |
- *   number of extents 32, each  { block 32 | blocks 8 | serial 40 | salt id 16 }
- * The last extent is the one being filled. */
+ *   number of extents 32, each  { block 32 | blocks 8 | serial 40 | salt id 16 |
+ *       units filled 32 | units live 32 | instances 64 | flags 8 }
+ * live: see struct logmeta; instances: a bit for each (inst_bit); flag 1: some
+ * of them may be gone.  The last extent is the one being filled. */
 #include "store/writer.h"
 
 #include <errno.h>
@@ -68,14 +70,19 @@ int salt_fresh(struct store *st)
 void salt_prune(struct store *st)
 {
 	size_t kept = 0;
+	uint8_t used[SALTS / 8] = { 0 };
+	used[st->salt_id >> 3] |= (uint8_t)(1u << (st->salt_id & 7));
+	for (size_t x = 0; x < st->nextents; x++)
+		used[st->extents[x].salt >> 3] |= (uint8_t)(1u << (st->extents[x].salt & 7));
+	for (uint32_t i = 0; i < DIR_SIZE;) {
+		uint32_t block = atomic_load(&st->root->dir[i]);
+		uint16_t id = root_macs(st->root)[block].salt;
+		used[id >> 3] |= (uint8_t)(1u << (id & 7));
+		i += 1u << (DIR_BITS - st->seg[block].depth);
+	}
 	for (size_t i = 0; i < st->nsalts; i++) {
 		uint16_t id = st->salts[i].id;
-		bool used = false;
-		for (size_t x = 0; x < st->nextents && !used; x++)
-			used = st->extents[x].salt == id;
-		for (uint32_t d = 0; d < DIR_SIZE && !used; d++)
-			used = root_macs(st->root)[atomic_load(&st->root->dir[d])].salt == id;
-		if (used) {
+		if (used[id >> 3] >> (id & 7) & 1) {
 			st->salts[kept++] = st->salts[i];
 			continue;
 		}
@@ -136,7 +143,6 @@ static void put_state(struct store *st, struct wr *w, uint64_t serial)
 	wr_u32(w, st->next_inst);
 	wr_u40(w, st->next_serial);
 	wr_u64(w, st->names);
-	wr_u64(w, st->log_bytes);
 	wr_u40(w, st->at);
 	wr_bytes(w, st->commit_tag, TAG_LONG);
 	wr_u16(w, (uint32_t)st->nsalts);
@@ -145,6 +151,7 @@ static void put_state(struct store *st, struct wr *w, uint64_t serial)
 		wr_bytes(w, st->salts[i].octets, 32);
 	}
 	put_segments(st, w, serial);
+	uint64_t pending = inst_pending(st);
 	wr_u32(w, (uint32_t)st->nextents);
 	for (size_t i = 0; i < st->nextents; i++) {
 		const struct extent *e = st->extents + i;
@@ -152,12 +159,16 @@ static void put_state(struct store *st, struct wr *w, uint64_t serial)
 		wr_u8(w, e->nblocks);
 		wr_u40(w, e->serial);
 		wr_u16(w, e->salt);
+		wr_u32(w, (uint32_t)((i + 1 < st->nextents ? e->end : st->at) - (uint64_t)e->block * BLOCK_UNITS));
+		wr_u32(w, st->log[e->block].live);
+		wr_u64(w, e->insts);
+		wr_u8(w, e->suspect || (e->insts & pending) != 0);
 	}
 }
 
 static size_t state_size(const struct store *st)
 {
-	return 512 + st->nsalts * 34 + segment_count(st) * 31ull + st->nextents * 12;
+	return 512 + st->nsalts * 34 + segment_count(st) * 31ull + st->nextents * 29;
 }
 
 /* The state in sealed blocks; fills blocks[]. */
@@ -192,7 +203,7 @@ static int put_table(struct store *st, const uint8_t *state, size_t len, uint64_
 	return r;
 }
 
-static int put_super(struct store *st, uint64_t serial, uint32_t first, size_t nblocks)
+static int put_super(struct store *st, unsigned which, uint64_t serial, uint32_t first, size_t nblocks)
 {
 	uint8_t s[SUPER_SIZE] = { 0 }, mac[32];
 	struct wr w = wr_init(s, sizeof s);
@@ -208,13 +219,23 @@ static int put_super(struct store *st, uint64_t serial, uint32_t first, size_t n
 	struct part p = { s, SUPER_BODY };
 	key_mac(st->super_key, &p, 1, mac);
 	wr_bytes(&w, mac, 16);
-	return io_write(st->fd, s, sizeof s, (serial & 1) * SUPER_SIZE) == SUPER_SIZE ? 0 : -1;
+	return io_write(st->fd, s, sizeof s, which * SUPER_SIZE) == SUPER_SIZE ? 0 : -1;
 }
 
 static int sync_all(struct store *st) { return st->memory ? 0 : io_sync(st->fd); }
 
+static int put_supers(struct store *st, uint64_t serial, uint32_t first, size_t nblocks)
+{
+	/* the one that is no use, or older, first */
+	for (unsigned i = 0; i < 2; i++)
+		if (put_super(st, st->super ^ i, serial, first, nblocks) != 0 || sync_all(st) != 0)
+			return -1;
+	return 0;
+}
+
 int checkpoint_write(struct store *st)
 {
+	salt_prune(st);
 	uint64_t serial = st->ckpt_serial + 1;
 	size_t room = state_size(st);
 	size_t nblocks = (room + TABLE_ROOM - 1) / TABLE_ROOM;
@@ -230,7 +251,7 @@ int checkpoint_write(struct store *st)
 	nblocks = (wr_len(&w) + TABLE_ROOM - 1) / TABLE_ROOM;
 	int r = w.bad ? -1 : put_table(st, state, wr_len(&w), serial, blocks, nblocks);
 	if (r == 0)
-		r = sync_all(st) != 0 || put_super(st, serial, blocks[0], nblocks) != 0 || sync_all(st) != 0;
+		r = sync_all(st) != 0 || put_supers(st, serial, blocks[0], nblocks) != 0;
 	crypto_wipe(state, room);
 	free(state);
 	if (r != 0) {
@@ -244,7 +265,7 @@ int checkpoint_write(struct store *st)
 		i += 1u << (DIR_BITS - sm->depth);
 	}
 	for (size_t i = 0; i < st->ntable; i++)
-		space_retire(&st->ckpt_now, st->table[i], 0);
+		space_retire(&st->ckpt_wait, st->table[i], 0);
 	free(st->table);
 	st->table = blocks;
 	st->ntable = nblocks;
@@ -328,18 +349,18 @@ static bool block_ok(const struct store *st, uint32_t block, uint32_t n)
 	return block > 0 && n > 0 && (uint64_t)block + n <= atomic_load(&st->root->blocks);
 }
 
-static bool get_salts(struct store *st, struct rd *r, bool apply)
+static bool get_salts(struct store *st, struct rd *r)
 {
 	for (unsigned n = rd_u16(r); n > 0; n--) {
 		uint16_t id = rd_u16(r);
 		const uint8_t *o = rd_take(r, 32);
-		if (!o || id == 0 || (apply && salt_add(st, id, o) != 0))
+		if (!o || id == 0 || salt_add(st, id, o) != 0)
 			return false;
 	}
 	return true;
 }
 
-static bool get_segments(struct store *st, struct rd *r, bool apply)
+static bool get_segments(struct store *st, struct rd *r)
 {
 	uint32_t at = 0;
 	for (uint32_t n = rd_u32(r); n > 0; n--) {
@@ -354,66 +375,58 @@ static bool get_segments(struct store *st, struct rd *r, bool apply)
 		space_use(st, block, 1, info_make(0, 0, USE_SEGMENT));
 		uint32_t span = 1u << (DIR_BITS - depth);
 		at += span;
-		if (!apply || at > DIR_SIZE)
-			continue;
+		if (at > DIR_SIZE)
+			return false;
 		segment_depth(st, depth);
 		for (uint32_t i = 0; i < span; i++)
 			atomic_store(&st->root->dir[index + i], block);
 		root_macs(st->root)[block] = m;
-		st->seg[block] = (struct segmeta){ depth, false, 0 };
+		st->seg[block] = (struct segmeta){ .depth = depth };
 	}
 	return at == DIR_SIZE;
 }
 
-static bool get_extents(struct store *st, struct rd *r, bool apply)
+static bool get_extents(struct store *st, struct rd *r)
 {
 	for (uint32_t n = rd_u32(r); n > 0; n--) {
-		struct extent e;
+		struct extent e = { 0 };
 		e.block = rd_u32(r);
 		e.nblocks = rd_u8(r);
 		e.serial = rd_u40(r);
 		e.salt = rd_u16(r);
-		if (r->bad || !block_ok(st, e.block, e.nblocks) || e.nblocks > EXTENT_BLOCKS)
+		uint32_t filled = rd_u32(r), live = rd_u32(r);
+		e.insts = rd_u64(r);
+		e.suspect = rd_u8(r) & 1;
+		e.end = (uint64_t)e.block * BLOCK_UNITS + filled;
+		if (r->bad || !block_ok(st, e.block, e.nblocks) || e.nblocks > EXTENT_BLOCKS ||
+		    filled > e.nblocks * BLOCK_UNITS || live > filled || log_extent_add(st, e) != 0)
 			return false;
-		space_use(st, e.block, e.nblocks, info_make(e.serial, e.salt, USE_LOG));
-		if (!apply)
-			continue;
-		struct extent *x = realloc(st->extents, (st->nextents + 1) * sizeof *x);
-		if (!x)
-			return false;
-		st->extents = x;
-		st->extents[st->nextents++] = e;
-		st->extent_room = st->nextents;
+		log_live(st, (uint64_t)e.block * BLOCK_UNITS, live);
 	}
 	return true;
 }
 
-/* Believes a table (apply), or only keeps its blocks from being reused. */
-static bool get_state(struct store *st, const uint8_t *state, size_t len, bool apply)
+static bool get_state(struct store *st, const uint8_t *state, size_t len)
 {
 	struct rd r = rd_init(state, len);
 	uint64_t seq = rd_u64(&r);
 	const uint8_t *meta = rd_take(&r, STORE_META);
 	uint32_t inst = rd_u32(&r);
-	uint64_t serial = rd_u40(&r), names = rd_u64(&r), log = rd_u64(&r), at = rd_u40(&r);
+	uint64_t serial = rd_u40(&r), names = rd_u64(&r), at = rd_u40(&r);
 	const uint8_t *tag = rd_take(&r, TAG_LONG);
-	if (r.bad || !get_salts(st, &r, apply) || !get_segments(st, &r, apply) ||
-	    !get_extents(st, &r, apply) || r.bad || rd_left(&r))
+	if (r.bad || !get_salts(st, &r) || !get_segments(st, &r) || !get_extents(st, &r) || r.bad || rd_left(&r))
 		return false;
-	if (!apply)
-		return true;
 	st->seq = seq;
 	memcpy(st->meta, meta, STORE_META);
 	st->next_inst = inst;
 	st->next_serial = serial;
 	st->names = names;
-	st->log_bytes = log;
 	st->at = at;
 	memcpy(st->commit_tag, tag, TAG_LONG);
 	return st->nextents > 0;
 }
 
-static int load_from(struct store *st, const struct super *s, bool apply)
+static int load_from(struct store *st, const struct super *s)
 {
 	size_t len;
 	/* the table's length is authenticated; still it must fit the file */
@@ -421,33 +434,19 @@ static int load_from(struct store *st, const struct super *s, bool apply)
 		return -1;
 	uint32_t *blocks = calloc(s->nblocks, sizeof *blocks);
 	uint8_t *state = blocks ? get_table(st, s, &len, blocks) : NULL;
-	bool ok = state && get_state(st, state, len, apply);
+	bool ok = state && get_state(st, state, len);
 	if (state)
 		crypto_wipe(state, len);
 	free(state);
-	for (uint32_t i = 0; ok && i < s->nblocks; i++) {
+	for (uint32_t i = 0; ok && i < s->nblocks; i++)
 		space_use(st, blocks[i], 1, info_make(0, 0, USE_TABLE));
-		if (!apply) /* goes free when the next checkpoint is durable */
-			space_retire(&st->ckpt_prev, blocks[i], 0);
-	}
-	if (ok && apply) {
+	if (ok) {
 		st->table = blocks;
 		st->ntable = s->nblocks;
 		return 0;
 	}
 	free(blocks);
-	return ok ? 0 : -1;
-}
-
-/* Segments that only the older checkpoint refers to: free once it is overwritten. */
-static void retire_older(struct store *st)
-{
-	for (uint32_t b = 1; b < atomic_load(&st->root->blocks); b++) {
-		uint64_t info = atomic_load(root_info(st->root) + b);
-		if (info_use(info) != USE_SEGMENT || root_macs(st->root)[b].serial != 0)
-			continue;
-		space_retire(&st->ckpt_prev, b, 0);
-	}
+	return -1;
 }
 
 int checkpoint_load(struct store *st, char *err, size_t n)
@@ -457,7 +456,7 @@ int checkpoint_load(struct store *st, char *err, size_t n)
 	get_super(st, 1, &s[1]);
 	unsigned newer = s[1].state > s[0].state ||
 	                 (s[1].state == s[0].state && s[1].serial > s[0].serial);
-	const struct super *best = &s[newer], *other = &s[!newer];
+	const struct super *best = &s[newer];
 	if (best->state == SUPER_FOREIGN || best->state == SUPER_NONE) {
 		snprintf(err, n, "%s: is no encdns store; nothing was changed", st->name);
 		return -1;
@@ -477,14 +476,12 @@ int checkpoint_load(struct store *st, char *err, size_t n)
 		return -1;
 	}
 	memcpy(st->id, best->id, 16);
-	/* the older first: what both use ends up with the newer's marks */
-	if (other->state == SUPER_OK && load_from(st, other, false) != 0)
-		st->ckpt_prev.n = 0;
-	if (load_from(st, best, true) != 0) {
+	/* what only the other refers to is free: it is overwritten first */
+	if (load_from(st, best) != 0) {
 		snprintf(err, n, "%s: the last checkpoint is damaged; load the store again from the hub", st->name);
 		return -1;
 	}
-	retire_older(st);
+	st->super = !newer;
 	st->ckpt_serial = best->serial;
 	st->salt_id = best->salt_id;
 	return 0;

@@ -5,7 +5,9 @@
  *
  * Below, a bare number behind a field counts its bits.
  *
- * Block 0: two superblocks, at 0 and 4096, written in turn, 4096 octets each:
+ * Block 0: two superblocks, at 0 and 4096, 4096 octets each.  A checkpoint is
+ * written to both, the second when the first is durable; so a torn one always
+ * leaves the other, and once both are there nothing older is needed:
  *   0   magic "encdns-s" | version 32 | flags 32 | store id: 16 octets
  *   32  checkpoint serial 64 | salt id 16 | salt: 32 octets   key of the table
  *   74  first table block 32 | table blocks 32
@@ -45,6 +47,8 @@
  * A displaced slot lies in its other bucket.  Invariant: a slot is displaced
  * only while its home bucket is full, so a home with room ends a search; the
  * overflow is used only when both are full and the segment can't split.
+ * A slot of unit 0 is given up: it names nothing and may be taken again, but
+ * its bucket counts as full (what it displaced is still elsewhere).
  * A segment's MAC (GMAC under HKDF(K_data, "segment", salt), nonce = checkpoint
  * serial 48 | block 48) lies in the checkpoint.
  */
@@ -55,7 +59,7 @@
 
 #include <stdatomic.h>
 
-#define STORE_VERSION  1
+#define STORE_VERSION  2
 #define SUPER_SIZE     4096
 #define SUPER_BODY     82
 #define REACHED_AT     (2u * SUPER_SIZE)
@@ -96,8 +100,10 @@ static inline uint64_t frag_units(uint8_t kind, size_t len)
 }
 
 /* What a block is used for; kept in the root so that a new writer leaves alone
- * what a living reader may still reach. */
-enum block_use { USE_FREE, USE_LOG, USE_SEGMENT, USE_TABLE };
+ * what a living reader may still reach.  USE_HOLE: free, but the file system
+ * may not have space behind it. */
+enum block_use { USE_FREE, USE_LOG, USE_SEGMENT, USE_TABLE, USE_HOLE };
+static inline bool use_free(enum block_use u) { return u == USE_FREE || u == USE_HOLE; }
 
 /* A segment's entry in the checkpoint; mac state in the root. */
 struct segmac {
@@ -157,6 +163,9 @@ static inline uint64_t slot_make(uint64_t unit, bool displaced, uint32_t tag)
 }
 static inline uint64_t slot_unit(uint64_t s) { return s >> 28; }
 static inline bool slot_displaced(uint64_t s) { return s >> TAG_BITS & 1; }
+/* What a slot becomes that is given up. */
+#define SLOT_GIVEN_UP (1ull << TAG_BITS)
+static inline bool slot_given_up(uint64_t s) { return s && slot_unit(s) == 0; }
 static inline uint32_t slot_tag(uint64_t s) { return (uint32_t)s & ((1u << TAG_BITS) - 1); }
 
 /* Slots are little-endian on disk. */

@@ -1,16 +1,27 @@
 /* index.c - one segment of the hash index: pure work on its memory.
  * States of a slot and the invariant: format.h.  Threat: none of its own; a
- * segment is verified before it comes here. */
+ * segment is verified before it comes here.
+ *
+ * A reader looks into the home bucket, then the other, then the overflow, and
+ * may do so at any moment.  So a slot takes a value from empty or given up; or
+ * another of the same name; or another name's, once its own lies in its other
+ * bucket too (its home stays full, so whoever misses it here looks there); or
+ * is given up. */
 #include "store/internal.h"
 
 static uint64_t *bucket(uint64_t *seg, uint32_t b) { return seg + (size_t)b * SLOTS; }
 
 static uint64_t *free_slot(uint64_t *b)
 {
-	for (unsigned i = 0; i < SLOTS; i++)
-		if (slot_load(b + i) == 0)
+	uint64_t *given_up = NULL;
+	for (unsigned i = 0; i < SLOTS; i++) {
+		uint64_t v = slot_load(b + i);
+		if (v == 0)
 			return b + i;
-	return NULL;
+		if (slot_unit(v) == 0)
+			given_up = b + i;
+	}
+	return given_up;
 }
 
 /* Makes room in bucket b by moving one of its home residents to its other
@@ -21,7 +32,7 @@ static uint64_t *make_room(uint64_t *seg, uint32_t b, unsigned depth)
 	uint64_t *s = bucket(seg, b);
 	for (unsigned i = 0; i < SLOTS; i++) {
 		uint64_t v = slot_load(s + i);
-		if (slot_displaced(v))
+		if (slot_displaced(v) || slot_unit(v) == 0)
 			continue;
 		uint32_t to = other_bucket(slot_tag(v), b);
 		if (to == b)
@@ -41,7 +52,8 @@ static enum index_result insert_overflow(uint64_t *seg, const struct place *p, u
 {
 	uint64_t *o = bucket(seg, BUCKETS);
 	for (unsigned i = 0; i < OVERFLOWS; i++, o += 2) {
-		if (slot_load(o) != 0)
+		uint64_t v = slot_load(o);
+		if (v && !slot_given_up(v))
 			continue;
 		slot_store(o + 1, p->home);
 		slot_store(o, slot_make(unit, false, p->tag));
@@ -93,7 +105,7 @@ void index_split(const uint64_t *seg, unsigned bit, uint64_t *zero, uint64_t *on
 		for (uint32_t b = 0; b < BUCKETS; b++)
 			for (unsigned i = 0; i < SLOTS; i++) {
 				uint64_t v = slot_load(seg + (size_t)b * SLOTS + i);
-				if (v == 0 || slot_displaced(v) != (pass == 1))
+				if (slot_unit(v) == 0 || slot_displaced(v) != (pass == 1))
 					continue;
 				uint32_t home = pass ? other_bucket(slot_tag(v), b) : b;
 				split_put(slot_tag(v) & mask ? one : zero, home, v);
@@ -101,18 +113,42 @@ void index_split(const uint64_t *seg, unsigned bit, uint64_t *zero, uint64_t *on
 	const uint64_t *o = seg + (size_t)BUCKETS * SLOTS;
 	for (unsigned i = 0; i < OVERFLOWS; i++, o += 2) {
 		uint64_t v = slot_load(o);
-		if (v)
+		if (slot_unit(v))
 			split_put(slot_tag(v) & mask ? one : zero, (uint32_t)slot_load(o + 1), v);
 	}
+}
+
+bool index_gather(const uint64_t *seg, uint64_t *to)
+{
+	for (unsigned pass = 0; pass < 2; pass++)
+		for (uint32_t b = 0; b < BUCKETS; b++)
+			for (unsigned i = 0; i < SLOTS; i++) {
+				uint64_t v = slot_load(seg + (size_t)b * SLOTS + i);
+				if (slot_unit(v) == 0 || slot_displaced(v) != (pass == 1))
+					continue;
+				uint32_t tag = slot_tag(v), home = pass ? other_bucket(tag, b) : b;
+				struct place p = { tag, home, other_bucket(tag, home) };
+				if (index_insert(to, &p, slot_unit(v), true) != INDEX_OK)
+					return false;
+			}
+	const uint64_t *o = seg + (size_t)BUCKETS * SLOTS;
+	for (unsigned i = 0; i < OVERFLOWS; i++, o += 2) {
+		uint64_t v = slot_load(o);
+		uint32_t tag = slot_tag(v), home = (uint32_t)slot_load(o + 1);
+		struct place p = { tag, home, other_bucket(tag, home) };
+		if (slot_unit(v) && index_insert(to, &p, slot_unit(v), true) != INDEX_OK)
+			return false;
+	}
+	return true;
 }
 
 unsigned index_count(const uint64_t *seg)
 {
 	unsigned n = 0;
 	for (size_t i = 0; i < (size_t)BUCKETS * SLOTS; i++)
-		n += seg[i] != 0;
+		n += slot_unit(slot_swap(seg[i])) != 0;
 	for (size_t i = 0; i < OVERFLOWS; i++)
-		n += seg[(size_t)BUCKETS * SLOTS + i * 2] != 0;
+		n += slot_unit(slot_swap(seg[(size_t)BUCKETS * SLOTS + i * 2])) != 0;
 	return n;
 }
 

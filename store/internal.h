@@ -79,11 +79,14 @@ size_t tree_node_key(uint8_t out[static 9], uint32_t chain, uint64_t number);
 /* index.c: one segment's memory; no files, no keys. */
 enum index_result { INDEX_OK, INDEX_FULL };
 /* Puts a new slot (its name is known to be absent).  move: entries may be
- * moved inside the segment (it is not reachable by a reader). */
+ * moved inside the segment, and the overflow used. */
 enum index_result index_insert(uint64_t *seg, const struct place *p, uint64_t unit, bool move);
 /* Entries of seg whose tag has the given bit go to `one`, the others to
  * `zero`; both are empty segments.  bit counts from the top of the tag. */
 void index_split(const uint64_t *seg, unsigned bit, uint64_t *zero, uint64_t *one);
+/* All entries of seg into `to`, which may hold some already and which no reader
+ * sees.  False: they don't fit. */
+bool index_gather(const uint64_t *seg, uint64_t *to);
 unsigned index_count(const uint64_t *seg);
 /* The address of the slot for (place, unit) as it stands, NULL if it is not there. */
 uint64_t *index_slot(uint64_t *seg, const struct place *p, uint64_t unit);
@@ -118,6 +121,7 @@ int tree_flush(struct tree_cache *c, uint64_t seq);
 int tree_trim(struct tree_cache *c, uint64_t seq);
 
 /* store.c, for the rooms */
+/* body NULL: the node is gone. */
 int store_append_tree(struct store *st, uint64_t seq, uint32_t inst, const uint8_t *key, size_t keylen,
                       const uint8_t *body, uint32_t len);
 enum store_found store_get_newest(struct store *st, enum frag_kind kind, uint32_t inst,

@@ -20,6 +20,8 @@ int io_sync(int fd);
 int io_allocate(int fd, uint64_t off, uint64_t n);
 int io_truncate(int fd, uint64_t n);
 void io_mapped(int fd, uint64_t off, uint64_t n);
+/* That disk has no holes. */
+static inline int io_punch(int fd, uint64_t off, uint64_t n) { (void)fd, (void)off, (void)n; return -1; }
 
 #else
 
@@ -61,6 +63,11 @@ static inline int io_sync(int fd) { return fdatasync(fd); }
 static inline int io_allocate(int fd, uint64_t off, uint64_t n) { return fallocate(fd, 0, (off_t)off, (off_t)n); }
 
 static inline int io_truncate(int fd, uint64_t n) { return ftruncate(fd, (off_t)n); }
+
+static inline int io_punch(int fd, uint64_t off, uint64_t n)
+{
+	return fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)off, (off_t)n);
+}
 
 static inline void io_mapped(int fd, uint64_t off, uint64_t n) { (void)fd, (void)off, (void)n; }
 

@@ -11,6 +11,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#define AHEAD 8 /* slots whose cache lines are asked for before they are set */
+
 int store_fail(struct store *st)
 {
 	st->failed = true;
@@ -19,7 +21,14 @@ int store_fail(struct store *st)
 
 static struct extent *extent(const struct store *st) { return st->extents + st->nextents - 1; }
 
-static int extent_push(struct store *st, struct extent e)
+void log_live(struct store *st, uint64_t unit, int64_t units)
+{
+	struct logmeta *m = st->log + st->log[unit / BLOCK_UNITS].first;
+	m->live = (uint32_t)((int64_t)m->live + units);
+	st->live_units = (uint64_t)((int64_t)st->live_units + units);
+}
+
+int log_extent_add(struct store *st, struct extent e)
 {
 	if (st->nextents == st->extent_room) {
 		size_t room = st->extent_room ? st->extent_room * 2 : 64;
@@ -30,6 +39,9 @@ static int extent_push(struct store *st, struct extent e)
 		st->extent_room = room;
 	}
 	st->extents[st->nextents++] = e;
+	for (uint32_t i = 0; i < e.nblocks; i++)
+		st->log[e.block + i] = (struct logmeta){ .first = e.block };
+	st->log_blocks += e.nblocks;
 	space_use(st, e.block, e.nblocks, info_make(e.serial, e.salt, USE_LOG));
 	return 0;
 }
@@ -39,8 +51,8 @@ int log_extent(struct store *st)
 	uint32_t block, n;
 	if (space_extent(st, 1, &block, &n) != 0)
 		return -1;
-	struct extent e = { block, n, st->next_serial++, st->salt_id };
-	if (extent_push(st, e) != 0)
+	struct extent e = { .block = block, .nblocks = n, .serial = st->next_serial++, .salt = st->salt_id };
+	if (log_extent_add(st, e) != 0)
 		return -1;
 	st->at = st->buf_unit = st->map.pending_unit = (uint64_t)block * BLOCK_UNITS;
 	return 0;
@@ -78,7 +90,7 @@ static uint64_t seal(struct store *st, const struct change *c, uint64_t older)
 	st->buf_len += (uint32_t)(units * UNIT);
 	st->map.pending_units = st->buf_len / UNIT;
 	st->tail_bytes += units * UNIT;
-	st->log_bytes += units * UNIT;
+	extent(st)->insts |= inst_bit(c->inst);
 	return unit;
 }
 
@@ -90,13 +102,14 @@ static int next_extent(struct store *st, uint64_t units)
 	uint32_t block, n;
 	if (space_extent(st, (uint32_t)((units + BLOCK_UNITS - 1) / BLOCK_UNITS), &block, &n) != 0)
 		return -1;
-	struct extent e = { block, n, st->next_serial++, st->salt_id };
+	struct extent e = { .block = block, .nblocks = n, .serial = st->next_serial++, .salt = st->salt_id };
 	struct wr w = wr_init(body, sizeof body);
 	wr_u32(&w, e.block);
 	wr_u16(&w, e.nblocks);
 	wr_u40(&w, e.serial);
 	seal(st, &(struct change){ .kind = FRAG_NEXT, .body = body, .len = sizeof body }, 0);
-	if (log_flush(st, false) != 0 || extent_push(st, e) != 0)
+	extent(st)->end = st->at;
+	if (log_flush(st, false) != 0 || log_extent_add(st, e) != 0)
 		return -1;
 	st->at = st->buf_unit = st->map.pending_unit = (uint64_t)block * BLOCK_UNITS;
 	return 0;
@@ -152,9 +165,12 @@ int log_flush(struct store *st, bool sync)
 	st->buf_len = 0;
 	st->map.pending_unit = st->buf_unit;
 	st->map.pending_units = 0;
-	for (size_t i = 0; i < st->npend; i++)
+	for (size_t i = 0; i < st->npend; i++) {
+		if (i + AHEAD < st->npend)
+			segment_touch(st, st->pend[i + AHEAD].hash);
 		if (segment_set(st, st->pend[i].hash, st->pend[i].unit, st->pend[i].old_unit) != 0)
 			return store_fail(st);
+	}
 	st->npend = 0;
 	memset(st->pend_line, 0, sizeof st->pend_line);
 	return 0;
@@ -214,7 +230,7 @@ int log_commit(struct store *st, uint64_t seq, const uint8_t meta[static STORE_M
 		return -1;
 	if (!st->memory && extent(st)->serial > st->reached && reached_write(st) != 0)
 		return store_fail(st);
-	st->group = 0;
+	st->group = st->changes = 0;
 	st->seq = seq;
 	memcpy(st->meta, meta, STORE_META);
 	return 0;
@@ -298,7 +314,10 @@ static int tail_scan(struct store *st, struct tail *t, char *err, size_t n)
 	while (tail_read(st, unit, &r)) {
 		unit += frag_units(r.kind, get_u24(st->base + unit * UNIT + 1));
 		if (r.kind == FRAG_NEXT) {
-			if (!next_parse(st, &r, &e) || extent_push(st, e) != 0)
+			if (!next_parse(st, &r, &e))
+				break;
+			extent(st)->end = unit;
+			if (log_extent_add(st, e) != 0)
 				break;
 			unit = (uint64_t)e.block * BLOCK_UNITS;
 			if (e.serial >= st->next_serial)
@@ -357,10 +376,15 @@ static int tail_apply(struct store *st, const struct raw *r)
 		errno = EBADMSG;
 		return -1;
 	}
-	if (r->kind == FRAG_NAME) {
-		bool had = was == STORE_FOUND && !old.gone;
+	bool had = was == STORE_FOUND && !old.gone;
+	if (r->kind == FRAG_NAME)
 		st->names += (uint64_t)!r->gone - (uint64_t)had;
-	}
+	if (had)
+		log_live(st, old.unit, -(int64_t)raw_units(&old));
+	if (!r->gone)
+		log_live(st, r->unit, (int64_t)raw_units(r));
+	if (r->kind == FRAG_ZONE && had && zone_replayed(st, &old, r) != 0)
+		return -1;
 	return segment_set(st, p.hash, r->unit, was == STORE_FOUND ? old.unit : 0);
 }
 
@@ -387,19 +411,26 @@ int log_recover(struct store *st, char *err, size_t n)
 		if (r.kind == FRAG_NEXT) {
 			e = st->extents[++x];
 			from = unit = (uint64_t)e.block * BLOCK_UNITS;
-		} else if (r.kind != FRAG_COMMIT && tail_apply(st, &r) != 0) {
-			snprintf(err, n, "%s: the index can't be brought up to date: %s", st->name, strerror(errno));
-			return -1;
+		} else if (r.kind != FRAG_COMMIT) {
+			st->extents[x].insts |= inst_bit(r.f.inst);
+			if (tail_apply(st, &r) != 0) {
+				snprintf(err, n, "%s: the index can't be brought up to date: %s", st->name, strerror(errno));
+				return -1;
+			}
 		}
 	}
 	/* extents of an unfinished group, and what the last one has left, go back */
-	for (size_t i = t.extents; i < st->nextents; i++)
+	for (size_t i = t.extents; i < st->nextents; i++) {
 		space_use(st, st->extents[i].block, st->extents[i].nblocks, info_make(0, 0, USE_FREE));
+		st->log_blocks -= st->extents[i].nblocks;
+	}
 	st->nextents = t.extents;
 	struct extent *last = extent(st);
 	uint32_t used = (uint32_t)((t.end + BLOCK_UNITS - 1) / BLOCK_UNITS) - last->block;
 	space_use(st, last->block + used, last->nblocks - used, info_make(0, 0, USE_FREE));
+	st->log_blocks -= last->nblocks - used;
 	last->nblocks = used;
+	last->end = t.end;
 	if (used == 0)
 		st->nextents--;
 	st->at = t.end;

@@ -153,7 +153,7 @@ static enum store_found try_bucket(const struct store_map *m, const struct store
 		uint64_t v = slot_load(b + i);
 		if (v == 0) {
 			*full = false;
-		} else if ((v & ((2ull << TAG_BITS) - 1)) == want) {
+		} else if ((v & ((2ull << TAG_BITS) - 1)) == want && slot_unit(v)) {
 			enum store_found f = try_slot(m, root, p, v, s, out);
 			if (f != STORE_ABSENT)
 				return f;
@@ -170,7 +170,7 @@ static enum store_found try_overflow(const struct store_map *m, const struct sto
 		uint64_t v = slot_load(o);
 		if (v == 0)
 			break;
-		if (slot_tag(v) == at->tag && slot_load(o + 1) == at->home) {
+		if (slot_tag(v) == at->tag && slot_load(o + 1) == at->home && slot_unit(v)) {
 			enum store_found f = try_slot(m, root, p, v, s, out);
 			if (f != STORE_ABSENT)
 				return f;
@@ -259,7 +259,7 @@ void store_fetch(const struct store_map *m, const struct probe *p)
 		return;
 	for (unsigned i = 0; i < SLOTS; i++) {
 		uint64_t v = slot_load(b + i);
-		if (v && slot_tag(v) == at.tag) {
+		if (slot_unit(v) && slot_tag(v) == at.tag) {
 			const uint8_t *c = m->base + slot_unit(v) * UNIT;
 			__builtin_prefetch(c);
 			__builtin_prefetch(c + 64);

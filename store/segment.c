@@ -1,9 +1,9 @@
 /* segment.c - changes to the index: shadow copies, inserts, splits.
  *
  * States of a segment's block: clean (a checkpoint refers to it: never
- * written), dirty (made since: slots go empty -> value and value -> value of
- * the same name under the readers' eyes), retired.  Whatever moves or clears
- * slots happens in a copy that the directory then points to. */
+ * written), dirty (made since: changed under the readers' eyes, see index.c),
+ * retired.  Splits and merges make new segments that the directory then points
+ * to; the old ones stay until no reader can be in them. */
 #include "store/writer.h"
 
 #include <errno.h>
@@ -42,7 +42,7 @@ static void dir_point(struct store *st, uint32_t index, unsigned depth, uint32_t
 static int retire(struct store *st, uint32_t block)
 {
 	uint64_t epoch = atomic_fetch_add(&st->root->epoch, 1);
-	return space_retire(st->seg[block].dirty ? &st->epoch_wait : &st->ckpt_now, block, epoch);
+	return space_retire(st->seg[block].dirty ? &st->epoch_wait : &st->ckpt_wait, block, epoch);
 }
 
 int segment_new(struct store *st, uint8_t depth, uint32_t *block)
@@ -50,9 +50,19 @@ int segment_new(struct store *st, uint8_t depth, uint32_t *block)
 	if (space_alloc(st, 1, USE_SEGMENT, block) != 0)
 		return -1;
 	memset(root_macs(st->root) + *block, 0, sizeof(struct segmac));
-	st->seg[*block] = (struct segmeta){ depth, true, 0 };
+	st->seg[*block] = (struct segmeta){ .depth = depth, .dirty = true, .counted = true };
 	io_mapped(st->fd, (uint64_t)*block * BLOCK, BLOCK);
 	return 0;
+}
+
+/* Entries of a segment: counted once, when it was not made in this run. */
+static uint16_t count(struct store *st, uint32_t block)
+{
+	struct segmeta *sm = st->seg + block;
+	if (!sm->counted)
+		sm->count = (uint16_t)index_count(seg_at(st, block));
+	sm->counted = true;
+	return sm->count;
 }
 
 /* A writable copy that no reader sees yet. */
@@ -65,7 +75,7 @@ static int copy(struct store *st, uint32_t from, uint32_t *to)
 	if (segment_new(st, st->seg[from].depth, to) != 0)
 		return -1;
 	memcpy(seg_at(st, *to), seg_at(st, from), BLOCK);
-	st->seg[*to].count = (uint16_t)index_count(seg_at(st, *to));
+	st->seg[*to].count = count(st, from);
 	return 0;
 }
 
@@ -100,30 +110,68 @@ static int split(struct store *st, uint32_t index, uint32_t block)
 	return retire(st, block);
 }
 
-/* Both buckets are full: rearranges a copy, or splits. */
-static int insert_hard(struct store *st, uint32_t index, uint32_t block, const struct place *p,
-                       uint64_t unit)
+/* Makes one of two half-segments that have become nearly empty.  1: done. */
+static int merge(struct store *st, uint32_t index)
 {
-	uint8_t depth = st->seg[block].depth;
-	if (depth < DIR_BITS && st->seg[block].count >= SPLIT_FILL) {
-		if (split(st, index, block) != 0)
-			return -1;
-		return 1; /* try again in the half */
-	}
-	uint32_t to;
-	if (copy(st, block, &to) != 0)
+	uint32_t block = atomic_load_explicit(&st->root->dir[index], memory_order_relaxed), to;
+	unsigned depth = st->seg[block].depth;
+	if (depth == 0)
+		return 0;
+	uint32_t span = 1u << (DIR_BITS - depth), first = index & ~(2 * span - 1);
+	uint32_t other = atomic_load_explicit(&st->root->dir[index ^ span], memory_order_relaxed);
+	if (st->seg[other].depth != depth)
+		return 0;
+	if (!segment_verify(&st->map, st->root, other)) {
+		errno = EBADMSG;
 		return -1;
-	if (index_insert(seg_at(st, to), p, unit, true) != INDEX_OK) {
-		space_free(st, to);
-		if (depth == DIR_BITS) {
-			errno = EOVERFLOW;
-			return -1;
-		}
-		return split(st, index, block) != 0 ? -1 : 1;
 	}
-	st->seg[to].count++;
-	dir_point(st, index, depth, to);
-	return retire(st, block);
+	unsigned n = (unsigned)count(st, block) + count(st, other);
+	if (n > SPLIT_FILL / 2)
+		return 0;
+	if (segment_new(st, (uint8_t)(depth - 1), &to) != 0)
+		return -1;
+	memset(seg_at(st, to), 0, BLOCK);
+	if (!index_gather(seg_at(st, block), seg_at(st, to)) || !index_gather(seg_at(st, other), seg_at(st, to))) {
+		space_free(st, to);
+		return 0;
+	}
+	st->seg[to].count = (uint16_t)n;
+	dir_point(st, first, depth - 1, to);
+	return retire(st, block) != 0 || retire(st, other) != 0 ? -1 : 1;
+}
+
+void segment_touch(const struct store *st, const uint64_t hash[static 2])
+{
+	struct place p = place_of(hash[0]);
+	uint32_t block = atomic_load_explicit(&st->root->dir[dir_index(&p)], memory_order_relaxed);
+	__builtin_prefetch(seg_at(st, block) + (size_t)p.home * SLOTS);
+}
+
+bool segment_has(const struct store *st, const uint64_t hash[static 2], uint64_t unit)
+{
+	struct place p = place_of(hash[0]);
+	uint32_t block = atomic_load_explicit(&st->root->dir[dir_index(&p)], memory_order_relaxed);
+	return segment_verify(&st->map, st->root, block) && index_slot(seg_at(st, block), &p, unit);
+}
+
+int segment_unset(struct store *st, const uint64_t hash[static 2], uint64_t unit)
+{
+	struct place p = place_of(hash[0]);
+	uint32_t index = dir_index(&p), block;
+	if (writable(st, index, &block) != 0)
+		return -1;
+	uint64_t *slot = index_slot(seg_at(st, block), &p, unit);
+	if (!slot) {
+		errno = EBADMSG;
+		return -1;
+	}
+	slot_store(slot, SLOT_GIVEN_UP);
+	int r = 0;
+	/* now and then: counting a neighbour takes a while */
+	if (--st->seg[block].count <= SPLIT_FILL / 4 && st->seg[block].count % 512 == 0)
+		while ((r = merge(st, index)) > 0)
+			;
+	return r;
 }
 
 int segment_set(struct store *st, const uint64_t hash[static 2], uint64_t unit, uint64_t old_unit)
@@ -143,14 +191,16 @@ int segment_set(struct store *st, const uint64_t hash[static 2], uint64_t unit, 
 	}
 	for (;;) {
 		block = atomic_load_explicit(&st->root->dir[index], memory_order_relaxed);
-		/* with no reader but ourselves a segment may be rearranged in place */
-		bool move = st->nbeats == 0 && st->seg[block].count < SPLIT_FILL;
+		bool move = st->seg[block].count < SPLIT_FILL || st->seg[block].depth == DIR_BITS;
 		if (index_insert(seg_at(st, block), &p, unit, move) == INDEX_OK) {
 			st->seg[block].count++;
 			return 0;
 		}
-		int r = insert_hard(st, index, block, &p, unit);
-		if (r <= 0)
-			return r;
+		if (st->seg[block].depth == DIR_BITS) {
+			errno = EOVERFLOW;
+			return -1;
+		}
+		if (split(st, index, block) != 0)
+			return -1;
 	}
 }

@@ -664,8 +664,10 @@ int tree_flush(struct tree_cache *c, uint64_t seq)
 			uint8_t key[9];
 			if (!n->dirty)
 				continue;
+			/* an empty one that is not the root has left its parent for good */
+			bool gone = n->number != ROOT_NODE && get_u16(n->body + 1) == 0;
 			if (store_append_tree(c->st, seq, n->inst, key, tree_node_key(key, n->chain, n->number),
-			                      n->body, n->len) != 0)
+			                      gone ? NULL : n->body, gone ? 0 : n->len) != 0)
 				return -1;
 			n->dirty = false;
 		}

@@ -11,10 +11,23 @@
 #endif
 #define PINS         (STORE_HOLDS + 16)
 #define TAIL_OPS     10000000u   /* a checkpoint is due after so many operations */
-#define TAIL_BYTES   (1ull << 30) /* or so much log */
+#define TAIL_BYTES   (1ull << 30) /* or so much log, less in a small store */
+#define TAIL_PART    16u         /* so great a part of what is live */
 
-struct segmeta { uint8_t depth; bool dirty; uint16_t count; }; /* dirty: made since the checkpoint */
-struct extent { uint32_t block, nblocks; uint64_t serial; uint16_t salt; };
+struct segmeta { uint8_t depth; bool dirty, counted; uint16_t count; }; /* dirty: made since the checkpoint */
+struct extent {
+	uint32_t block, nblocks;
+	uint64_t serial;
+	uint64_t end;      /* unit behind its last fragment; the last extent's is st->at */
+	uint64_t insts;    /* a bit for each instance it has fragments of (inst_bit) */
+	uint16_t salt;
+	bool suspect;      /* may hold fragments of instances that are gone */
+	bool bad;          /* was found damaged: it stays, and what it holds */
+};
+/* By block.  Counted at the first block of an extent, in units; live: newest
+ * versions that are no tombstones; held: older ones that pins were seen to
+ * need, all forgotten when a pin goes. */
+struct logmeta { uint32_t first, live, held; };
 struct salt { uint16_t id; uint8_t octets[32]; };
 
 /* A sealed fragment whose slot is set when its octets are in the file. */
@@ -24,6 +37,38 @@ struct pending {
 	uint32_t next;           /* in the hash chain, 1 + index */
 };
 #define PENDING_LINES 4096u
+
+/* What compaction may cost and when it begins. */
+struct tune {
+	uint64_t tick_ns;    /* at most so long in one tick */
+	uint32_t slice;      /* units paid for in one go between changes */
+	uint32_t start;      /* percent of the live log that may be garbage */
+	uint32_t floor;      /* blocks of garbage that never matter */
+	uint32_t slack;      /* free blocks that the file may keep in any case */
+	uint64_t tail_least; /* octets of log that make no checkpoint due */
+};
+
+/* The extent being emptied, from its first fragment to its end. */
+struct compact {
+	uint32_t block;    /* its first block; 0: none */
+	bool sweep;        /* only what instances that are gone have left */
+	bool again;        /* more instances have gone since its beginning */
+	uint64_t unit, end; /* looked at next; behind its last fragment */
+	uint64_t owed;     /* units of work that changes have made due */
+	uint64_t moved, emptied, drift; /* since the start: units, extents, units wrongly counted */
+};
+
+/* An instance that the catalog no longer names from a sequence on. */
+struct dropped { uint32_t inst; uint64_t seq; };
+struct instances {
+	uint8_t **page;       /* bits by id: named, or being loaded; see instance.c */
+	uint32_t since;       /* first id given by this run */
+	bool ready;           /* the catalog was read to its end */
+	uint8_t after[NAME_MAX_LEN]; /* reading it: the zone before */
+	bool begun;
+	struct dropped *queue;
+	size_t head, n, room;
+};
 
 /* Blocks that go free when no reader can reach them and no superblock refers to them. */
 struct retired { uint32_t block; uint64_t epoch; };
@@ -56,8 +101,10 @@ struct store {
 	unsigned nbeats;
 	struct segmeta *seg;       /* by block */
 	uint8_t *avoid;            /* a bit a block: an old root's reader may be there */
-	uint32_t cursor;           /* where the search for free blocks goes on */
-	uint32_t used;             /* blocks in use */
+	uint32_t cursor, low;      /* where the search for free runs, and blocks, goes on */
+	uint32_t used, holes;      /* blocks in use, and free ones without space */
+	bool no_holes;             /* the file system can't punch any */
+	struct tune tune;
 
 	struct salt *salts;
 	size_t nsalts;
@@ -67,6 +114,11 @@ struct store {
 
 	struct extent *extents;    /* live ones, the last is being filled */
 	size_t nextents, extent_room;
+	struct logmeta *log;       /* by block */
+	uint64_t log_blocks;       /* of all extents */
+	uint64_t live_units, held_units;
+	struct compact compact;
+	struct instances insts;
 	uint64_t next_serial;
 	uint64_t reached;          /* serial of the newest extent known to hold a durable commit */
 	uint64_t at;               /* unit behind the last fragment */
@@ -83,16 +135,27 @@ struct store {
 	uint64_t last_seq;         /* of the last change */
 	uint8_t meta[STORE_META];
 	uint8_t commit_tag[TAG_LONG];
-	uint32_t group;            /* fragments since the last commit */
+	uint32_t group;            /* fragments since the last commit, */
+	uint32_t changes;          /* and those of them that are no copies made by compaction */
 	uint32_t next_inst;
-	uint64_t names, log_bytes, tail_ops, tail_bytes;
+	uint64_t names, tail_ops, tail_bytes;
 	uint64_t pins[PINS];       /* 0: free; else 1 + sequence */
+	uint64_t unpinned[PINS];   /* 0; else given back, and free from this epoch of all readers on */
+
+	/* Whoever reads now sees view_low or later, or a pinned sequence (a hold
+	 * has a pin).  The pinned ones again, in a row: */
+	uint64_t view_low;
+	uint64_t need[PINS], need_low;
+	unsigned nneed;
+	uint64_t mark_epoch, mark_seq; /* view_low is to become mark_seq; 0: no mark */
 
 	uint64_t ckpt_serial;
 	uint32_t *table;           /* blocks of the last checkpoint's table */
 	size_t ntable;
-	struct retire_list epoch_wait; /* dirty blocks replaced: readers only */
-	struct retire_list ckpt_now, ckpt_prev; /* still in the last, the last but one checkpoint */
+	struct retire_list epoch_wait; /* until no reader can reach them */
+	struct retire_list ckpt_wait;  /* until the next checkpoint, then the same */
+	uint32_t log_waiting;          /* blocks of log among them */
+	unsigned super;                /* which superblock is written first */
 	uint64_t checkpoints;
 
 	struct tree_cache *trees;
@@ -110,6 +173,9 @@ void space_free(struct store *st, uint32_t block);
 int space_retire(struct retire_list *l, uint32_t block, uint64_t epoch);
 void space_collect(struct store *st);           /* frees what no reader can reach any more */
 void space_checkpointed(struct store *st);      /* one more checkpoint is durable */
+void space_doubt(struct store *st);             /* after opening: free blocks may have no space */
+int space_give_back(struct store *st);          /* to the file system, when a lot is free */
+uint64_t space_epoch(const struct store *st);   /* the oldest that a reader may still be in */
 int space_root(struct store *st, uint64_t nblocks, char *err, size_t n);
 void space_use(struct store *st, uint32_t block, uint32_t n, uint64_t info);
 
@@ -119,14 +185,57 @@ int log_append(struct store *st, const struct change *c, uint64_t older, uint64_
 int log_flush(struct store *st, bool sync);     /* octets to the file, then slots */
 int log_commit(struct store *st, uint64_t seq, const uint8_t meta[static STORE_META]);
 int log_extent(struct store *st);               /* begins the first extent of this writer */
+int log_extent_add(struct store *st, struct extent e);
 int log_recover(struct store *st, char *err, size_t n); /* replays the tail behind the checkpoint */
 int store_fail(struct store *st);               /* latches the failure; -1 */
+void log_live(struct store *st, uint64_t unit, int64_t units); /* counts at its extent */
+static inline uint64_t raw_units(const struct raw *r)
+{
+	return frag_units(r->kind, FRAG_HEAD + r->keylen + (size_t)r->f.len);
+}
+
+/* store.c */
+enum store_found store_head(struct store *st, const struct probe *p, struct scratch *s, struct raw *f);
+struct pending *store_pending(struct store *st, const uint64_t hash[static 2]);
+int store_pending_add(struct store *st, const uint64_t hash[static 2], uint64_t unit, uint64_t old);
+/* Does someone need the version of sequence `from` although `to` replaces it? */
+bool view_needs(const struct store *st, uint64_t from, uint64_t to);
+bool view_below(const struct store *st, uint64_t seq); /* does someone see less than seq? */
+bool view_pinned(const struct store *st, uint64_t from, uint64_t to);
+void view_advance(struct store *st); /* readers may have gone on */
+
+/* compact.c */
+/* Works off what changes have made due. */
+int compact_pay(struct store *st, uint64_t units);
+/* Works until the clock says so; *more: there is more to do. */
+int compact_run(struct store *st, uint64_t until_ns, bool *more);
+uint64_t compact_clock(void);
+
+/* instance.c: which instances of zones are gone. */
+static inline uint64_t inst_bit(uint32_t inst)
+{
+	return inst ? 1ull << ((inst * 0x9e3779b1u) >> 26) : 0;
+}
+int inst_named(struct store *st, uint32_t inst);
+int inst_dropped(struct store *st, uint32_t inst, uint64_t seq);
+bool inst_gone(const struct store *st, uint32_t inst);
+/* What no view sees any more becomes gone; reads on in the catalog. */
+int inst_tick(struct store *st, uint64_t until_ns);
+uint64_t inst_pending(const struct store *st); /* bits of those that some view may see */
+void inst_free(struct store *st);
+
+/* zone.c: a marker replaced another: the instance it no longer names is dropped. */
+int zone_replayed(struct store *st, const struct raw *was, const struct raw *now);
 
 /* segment.c */
 int segment_set(struct store *st, const uint64_t hash[static 2], uint64_t unit, uint64_t old_unit);
 int segment_new(struct store *st, uint8_t depth, uint32_t *block);
 /* A segment of that depth will be in the directory. */
 void segment_depth(struct store *st, unsigned depth);
+/* Gives up the slot of a name that nobody looks for any more. */
+int segment_unset(struct store *st, const uint64_t hash[static 2], uint64_t unit);
+void segment_touch(const struct store *st, const uint64_t hash[static 2]); /* soon to be looked at */
+bool segment_has(const struct store *st, const uint64_t hash[static 2], uint64_t unit);
 uint32_t segment_count(const struct store *st);
 
 /* checkpoint.c */

@@ -292,6 +292,16 @@ static int count_suffixes(struct store *st, uint64_t seq, const uint8_t *name, i
 	return 0;
 }
 
+int zone_replayed(struct store *st, const struct raw *was, const struct raw *now)
+{
+	struct marker a, b = { 0 };
+	if (!marker_read(&was->f, &a) || (!now->gone && !marker_read(&now->f, &b))) {
+		errno = EBADMSG;
+		return -1;
+	}
+	return a.zone && a.z.inst != b.z.inst ? inst_dropped(st, a.z.inst, now->f.seq) : 0;
+}
+
 int store_zone_put(struct store *st, uint64_t seq, const struct store_zone *z)
 {
 	uint8_t key[NAME_KEY_MAX], name[NAME_MAX_LEN];
@@ -308,6 +318,8 @@ int store_zone_put(struct store *st, uint64_t seq, const struct store_zone *z)
 	if (marker_now(st, name, &m) == STORE_DAMAGED)
 		return store_fail(st);
 	was = m.enclosing;
+	if (inst_named(st, z->inst) != 0 || (m.zone && m.z.inst != z->inst && inst_dropped(st, m.z.inst, seq) != 0))
+		return store_fail(st);
 	m.zone = true;
 	m.enclosing = own;
 	m.z = *z;
@@ -334,6 +346,8 @@ int store_zone_drop(struct store *st, uint64_t seq, const uint8_t *zone)
 		return store_fail(st);
 	uint8_t own = m.enclosing;
 	uint32_t below = m.below;
+	if (inst_dropped(st, m.z.inst, seq) != 0)
+		return store_fail(st);
 	m.zone = false;
 	m.enclosing = parent.enclosing;
 	memset(&m.z, 0, sizeof m.z);

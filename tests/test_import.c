@@ -472,8 +472,8 @@ static void test_rounds(void)
 			crash_bad += reopen(&h, at) || all_differ(h.store) != 0;
 			opens++;
 		}
-		hub_bad += store_tick(h.store) != 0;
-		follow_bad += store_tick(f.st) != 0;
+		hub_bad += store_tick(h.store) < 0;
+		follow_bad += store_tick(f.st) < 0;
 	}
 	ok(hub_bad == 0, "%d rounds, %llu puts, %llu deletions: the hub's store is the zone (%u wrong)", ROUNDS,
 	   (unsigned long long)puts, (unsigned long long)deletes, hub_bad);
@@ -589,7 +589,7 @@ static void test_moving(void)
 	for (uint32_t v = 2; good && v < 5; v++) {
 		z = big(v, v == 3 ? 10 : 6000, v);
 		good = hub_import(&h, z, false, &res, err, sizeof err) == 0 && hub_commit(&h, err, sizeof err) == 0 &&
-		       differs(h.store, z) == 0 && store_tick(h.store) == 0;
+		       differs(h.store, z) == 0 && store_tick(h.store) >= 0;
 		zone_free(z);
 	}
 	good = good && hub_drop(&h, zone_origin(then), &res, err, sizeof err) == 0 && hub_commit(&h, err, sizeof err) == 0;
