@@ -47,7 +47,7 @@ struct world {
 };
 
 static struct scratch scratch;
-static const struct store_zone zone = { .inst = 7, .labels = 1 };
+static const struct store_zone zone = { .inst = 1u << 30 /* none that the store gives out, and sweeps when no zone has it */, .labels = 1 };
 static char err[256];
 static struct disk *the_disk;
 
