@@ -313,7 +313,7 @@ static bool change(void)
 	}
 	if (store_commit(store, seq, meta) != 0)
 		return false;
-	return store_tick(store) == 0;
+	return store_tick(store) >= 0;
 }
 
 /* ---- questions ---- */
