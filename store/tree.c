@@ -590,19 +590,19 @@ static size_t separator_len(const struct node *before, const uint8_t *key, size_
 	return same < n ? same + 1 : n;
 }
 
-/* Splits path[depth], and upward as long as the parents are full. */
-static int split(struct tree_cache *c, struct node **path, unsigned depth, bool appended)
+/* Splits path[depth], and upward as long as the parents are full.  The new node. */
+static struct node *split(struct tree_cache *c, struct node **path, unsigned depth, bool appended)
 {
 	struct node *n = path[depth], *root = path[0];
 	if (n == root) {
 		n = grow_root(c, root);
 		if (!n)
-			return -1;
+			return NULL;
 		depth = 1;
 	}
 	struct node *parent = path[depth - 1], *half = new_node(c, root);
 	if (!half)
-		return -1;
+		return NULL;
 	move_tail(n, split_point(n, appended), half);
 	size_t kat = NODE_HEAD + (half->body[0] ? 5 : 0);
 	const uint8_t *key = half->body + kat + 2;
@@ -610,7 +610,7 @@ static int split(struct tree_cache *c, struct node **path, unsigned depth, bool 
 	struct spot s;
 	node_spot(parent, key, kn, &s);
 	entry_put(parent, s.at, half->number, key, kn);
-	return full(parent) ? split(c, path, depth - 1, appended) : 0;
+	return full(parent) && !split(c, path, depth - 1, appended) ? NULL : half;
 }
 
 /* Goes down to the leaf of a key; path[0] is the root. Returns the depth or -1. */
@@ -649,16 +649,20 @@ static void tail_forget(struct tree_cache *c, uint32_t inst, uint32_t chain)
 		t->leaf = NULL;
 }
 
-/* Keeps the leaf at path[depth], if it is its tree's last; `last`: its last entry. */
-static void tail_keep(struct tree_cache *c, struct node *const *path, const struct spot *spots, unsigned depth,
-                      size_t last)
+/* Keeps a tree's last leaf; `last`: its last entry. */
+static void tail_keep(struct tree_cache *c, struct node *leaf, size_t last)
 {
-	for (unsigned i = 0; i < depth; i++)
-		if (spots[i].at != path[i]->len)
-			return;
-	struct node *leaf = path[depth];
 	c->tail[c->next_tail] = (struct tail){ leaf->inst, leaf->chain, leaf, last };
 	c->next_tail = (c->next_tail + 1) % TAILS;
+}
+
+/* Does the way down end behind all other keys? */
+static bool at_end(struct node *const *path, const struct spot *spots, unsigned depth)
+{
+	for (unsigned i = 0; i <= depth; i++)
+		if (spots[i].at != path[i]->len)
+			return false;
+	return true;
 }
 
 /* Behind all others?  Then there; false: it is not, or the leaf is full. */
@@ -689,12 +693,16 @@ int tree_insert(struct tree_cache *c, uint32_t inst, uint32_t chain, const uint8
 	if (spots[depth].here)
 		return 0;
 	size_t at = spots[depth].at;
-	bool appended = at == leaf->len;
+	bool appended = at == leaf->len, last = at_end(path, spots, (unsigned)depth);
 	entry_put(leaf, at, 0, key, n);
-	if (full(leaf))
-		return split(c, path, (unsigned)depth, appended);
-	if (appended)
-		tail_keep(c, path, spots, (unsigned)depth, at);
+	if (full(leaf)) {
+		leaf = split(c, path, (unsigned)depth, appended);
+		if (!leaf)
+			return -1;
+		at = NODE_HEAD; /* the appended key alone is in the new leaf */
+	}
+	if (last)
+		tail_keep(c, leaf, at);
 	return 0;
 }
 
