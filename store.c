@@ -545,7 +545,7 @@ static int trees_follow(struct store *st, const struct change *c, uint8_t zone_l
                         enum store_found was, const struct raw *old)
 {
 	uint32_t oldc = 0, newc = 0;
-	uint8_t oldk[NAME_KEY_MAX], newk[NAMES_KEY_MAX];
+	uint8_t oldk[NAME_KEY_MAX] RAW, newk[NAMES_KEY_MAX] RAW;
 	size_t oldn = 0, newn = 0;
 	const struct frag *f = &old->f;
 	bool had = was == STORE_FOUND && !old->gone;

@@ -133,10 +133,10 @@ bool name_below(const uint8_t *name, const uint8_t *zone)
 	return name == end && name_equal(name, zone);
 }
 
-size_t name_key(const uint8_t *name, uint8_t out[static NAME_KEY_MAX])
+size_t name_key_below(const uint8_t *name, unsigned above, uint8_t out[static NAME_KEY_MAX])
 {
 	size_t at = 0;
-	for (unsigned left = name_labels(name); left-- > 0;) {
+	for (unsigned left = name_labels(name) - above; left-- > 0;) {
 		const uint8_t *l = name_skip(name, left);
 		for (unsigned i = 1; i <= *l; i++) {
 			uint8_t c = name_fold(l[i]);
@@ -151,6 +151,8 @@ size_t name_key(const uint8_t *name, uint8_t out[static NAME_KEY_MAX])
 	}
 	return at;
 }
+
+size_t name_key(const uint8_t *name, uint8_t out[static NAME_KEY_MAX]) { return name_key_below(name, 0, out); }
 
 size_t name_from_key(const uint8_t *key, size_t len, uint8_t out[static NAME_MAX_LEN])
 {

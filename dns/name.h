@@ -78,6 +78,9 @@ bool name_below(const uint8_t *name, const uint8_t *zone);
  * Returns its length, at most NAME_KEY_MAX. */
 #define NAME_KEY_MAX 512
 size_t name_key(const uint8_t *name, uint8_t out[static NAME_KEY_MAX]);
+/* The same without the name's topmost `above` labels (it has so many): the end
+ * of its key. */
+size_t name_key_below(const uint8_t *name, unsigned above, uint8_t out[static NAME_KEY_MAX]);
 /* The way back: the (lower-case) name of a key.  Returns its length, or 0 when
  * the bytes are no key. */
 size_t name_from_key(const uint8_t *key, size_t len, uint8_t out[static NAME_MAX_LEN]);

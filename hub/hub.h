@@ -41,7 +41,7 @@ struct import_result { bool changed; uint32_t serial; uint64_t seq, puts, delete
  * as one transaction, which hub_commit makes durable: a zone comes at most once
  * between two commits.  force: a serial that does not
  * go forward is taken all the same.  -1: err; nothing has changed (or h->failed). */
-int hub_import(struct hub *h, const struct zone *z, bool force, struct import_result *out, char *err, size_t n);
+int hub_import(struct hub *h, struct zone *z, bool force, struct import_result *out, char *err, size_t n);
 int hub_drop(struct hub *h, const uint8_t *origin, struct import_result *out, char *err, size_t n);
 /* Everything imported so far becomes durable, then known. */
 int hub_commit(struct hub *h, char *err, size_t n);

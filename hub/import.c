@@ -165,16 +165,14 @@ static uint32_t soa_field(const struct zone_node *apex, unsigned which)
 }
 
 /* Merges the two; only_ask: stops at the first difference and says so by 1. */
-static int merge(struct writer *w, const struct zone *z, struct walk *old, struct scratch *s, bool only_ask)
+static int merge(struct writer *w, struct zone *z, struct walk *old, struct scratch *s, bool only_ask)
 {
 	struct zone_cursor c;
 	struct zone_node n;
 	struct walk_name o;
 	uint8_t nk[NAMES_KEY_MAX], ok[NAMES_KEY_MAX];
-	if (zone_open(&c, z) != 0) {
-		errno = ENOMEM;
+	if (zone_open(&c, z) != 0)
 		return fail(w, "import");
-	}
 	unsigned labels = name_labels(zone_origin(z));
 	enum store_found left = old ? walk_next(old, s, &o) : STORE_ABSENT;
 	bool right = zone_next(&c, &n);
@@ -203,6 +201,8 @@ static int merge(struct writer *w, const struct zone *z, struct walk *old, struc
 			right = zone_next(&c, &n);
 	}
 	zone_close(&c);
+	if (c.bad)
+		return fail(w, "import");
 	if (left == STORE_DAMAGED) {
 		snprintf(w->err, w->errn, "the hub's store is damaged");
 		return -1;
@@ -210,7 +210,7 @@ static int merge(struct writer *w, const struct zone *z, struct walk *old, struc
 	return r;
 }
 
-static int take_all(struct writer *w, const struct zone *z, struct walk *old, struct scratch *s, uint32_t expire)
+static int take_all(struct writer *w, struct zone *z, struct walk *old, struct scratch *s, uint32_t expire)
 {
 	if (merge(w, z, old, s, false) != 0)
 		return -1;
@@ -219,7 +219,7 @@ static int take_all(struct writer *w, const struct zone *z, struct walk *old, st
 }
 
 /* What the old serial allows: 0 go on, 1 nothing to do, -1 refused. */
-static int check_serial(struct writer *w, const struct zone *z, const struct store_zone *have,
+static int check_serial(struct writer *w, struct zone *z, const struct store_zone *have,
                         struct walk *old, struct scratch *s, bool force)
 {
 	uint32_t forward = w->res->serial - have->serial; /* RFC 1982 */
@@ -236,7 +236,7 @@ static int check_serial(struct writer *w, const struct zone *z, const struct sto
 	return -1;
 }
 
-int hub_import(struct hub *h, const struct zone *z, bool force, struct import_result *out, char *err, size_t n)
+int hub_import(struct hub *h, struct zone *z, bool force, struct import_result *out, char *err, size_t n)
 {
 	struct store_zone have;
 	struct walk old;
@@ -249,11 +249,13 @@ int hub_import(struct hub *h, const struct zone *z, bool force, struct import_re
 	out->seq = h->jfile ? jfile_last(h->jfile) : h->seq;
 	uint32_t expire = 0;
 	scratch_new(&s, SCRATCH);
-	if (zone_open(&c, z) == 0) {
-		if (zone_next(&c, &apex))
-			expire = soa_field(&apex, 3);
-		zone_close(&c);
+	if (zone_open(&c, z) != 0) {
+		scratch_free(&s);
+		return fail(&w, "import");
 	}
+	if (zone_next(&c, &apex))
+		expire = soa_field(&apex, 3);
+	zone_close(&c);
 	enum store_found r = store_zone_get(h->store, w.origin, &have);
 	int done = -1;
 	if (!s.mem || r == STORE_DAMAGED) {

@@ -44,6 +44,7 @@ struct jfile {
 	struct sha running;
 	struct place tx_at;
 	struct buf part;
+	size_t hashed;            /* octets of part that `running` has seen, or that it doesn't cover */
 };
 
 static void file_name(uint32_t number, char out[static 16]) { snprintf(out, 16, "%08u", number); }
@@ -419,6 +420,14 @@ uint64_t jfile_time(const struct jfile *j) { return j->time; }
 
 /* ---- writing ---- */
 
+/* Operations come in small pieces; they are hashed in large ones. */
+static void hash_part(struct jfile *j)
+{
+	if (!j->part.bad)
+		sha_update(&j->running, j->part.p + j->hashed, j->part.n - j->hashed);
+	j->hashed = j->part.n;
+}
+
 static int put_part(struct jfile *j)
 {
 	uint8_t head[4], nonce[12];
@@ -455,21 +464,23 @@ int jfile_begin(struct jfile *j, uint64_t time)
 	put_u64(p + 9, time);
 	j->part.n = 0;
 	buf_put(&j->part, p, sizeof p);
+	j->hashed = j->part.n;
 	return 0;
 }
 
 int jfile_ops(struct jfile *j, const uint8_t *ops, size_t n)
 {
 	if (j->part.n > 32 && j->part.n + n > PART_MAX) {
+		hash_part(j);
 		if (put_part(j) != 0)
 			return -1;
 		buf_put(&j->part, &(uint8_t){ 0 }, 1);
+		j->hashed = 1;
 	}
 	if (j->part.n + n + CHAIN_LEN > FRAME_MAX) {
 		errno = EMSGSIZE;
 		return -1;
 	}
-	sha_update(&j->running, ops, n);
 	buf_put(&j->part, ops, n);
 	return j->part.bad ? -1 : 0;
 }
@@ -477,6 +488,7 @@ int jfile_ops(struct jfile *j, const uint8_t *ops, size_t n)
 int jfile_end(struct jfile *j)
 {
 	uint8_t chain[CHAIN_LEN];
+	hash_part(j);
 	sha_out(&j->running, chain);
 	buf_put(&j->part, chain, sizeof chain);
 	if (j->part.bad)

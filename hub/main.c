@@ -47,13 +47,15 @@ static const char usage[] =
 	"  encdns-hub --help keys                   what a configuration file may say\n"
 	"  encdns-hub --version\n";
 
-struct conf { struct conf_addrs listen; int credentials; };
+struct conf { struct conf_addrs listen; int credentials; uint64_t import_memory; };
 
 static const struct conf_key keys[] = {
 	{ "listen", conf_addr, offsetof(struct conf, listen), "", "ADDRESS@PORT",
 	  "Where nodes connect (TLS over TCP; port 840 by custom).", 0, 1, false },
 	{ "credentials", conf_fd, offsetof(struct conf, credentials), "", "fd:N",
 	  "Descriptor to read the hub's certificate, chain and private key (PEM) from.", 0, 0, false },
+	{ "import-memory", conf_size, offsetof(struct conf, import_memory), "512M", "SIZE",
+	  "Memory to read a zone in; a larger one is sorted on the disk, in DIR, sealed.", 16 << 20, 1ull << 46, false },
 };
 #define NKEYS (sizeof keys / sizeof *keys)
 
@@ -89,6 +91,7 @@ struct daemon {
 	struct ctl *ctl;
 	struct src signals, tick;
 	struct load *loads;
+	uint64_t import_memory;
 	_Atomic bool stop;
 };
 
@@ -129,19 +132,26 @@ static void say_later(struct load *l, const uint8_t *origin, const struct import
 
 /* Reading a file takes its time: a thread does it, while this one tells the
  * nodes that the hub is alive and touches nothing else. */
-struct reading { const uint8_t *origin; const char *file; struct zone_report report; struct zone *z; _Atomic bool done; };
+struct reading {
+	const struct daemon *d;
+	const uint8_t *origin;
+	const char *file;
+	struct zone_report report;
+	struct zone *z;
+	_Atomic bool done;
+};
 
 static void *read_zone(void *p)
 {
 	struct reading *r = p;
-	r->z = zone_load(r->origin, r->file, &r->report);
+	r->z = zone_load_within(r->origin, r->file, (size_t)r->d->import_memory, r->d->hub.dir, &r->report);
 	r->done = true;
 	return NULL;
 }
 
 static struct zone *load_file(struct load *l, const uint8_t *origin, const char *file)
 {
-	struct reading r = { origin, file, { report_line, l }, NULL, false };
+	struct reading r = { l->d, origin, file, { report_line, l }, NULL, false };
 	struct stat sb;
 	pthread_t t;
 	pthread_attr_t attr;
@@ -478,6 +488,7 @@ static int run(const char *dir, const char *conf, int key_fd)
 		return complain(key_fd >= 0 ? "--key: 64 hex digits or 32 octets are wanted on that descriptor" : err);
 	if (key_fd >= 0)
 		close(key_fd);
+	d.import_memory = c.import_memory;
 	if (!crypto_locked())
 		log_say(LOG_WARNING, "keys can't be locked in memory and may be swapped out: raise the limit RLIMIT_MEMLOCK (ulimit -l)");
 	int code = serve(&d, dir, &c, k, cred);

@@ -213,7 +213,7 @@ static const char *choose_ttl(struct reader *r, const struct head *h, unsigned l
 static const char *finish_entry(struct reader *r, struct lex *x, const struct head *h, unsigned line,
                                 char why[static WHY_MAX])
 {
-	char buf[12], reason[WHY_MAX];
+	char buf[12], reason[WHY_MAX] RAW;
 	struct master_rr rr = { .owner = r->owner, .rdata = r->rdata, .file = r->src->path, .line = line,
 		                .type = h->type };
 	int n = rdata_parse(x, h->type, r->origin, r->rdata, reason);
@@ -236,7 +236,7 @@ static const char *finish_entry(struct reader *r, struct lex *x, const struct he
 static const char *read_record(struct reader *r, struct lex *x, char why[static WHY_MAX])
 {
 	unsigned line = x->word_line;
-	char show[64];
+	char show[64] RAW;
 	struct head h;
 	if (x->blank) {
 		lex_back(x);

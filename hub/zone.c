@@ -1,18 +1,27 @@
-/* zone.c - one zone in memory.  Contract in zone.h.
+/* zone.c - one zone, sorted and checked.  Contract in zone.h.
  *
  * Records lie in an arena in the order they were read; `recs` holds their
  * offsets and, once finished, is sorted by (owner, type, signatures last,
  * canonical rdata), an RRSIG standing with the type it covers.  So an owner is
  * a run of offsets, and a set a run within it; nothing else is kept a name.
- * States: adding (zone_add), then finished and never changed again; cursors
- * point into the arena, so it moves only while adding.
+ * States: adding (zone_add), then finished; cursors point into the arena, so it
+ * moves only while adding.
+ *
+ * A zone that would take more memory than it may (zone_bound) is spilled: each
+ * time the arena is full its records are sorted and go to a run on the disk.
+ * From then on the arena is a *window*: the runs are merged into it, piece by
+ * piece, in order, as often as the zone is walked.  What is asked of a name may
+ * depend on what comes behind it ("*.name"), so a walk leaves the end of a window
+ * for the next one (`safe`).
  *
  *   arena = record*     record = [owner] type16 ttl32 len16 back32 line32 file8 rdata
  *
  * `back` is the distance from the record's head to its owner's name (lower
  * case); records that follow each other with one owner share it. */
 #include "hub/zone.h"
+#include "hub/spill.h"
 
+#include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -24,6 +33,9 @@
 #define REC_HEAD 17
 #define FILES_MAX 255
 #define ARENA_MIN (64u << 10)
+#define REC_COST  (sizeof(uint64_t) + sizeof(struct item) * 3 / 2) /* beside the arena, while sorting */
+#define IN_ORDER_FROM 20000u /* records: fewer stay in the processor's caches anyway */
+#define WINDOW    (4u << 20) /* octets of the arena: as much as the processor keeps at hand */
 
 struct zone {
 	uint8_t origin[NAME_MAX_LEN];
@@ -37,10 +49,24 @@ struct zone {
 	char *files[FILES_MAX];  /* names of files; zone_free frees them */
 	unsigned nfiles;
 	size_t body_max;         /* the longest body a cursor will build */
-	uint64_t names;
+	uint64_t names, records;
 	uint32_t serial;
 	unsigned serial_line;
+	size_t safe;             /* records before this one may be walked */
+	/* a zone that may be spilled, and one that is */
+	size_t memory, window;   /* octets at most; of a window.  0: no limit */
+	const char *dir;         /* the caller's */
+	struct spill *spill;     /* NULL: all is in the arena */
+	struct source *sources;  /* one a run */
+	unsigned *heap, nheap;   /* sources that have records left, the first in order on top */
 };
+
+/* What sorting needs of a record at hand: the first octets of its owner's order
+ * (as name_key() has it, the origin left off). */
+struct item { uint64_t key, off; };
+
+/* A run's next record, in the run's own memory. */
+struct source { uint64_t key; const uint8_t *rec; };
 
 /* ---- records ---- */
 
@@ -54,10 +80,8 @@ static const uint8_t *rec_rdata(const uint8_t *r) { return r + REC_HEAD; }
 static bool rec_is_sig(const uint8_t *r) { return rec_type(r) == T_RRSIG; }
 /* The type of the set a record belongs to. */
 static uint16_t rec_set(const uint8_t *r) { return rec_is_sig(r) ? get_u16(rec_rdata(r)) : rec_type(r); }
-static const char *rec_file(const struct zone *z, const uint8_t *r)
-{
-	return r[16] < z->nfiles ? z->files[r[16]] : NULL;
-}
+static const char *file_name(const struct zone *z, unsigned n) { return n < z->nfiles ? z->files[n] : NULL; }
+static const char *rec_file(const struct zone *z, const uint8_t *r) { return file_name(z, r[16]); }
 
 static const uint8_t *owner_at(const struct zone *z, size_t i) { return rec_owner(rec_at(z, i)); }
 
@@ -109,17 +133,33 @@ struct zone *zone_new(const uint8_t *origin)
 	return z;
 }
 
-void zone_free(struct zone *z)
+static void drop_arena(struct zone *z)
 {
-	if (!z)
-		return;
 	if (z->size)
 		munmap(z->arena, z->size);
 	if (z->cap)
 		munmap(z->recs, z->cap * sizeof *z->recs);
+	z->n = z->used = z->safe = z->size = z->cap = 0;
+}
+
+void zone_free(struct zone *z)
+{
+	if (!z)
+		return;
+	drop_arena(z);
 	for (unsigned i = 0; i < z->nfiles; i++)
 		free(z->files[i]);
+	spill_free(z->spill);
+	free(z->sources);
+	free(z->heap);
 	free(z);
+}
+
+void zone_bound(struct zone *z, size_t memory, const char *dir)
+{
+	z->memory = memory;
+	z->window = memory / 4 < WINDOW ? memory / 4 + 1 : WINDOW;
+	z->dir = dir;
 }
 
 /* The number of a file's name; FILES_MAX when it has none, or there are too many. */
@@ -146,22 +186,12 @@ static bool below(const uint8_t *name, size_t n, const uint8_t *zone, size_t zn)
 	return name == at;
 }
 
-const char *zone_add(struct zone *z, const struct master_rr *rr, bool check)
+/* Puts a record behind all others; only its type, TTL, length, line, file and
+ * rdata are looked at.  same: its owner is the last one's. */
+static bool append(struct zone *z, const uint8_t *owner, size_t len, bool same, const struct master_rr *rr, unsigned file)
 {
-	uint8_t owner[NAME_MAX_LEN];
-	size_t len = name_lower(owner, rr->owner);
-	const char *fault = check ? rdata_fault(rr->type, rr->rdata, rr->len) : NULL;
-	if (fault)
-		return fault;
-	bool same = z->n && len == z->owner_len && !memcmp(owner, z->arena + z->owner_off, len);
-	if (!same && !below(owner, len, z->origin, z->origin_len))
-		return "the owner is outside the zone";
-	if (rr->type == T_SOA && len != z->origin_len)
-		return "an SOA elsewhere than at the apex";
-	if (!rdata_storable(rr->type))
-		return "no zone can hold records of this type";
 	if (!reserve(z, len + REC_HEAD + rr->len))
-		return "out of memory";
+		return false;
 	/* back is 32 bits: after 4 GiB of one owner it is written again */
 	if (!same || z->used - z->owner_off > UINT32_MAX) {
 		z->owner_off = z->used;
@@ -175,11 +205,40 @@ const char *zone_add(struct zone *z, const struct master_rr *rr, bool check)
 	put_u16(r + 6, rr->len);
 	put_u32(r + 8, (uint32_t)(z->used - z->owner_off));
 	put_u32(r + 12, rr->line);
-	r[16] = (uint8_t)file_number(z, rr->file);
+	r[16] = (uint8_t)file;
 	memcpy(r + REC_HEAD, rr->rdata, rr->len);
 	z->recs[z->n++] = z->used;
 	z->used += REC_HEAD + rr->len;
-	return NULL;
+	return true;
+}
+
+static bool same_as_last(const struct zone *z, const uint8_t *owner, size_t len)
+{
+	return z->n && len == z->owner_len && !memcmp(owner, z->arena + z->owner_off, len);
+}
+
+static int spill_run(struct zone *z);
+
+const char *zone_add(struct zone *z, const struct master_rr *rr, bool check)
+{
+	uint8_t owner[NAME_MAX_LEN] RAW;
+	size_t len = name_lower(owner, rr->owner);
+	const char *fault = check ? rdata_fault(rr->type, rr->rdata, rr->len) : NULL;
+	if (fault)
+		return fault;
+	bool same = same_as_last(z, owner, len);
+	if (!same && !below(owner, len, z->origin, z->origin_len))
+		return "the owner is outside the zone";
+	if (rr->type == T_SOA && len != z->origin_len)
+		return "an SOA elsewhere than at the apex";
+	if (!rdata_storable(rr->type))
+		return "no zone can hold records of this type";
+	if (z->memory && z->n && z->used + rr->len + z->n * REC_COST > z->memory) {
+		if (spill_run(z) != 0)
+			return "no room on the hub's disk to sort a zone that is larger than import-memory";
+		same = false;
+	}
+	return append(z, owner, len, same, rr, file_number(z, rr->file)) ? NULL : "out of memory";
 }
 
 /* Sorted records lie all over the arena: fetches one that is soon looked at. */
@@ -227,10 +286,6 @@ static bool same_owner(const uint8_t *a, const uint8_t *b)
 	return n == name_len(b) && !memcmp(a, b, n);
 }
 
-/* What sorting needs of a record at hand: the first octets of its owner's order
- * (as name_key() has it, the origin left off). */
-struct item { uint64_t key, off; };
-
 static uint64_t key_of(const struct zone *z, const uint8_t *owner)
 {
 	uint8_t key[8] = { 0 };
@@ -251,14 +306,19 @@ static uint64_t key_of(const struct zone *z, const uint8_t *owner)
 	return get_u64(key);
 }
 
+/* Of two records whose keys don't tell. */
+static int rec_order(const uint8_t *ra, const uint8_t *rb)
+{
+	const uint8_t *oa = rec_owner(ra), *ob = rec_owner(rb);
+	int d = same_owner(oa, ob) ? 0 : name_cmp(oa, ob);
+	return d ? d : rec_cmp(ra, rb);
+}
+
 static int item_cmp(const struct zone *z, const struct item *a, const struct item *b)
 {
 	if (a->key != b->key)
 		return a->key < b->key ? -1 : 1;
-	const uint8_t *ra = z->arena + a->off, *rb = z->arena + b->off;
-	const uint8_t *oa = rec_owner(ra), *ob = rec_owner(rb);
-	int d = same_owner(oa, ob) ? 0 : name_cmp(oa, ob);
-	return d ? d : rec_cmp(ra, rb);
+	return rec_order(z->arena + a->off, z->arena + b->off);
 }
 
 /* Merge sort: stable, and quick on what is almost in order; tmp holds n / 2. */
@@ -315,6 +375,155 @@ static int sort_zone(struct zone *z)
 	return 0;
 }
 
+/* Sorted records lie all over the arena, and each look at them waits for memory:
+ * a copy in their order is made once and read many times.  Without the memory for
+ * it all goes on as it is. */
+static void lay_in_order(struct zone *z)
+{
+	size_t size = 0, used = 0, last = 0, last_len = 0;
+	if (z->n < IN_ORDER_FROM || (z->memory && 2 * z->used + z->n * sizeof *z->recs > z->memory))
+		return;
+	uint8_t *to = grow(NULL, &size, 0, z->used);
+	if (!to)
+		return;
+	for (size_t i = 0; i < z->n; i++) {
+		const uint8_t *r = rec_at(z, i), *owner = rec_owner(r);
+		size_t len = name_len(owner), n = REC_HEAD + (size_t)rec_len(r);
+		fetch_ahead(z, i);
+		/* an owner's name stands there once, as before: it can only get shorter */
+		if (i == 0 || len != last_len || !same_short(owner, to + last, len) || used - last > UINT32_MAX) {
+			last = used;
+			last_len = len;
+			copy_short(to + used, owner, len);
+			used += len;
+		}
+		memcpy(to + used, r, n);
+		put_u32(to + used + 8, (uint32_t)(used - last));
+		z->recs[i] = used;
+		used += n;
+	}
+	munmap(z->arena, z->size);
+	z->arena = to;
+	z->size = size;
+	z->used = used;
+}
+
+/* ---- spilling ---- */
+
+/* An item of a run is a record behind its owner's name. */
+static int spill_run(struct zone *z)
+{
+	uint8_t head[NAME_MAX_LEN + REC_HEAD];
+	if (!z->spill && !(z->spill = spill_new(z->dir)))
+		return -1;
+	if (sort_zone(z) != 0 || spill_begin(z->spill) != 0)
+		return -1;
+	for (size_t i = 0; i < z->n; i++) {
+		const uint8_t *r = rec_at(z, i);
+		size_t n = name_len(rec_owner(r));
+		fetch_ahead(z, i);
+		memcpy(head, rec_owner(r), n);
+		memcpy(head + n, r, REC_HEAD);
+		put_u32(head + n + 8, (uint32_t)n);
+		if (spill_put(z->spill, head, n + REC_HEAD, rec_rdata(r), rec_len(r)) != 0)
+			return -1;
+	}
+	z->n = z->used = z->safe = 0;
+	return spill_end(z->spill);
+}
+
+static bool before(const struct zone *z, unsigned a, unsigned b)
+{
+	const struct source *x = z->sources + a, *y = z->sources + b;
+	if (x->key != y->key)
+		return x->key < y->key;
+	int d = rec_order(x->rec, y->rec);
+	return d ? d < 0 : a < b;
+}
+
+/* Lets the heap's entry i sink to its place. */
+static void sink(struct zone *z, unsigned i)
+{
+	unsigned *h = z->heap, moving = h[i];
+	for (unsigned kid; (kid = 2 * i + 1) < z->nheap; i = kid) {
+		if (kid + 1 < z->nheap && before(z, h[kid + 1], h[kid]))
+			kid++;
+		if (!before(z, h[kid], moving))
+			break;
+		h[i] = h[kid];
+	}
+	h[i] = moving;
+}
+
+/* The run's next record becomes its source's: 1, 0 at its end, -1. */
+static int advance(struct zone *z, unsigned run)
+{
+	const uint8_t *p;
+	size_t n;
+	int r = spill_next(z->spill, run, &p, &n);
+	if (r == 1)
+		z->sources[run] = (struct source){ key_of(z, p), p + name_len(p) };
+	return r;
+}
+
+static int merge_begin(struct zone *z)
+{
+	unsigned runs = spill_runs(z->spill);
+	if (!z->sources)
+		z->sources = calloc(runs, sizeof *z->sources);
+	if (!z->heap)
+		z->heap = calloc(runs, sizeof *z->heap);
+	if (!z->sources || !z->heap || spill_rewind(z->spill) != 0)
+		return -1;
+	z->n = z->used = z->safe = 0;
+	z->nheap = 0;
+	for (unsigned i = 0; i < runs; i++) {
+		int r = advance(z, i);
+		if (r < 0)
+			return -1;
+		if (r > 0)
+			z->heap[z->nheap++] = i;
+	}
+	for (unsigned i = z->nheap / 2; i-- > 0;)
+		sink(z, i);
+	return 0;
+}
+
+/* Records in order, until the window holds so many octets. */
+static int merge_fill(struct zone *z, size_t window)
+{
+	while (z->nheap && z->used < window) {
+		unsigned run = z->heap[0];
+		const uint8_t *r = z->sources[run].rec, *owner = rec_owner(r);
+		size_t len = name_len(owner);
+		struct master_rr rr = { .rdata = rec_rdata(r), .ttl = rec_ttl(r), .line = rec_line(r), .type = rec_type(r),
+			                .len = rec_len(r) };
+		if (!append(z, owner, len, same_as_last(z, owner, len), &rr, r[16]))
+			return -1;
+		int got = advance(z, run);
+		if (got < 0)
+			return -1;
+		if (got == 0)
+			z->heap[0] = z->heap[--z->nheap];
+		if (z->nheap)
+			sink(z, 0);
+	}
+	return 0;
+}
+
+/* What was not walked yet moves to the front. */
+static void keep_rest(struct zone *z)
+{
+	size_t start = z->safe < z->n ? (size_t)(owner_at(z, z->safe) - z->arena) : z->used;
+	memmove(z->arena, z->arena + start, z->used - start);
+	for (size_t i = z->safe; i < z->n; i++)
+		z->recs[i - z->safe] = z->recs[i] - start;
+	z->n -= z->safe;
+	z->used -= start;
+	z->owner_off -= start;
+	z->safe = 0;
+}
+
 /* ---- finding ---- */
 
 /* The first record in [from, n) whose owner is not before name. */
@@ -356,13 +565,15 @@ static bool name_has(const struct zone *z, const uint8_t *lower, uint16_t type)
  * can be the one. */
 static bool has_wildcard(const struct zone *z, size_t at, const uint8_t *name)
 {
-	uint8_t star[NAME_MAX_LEN + 2] = { 1, '*' };
+	uint8_t star[NAME_MAX_LEN + 2] RAW;
 	size_t n = name_len(name);
 	if (at >= z->n || n + 2 > NAME_MAX_LEN)
 		return false;
 	const uint8_t *next = owner_at(z, at);
 	if (!below(next, name_len(next), name, n))
 		return false;
+	star[0] = 1;
+	star[1] = '*';
 	memcpy(star + 2, name, n);
 	for (size_t i = find_from(z, at, star); i < z->n; i++) {
 		const uint8_t *owner = owner_at(z, i);
@@ -449,32 +660,37 @@ static void write_set(struct wr *w, const struct zone *z, size_t from, size_t to
 	put_u32(head + 10, (uint32_t)(w->p - head - SET_HEAD));
 }
 
-static void leave_out(struct zone_lost *l, size_t i, size_t n)
+static void count_some(struct zone_some *s, const uint8_t *rec, uint64_t n)
 {
-	if (l->n == 0)
-		l->first = i;
-	l->n += n;
+	if (s->n == 0) {
+		memcpy(s->owner, rec_owner(rec), name_len(rec_owner(rec)));
+		s->file = rec[16];
+		s->line = rec_line(rec);
+	}
+	s->n += n;
 }
 
 /* Returns the body's length, counts what the view leaves out. */
 static size_t write_body(struct zone_cursor *c, enum view v, size_t from, size_t to)
 {
 	const struct zone *z = c->z;
-	struct wr w = wr_init(c->body, z->body_max);
+	struct wr w = wr_init(c->body, c->room);
+	if (c->check && (v == SEE_ALL || v == SEE_NSEC3)) /* nor is anything left out */
+		return 0;
 	while (from < to) {
 		uint16_t set = rec_set(rec_at(z, from));
 		size_t end = from, first = 0, past = 0; /* a view shows one run of a set */
 		for (; end < to && rec_set(rec_at(z, end)) == set; end++) {
 			if (!visible(v, rec_at(z, end))) {
 				if (v != SEE_ALL && set != T_NSEC3)
-					leave_out(rec_is_sig(rec_at(z, end)) ? &c->sigs : &c->occluded, end, 1);
+					count_some(rec_is_sig(rec_at(z, end)) ? &c->sigs : &c->occluded, rec_at(z, end), 1);
 				continue;
 			}
 			if (!past)
 				first = end;
 			past = end + 1;
 		}
-		if (past)
+		if (past && !c->check) /* a walk that only checks needs no bodies */
 			write_set(&w, z, first, past);
 		from = end;
 	}
@@ -539,6 +755,7 @@ static bool owner_node(struct zone_cursor *c, const struct owner *o, struct zone
 		if (above < mine)
 			return node_ent(c, name_skip(o->name, mine - above), glue, out);
 	}
+	c->from = o->from;
 	c->at = o->to;
 	/* an NSEC3 below a cut is lost with the rest; below the apex's DNAME it is not */
 	if (o->nsec3 && (!c->cut || (c->cut_dname && c->cut_labels == c->z->origin_labels))) {
@@ -547,7 +764,7 @@ static bool owner_node(struct zone_cursor *c, const struct owner *o, struct zone
 	}
 	if (!shows) {
 		if (o->ordinary || c->n3 == c->n3_to)
-			leave_out(&c->occluded, o->from, o->to - o->from - (c->n3_to - c->n3));
+			count_some(&c->occluded, rec_at(c->z, o->from), o->to - o->from - (c->n3_to - c->n3));
 		return false;
 	}
 	c->last = o->name;
@@ -560,37 +777,6 @@ static bool owner_node(struct zone_cursor *c, const struct owner *o, struct zone
 		node_plain(c, o, out);
 	}
 	return true;
-}
-
-int zone_open(struct zone_cursor *c, const struct zone *z)
-{
-	*c = (struct zone_cursor){ .z = z, .body = malloc(z->body_max + 1) };
-	return c->body ? 0 : -1;
-}
-
-void zone_close(struct zone_cursor *c)
-{
-	free(c->body);
-	c->body = NULL;
-}
-
-bool zone_next(struct zone_cursor *c, struct zone_node *out)
-{
-	for (;;) {
-		if (c->n3 < c->n3_to) {
-			*out = (struct zone_node){ .owner = owner_at(c->z, c->n3), .body = c->body,
-				                   .flags = NODE_NSEC3 };
-			out->len = write_body(c, SEE_NSEC3, c->n3, c->n3_to);
-			c->n3 = c->n3_to = 0;
-			return true;
-		}
-		if (c->at == c->z->n)
-			return false;
-		struct owner o;
-		look_at_owner(c->z, c->at, &o);
-		if (owner_node(c, &o, out))
-			return true;
-	}
 }
 
 /* ---- checking ---- */
@@ -614,7 +800,9 @@ struct check {
 	int64_t now;
 	bool refused;
 	unsigned errors;
-	struct { uint64_t n; const uint8_t *first; } seen[W_KINDS];
+	struct zone_some seen[W_KINDS];
+	uint64_t records;
+	uint64_t unlooked; /* name servers whose addresses may be anywhere in a spilled zone */
 };
 
 __attribute__((format(printf, 3, 4))) static void refuse(struct check *k, const uint8_t *rec, const char *fmt, ...)
@@ -632,23 +820,26 @@ __attribute__((format(printf, 3, 4))) static void refuse(struct check *k, const 
 
 static void note(struct check *k, enum kind kind, const uint8_t *rec)
 {
-	if (k->seen[kind].n++ == 0)
-		k->seen[kind].first = rec;
+	count_some(&k->seen[kind], rec, 1);
 }
 
 static void tell_notes(struct check *k)
 {
 	char text[NAME_TEXT_MAX + 192], owner[NAME_TEXT_MAX];
 	for (unsigned i = 0; i < W_KINDS; i++) {
-		const uint8_t *r = k->seen[i].first;
-		uint64_t n = k->seen[i].n;
-		if (n == 0 || !k->report)
+		const struct zone_some *s = &k->seen[i];
+		if (s->n == 0 || !k->report)
 			continue;
-		int len = snprintf(text, sizeof text, "%s: %s", name_text(rec_owner(r), owner), kind_text[i]);
-		if (n > 1)
+		int len = snprintf(text, sizeof text, "%s: %s", name_text(s->owner, owner), kind_text[i]);
+		if (s->n > 1)
 			snprintf(text + len, sizeof text - (size_t)len, " (the first of %llu)",
-			         (unsigned long long)n);
-		k->report->say(k->report->ctx, false, rec_file(k->z, r), rec_line(r), text);
+			         (unsigned long long)s->n);
+		k->report->say(k->report->ctx, false, file_name(k->z, s->file), s->line, text);
+	}
+	if (k->unlooked && k->report) {
+		snprintf(text, sizeof text, "%s: larger than import-memory: %llu name servers were not looked up for addresses in it",
+		         name_text(k->z->origin, owner), (unsigned long long)k->unlooked);
+		k->report->say(k->report->ctx, false, NULL, 0, text);
 	}
 }
 
@@ -676,7 +867,7 @@ static void drop_duplicates(struct check *k)
 static size_t check_set(struct check *k, size_t from, size_t to)
 {
 	struct zone *z = k->z;
-	char owner[NAME_TEXT_MAX], buf[12];
+	char owner[NAME_TEXT_MAX] RAW, buf[12];
 	const uint8_t *first = rec_at(z, from);
 	size_t nrr = 0, octets = SET_HEAD, message = 12 + name_len(rec_owner(first)) + 4;
 	uint32_t ttl = rec_ttl(first);
@@ -715,7 +906,7 @@ static size_t check_set(struct check *k, size_t from, size_t to)
 static void check_alias(struct check *k, const struct owner *o)
 {
 	const uint8_t *cname = NULL, *other = NULL;
-	char owner[NAME_TEXT_MAX], buf[12];
+	char owner[NAME_TEXT_MAX] RAW, buf[12];
 	for (size_t i = o->from; i < o->to; i++) {
 		const uint8_t *r = rec_at(k->z, i);
 		uint16_t t = rec_type(r);
@@ -732,7 +923,7 @@ static void check_alias(struct check *k, const struct owner *o)
 static void check_owner(struct check *k, const struct owner *o)
 {
 	struct zone *z = k->z;
-	char owner[NAME_TEXT_MAX];
+	char owner[NAME_TEXT_MAX] RAW;
 	size_t octets = 0;
 	for (size_t i = o->from, end; i < o->to; i = end) {
 		uint16_t set = rec_set(rec_at(z, i));
@@ -803,11 +994,17 @@ static bool wild_above(const struct zone *z, const uint8_t *name)
 static void check_server(struct check *k, const uint8_t *rec)
 {
 	const struct zone *z = k->z;
-	uint8_t target[NAME_MAX_LEN];
+	uint8_t target[NAME_MAX_LEN] RAW;
 	size_t n = name_lower(target, rec_rdata(rec));
 	if (!below(target, n, z->origin, z->origin_len))
 		return;
 	size_t i = find_from(z, 0, target);
+	/* in a spilled zone only what is near is looked at; below the owner itself
+	 * nearly all are */
+	if (z->spill && (i == 0 || i == z->n || !below(target, n, rec_owner(rec), name_len(rec_owner(rec))))) {
+		k->unlooked++;
+		return;
+	}
 	if (i < z->n && same_owner(owner_at(z, i), target)) {
 		if (owner_has(z, i, T_A) || owner_has(z, i, T_AAAA))
 			return;
@@ -821,12 +1018,124 @@ static void check_server(struct check *k, const uint8_t *rec)
 		note(k, W_GLUE, rec);
 }
 
-static void note_lost(struct check *k, enum kind kind, const struct zone_lost *l)
+/* ---- windows ---- */
+
+/* How far may a window be walked?  Behind a name X whose "*.X" may still be to
+ * come stands nothing but what is below X: so to the topmost X, if any, that
+ * the last owner at hand is or is below. */
+static size_t safe_end(const struct zone *z)
 {
-	if (l->n == 0)
-		return;
-	k->seen[kind].n = l->n;
-	k->seen[kind].first = rec_at(k->z, l->first);
+	if (z->nheap == 0 || z->n == 0)
+		return z->n;
+	const uint8_t *last = owner_at(z, z->n - 1), *x = last;
+	for (unsigned left = name_labels(last) - z->origin_labels; left > 0; left--) {
+		const uint8_t *label = name_skip(last, left - 1);
+		if (label[1] < '*') {
+			x = name_skip(last, left);
+			break;
+		}
+	}
+	return find_from(z, 0, x);
+}
+
+/* The next window of a spilled zone, its owners checked.  -1: errno. */
+static int window_next(struct check *k)
+{
+	struct zone *z = k->z;
+	struct owner o;
+	keep_rest(z);
+	for (size_t window = z->window;; window *= 2) {
+		if (merge_fill(z, window) != 0)
+			return -1;
+		drop_duplicates(k);
+		z->safe = safe_end(z);
+		if (z->safe > 0 || z->nheap == 0)
+			break;
+		if (window >= z->memory && window >= WINDOW) { /* more than fits between a name and its wildcard */
+			errno = EFBIG;
+			return -1;
+		}
+	}
+	for (size_t i = 0; i < z->safe; i = o.to) {
+		look_at_owner(z, i, &o);
+		check_owner(k, &o);
+	}
+	k->records += z->safe;
+	return 0;
+}
+
+/* From the start: the first window.  What is in memory needs nothing. */
+static int windows_begin(struct check *k)
+{
+	if (!k->z->spill)
+		return 0;
+	return merge_begin(k->z) != 0 ? -1 : window_next(k);
+}
+
+static bool more_windows(const struct zone *z) { return z->nheap > 0 || z->safe < z->n; }
+
+/* ---- cursors ---- */
+
+static int cursor_open(struct zone_cursor *c, struct zone *z, struct check *k)
+{
+	*c = (struct zone_cursor){ .z = z, .check = k, .room = z->body_max, .body = malloc(z->body_max + 1) };
+	return c->body ? 0 : -1;
+}
+
+int zone_open(struct zone_cursor *c, struct zone *z)
+{
+	struct check silent = { .z = z };
+	if (windows_begin(&silent) != 0)
+		return -1;
+	return cursor_open(c, z, NULL);
+}
+
+void zone_close(struct zone_cursor *c)
+{
+	free(c->body);
+	c->body = NULL;
+}
+
+/* The window's records go: what the cursor still needs of them becomes its own. */
+static bool cursor_on(struct zone_cursor *c)
+{
+	struct check silent = { .z = c->z };
+	if (c->last)
+		c->last = memmove(c->names[0], c->last, name_len(c->last));
+	if (c->cut)
+		c->cut = memmove(c->names[1], c->cut, name_len(c->cut));
+	c->bad = window_next(c->check ? c->check : &silent) != 0;
+	c->from = c->at = 0;
+	return !c->bad;
+}
+
+bool zone_next(struct zone_cursor *c, struct zone_node *out)
+{
+	while (!c->bad) {
+		if (c->n3 < c->n3_to) {
+			*out = (struct zone_node){ .owner = owner_at(c->z, c->n3), .body = c->body,
+				                   .flags = NODE_NSEC3 };
+			out->len = write_body(c, SEE_NSEC3, c->n3, c->n3_to);
+			c->n3 = c->n3_to = 0;
+			return true;
+		}
+		if (c->at == c->z->safe) {
+			if (!more_windows(c->z) || !cursor_on(c))
+				return false;
+			continue;
+		}
+		struct owner o;
+		look_at_owner(c->z, c->at, &o);
+		if (owner_node(c, &o, out))
+			return true;
+	}
+	return false;
+}
+
+static void note_some(struct check *k, enum kind kind, const struct zone_some *s)
+{
+	if (s->n)
+		k->seen[kind] = *s;
 }
 
 /* Walks the zone as it will be served. */
@@ -834,20 +1143,20 @@ static int check_nodes(struct check *k)
 {
 	struct zone_cursor c;
 	struct zone_node node;
-	if (zone_open(&c, k->z) != 0)
+	if (cursor_open(&c, k->z, k) != 0)
 		return -1;
-	for (size_t from = 0; zone_next(&c, &node); from = c.at) {
+	while (zone_next(&c, &node)) {
 		k->z->names++;
 		if (!(node.flags & (NODE_APEX | NODE_CUT)))
 			continue;
-		for (size_t i = from; i < c.at; i++)
+		for (size_t i = c.from; i < c.at; i++)
 			if (rec_type(rec_at(k->z, i)) == T_NS && same_owner(owner_at(k->z, i), node.owner))
 				check_server(k, rec_at(k->z, i));
 	}
-	note_lost(k, W_OCCLUDED, &c.occluded);
-	note_lost(k, W_SIGS, &c.sigs);
+	note_some(k, W_OCCLUDED, &c.occluded);
+	note_some(k, W_SIGS, &c.sigs);
 	zone_close(&c);
-	return 0;
+	return c.bad ? -1 : 0;
 }
 
 /* ---- ZONEMD (RFC 8976) ---- */
@@ -886,29 +1195,41 @@ static void digest_owner(const struct zone *z, struct sha *s, size_t from, size_
 		}
 }
 
-static size_t digest_zone(const struct zone *z, unsigned hash, uint8_t out[static 64])
+/* All of the zone, window by window; the first is there again afterwards. 0: errno. */
+static size_t digest_zone(struct zone *z, unsigned hash, uint8_t out[static 64])
 {
 	struct sha s;
+	struct check silent = { .z = z };
 	if (hash == 1)
 		sha384_init(&s);
 	else
 		sha512_init(&s);
-	for (size_t i = 0, end; i < z->n; i = end) {
-		const uint8_t *owner = owner_at(z, i);
-		for (end = i + 1; end < z->n && same_owner(owner_at(z, end), owner); end++)
-			fetch_ahead(z, end);
-		digest_owner(z, &s, i, end);
+	if (windows_begin(&silent) != 0)
+		return 0;
+	for (;;) {
+		for (size_t i = 0, end; i < z->safe; i = end) {
+			const uint8_t *owner = owner_at(z, i);
+			for (end = i + 1; end < z->safe && same_owner(owner_at(z, end), owner); end++)
+				fetch_ahead(z, end);
+			digest_owner(z, &s, i, end);
+		}
+		if (!more_windows(z))
+			break;
+		if (window_next(&silent) != 0)
+			return 0;
 	}
 	sha_out(&s, out);
+	if (windows_begin(&silent) != 0)
+		return 0;
 	return hash == 1 ? 48 : 64;
 }
 
-/* RFC 8976 section 4: one digest of a scheme and hash we know must fit. */
-static void check_zonemd(struct check *k)
+/* RFC 8976 section 4: one digest of a scheme and hash we know must fit.  -1: errno. */
+static int check_zonemd(struct check *k)
 {
 	struct zone *z = k->z;
 	uint8_t digest[64];
-	const uint8_t *known = NULL;
+	size_t known = SIZE_MAX;
 	const char *why = "the digest does not fit";
 	unsigned count[3] = { 0 };
 	size_t to = 0;
@@ -921,7 +1242,7 @@ static void check_zonemd(struct check *k)
 		const uint8_t *r = rec_at(z, i), *d = rec_rdata(r);
 		if (rec_type(r) != T_ZONEMD || d[4] != 1 || d[5] < 1 || d[5] > 2)
 			continue;
-		known = r;
+		known = i;
 		if (get_u32(d) != z->serial) {
 			why = "its serial is not the SOA's";
 			continue;
@@ -931,36 +1252,61 @@ static void check_zonemd(struct check *k)
 			continue;
 		}
 		size_t n = digest_zone(z, d[5], digest);
-		if (rec_len(r) == 6 + n && !memcmp(digest, d + 6, n))
-			return;
+		if (n == 0)
+			return -1;
+		r = rec_at(z, i); /* it may have moved */
+		if (rec_len(r) == 6 + n && !memcmp(digest, rec_rdata(r) + 6, n))
+			return 0;
 		why = "the digest does not fit";
 	}
-	if (known)
-		refuse(k, known, "ZONEMD: %s", why);
+	if (known != SIZE_MAX)
+		refuse(k, rec_at(z, known), "ZONEMD: %s", why);
+	return 0;
 }
 
 /* ---- the whole ---- */
 
+/* Sorted and checked owner by owner: all of it, or a spilled zone's first window. */
+static int first_look(struct check *k)
+{
+	struct zone *z = k->z;
+	struct owner o;
+	if (z->spill) {
+		if (z->n && spill_run(z) != 0)
+			return -1;
+		drop_arena(z);
+		z->body_max = BODY_MAX;
+		return windows_begin(k);
+	}
+	if (sort_zone(z) != 0)
+		return -1;
+	lay_in_order(z);
+	drop_duplicates(k);
+	z->safe = z->n;
+	for (size_t i = 0; i < z->n; i = o.to) {
+		look_at_owner(z, i, &o);
+		check_owner(k, &o);
+	}
+	return 0;
+}
+
 int zone_finish(struct zone *z, int64_t now, const struct zone_report *report)
 {
 	struct check k = { .z = z, .report = report, .now = now };
-	int rc = sort_zone(z);
+	errno = ENOMEM;
+	int rc = first_look(&k);
 	if (rc == 0) {
-		drop_duplicates(&k);
-		struct owner o;
-		for (size_t i = 0; i < z->n; i = o.to) {
-			look_at_owner(z, i, &o);
-			check_owner(&k, &o);
-		}
 		check_apex(&k);
 		if (!k.refused)
-			check_zonemd(&k);
-		if (!k.refused)
+			rc = check_zonemd(&k);
+		if (!k.refused && rc == 0)
 			rc = check_nodes(&k);
+		z->records = z->spill ? k.records : z->n;
 		tell_notes(&k);
 	}
 	if (rc != 0)
-		refuse(&k, NULL, "out of memory");
+		refuse(&k, NULL, "it can't be sorted and checked: %s",
+		       errno == EFBIG ? "too many names between one and its wildcard; raise import-memory" : strerror(errno));
 	return k.refused ? -1 : 0;
 }
 
@@ -975,11 +1321,20 @@ static struct zone *finish_load(struct zone *z, int rc, const struct zone_report
 	return NULL;
 }
 
-struct zone *zone_load(const uint8_t *origin, const char *path, const struct zone_report *report)
+struct zone *zone_load_within(const uint8_t *origin, const char *path, size_t memory, const char *dir,
+                              const struct zone_report *report)
 {
 	struct zone *z = zone_new(origin);
 	struct master_sink sink = { .emit = add_rr, .ctx = z, .report = report };
-	return z ? finish_load(z, master_read(path, origin, &sink), report) : NULL;
+	if (!z)
+		return NULL;
+	zone_bound(z, memory, dir);
+	return finish_load(z, master_read(path, origin, &sink), report);
+}
+
+struct zone *zone_load(const uint8_t *origin, const char *path, const struct zone_report *report)
+{
+	return zone_load_within(origin, path, 0, NULL, report);
 }
 
 struct zone *zone_load_text(const uint8_t *origin, const char *text, size_t n,
@@ -993,6 +1348,6 @@ struct zone *zone_load_text(const uint8_t *origin, const char *text, size_t n,
 const uint8_t *zone_origin(const struct zone *z) { return z->origin; }
 uint32_t zone_serial(const struct zone *z) { return z->serial; }
 unsigned zone_serial_line(const struct zone *z) { return z->serial_line; }
-uint64_t zone_records(const struct zone *z) { return z->n; }
+uint64_t zone_records(const struct zone *z) { return z->records; }
 uint64_t zone_names(const struct zone *z) { return z->names; }
 uint64_t zone_memory(const struct zone *z) { return sizeof *z + z->used + z->n * sizeof *z->recs; }

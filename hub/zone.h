@@ -17,6 +17,10 @@ struct zone;
 struct zone *zone_load(const uint8_t *origin, const char *path, const struct zone_report *report);
 struct zone *zone_load_text(const uint8_t *origin, const char *text, size_t n,
                             const struct zone_report *report);
+/* The same in so many octets of memory at most: what is more is sorted in a
+ * nameless, sealed file below dir. */
+struct zone *zone_load_within(const uint8_t *origin, const char *path, size_t memory, const char *dir,
+                              const struct zone_report *report);
 void zone_free(struct zone *z); /* NULL is fine */
 
 /* The same in steps, for records from elsewhere (a transfer): new, add each,
@@ -25,6 +29,8 @@ void zone_free(struct zone *z); /* NULL is fine */
  * sorts and checks; on -1 the zone can only be freed.  now: seconds since 1970,
  * for signatures' times. */
 struct zone *zone_new(const uint8_t *origin); /* NULL: no memory */
+/* Before the first zone_add(); dir stays the caller's. */
+void zone_bound(struct zone *z, size_t memory, const char *dir);
 const char *zone_add(struct zone *z, const struct master_rr *rr, bool check);
 int zone_finish(struct zone *z, int64_t now, const struct zone_report *report);
 
@@ -52,24 +58,35 @@ struct zone_node {
 	uint8_t cut;            /* labels, see rrset.h */
 };
 
-/* Records passed over so far: how many, and the first one's place. */
-struct zone_lost { uint64_t n; size_t first; };
+/* Some records: how many, and the first one's owner and place. */
+struct zone_some {
+	uint64_t n;
+	uint8_t owner[NAME_MAX_LEN];
+	uint8_t file;
+	unsigned line;
+};
 
 struct zone_cursor {
-	const struct zone *z;
+	struct zone *z;
+	void *check;            /* zone.c's own: what a walk has to say of the zone */
 	uint8_t *body;          /* the cursor's own; zone_close() frees it */
+	size_t room;            /* octets at body */
+	bool bad;               /* zone_next() ended early: what was spilled can't be read (errno) */
+	size_t from;            /* record the last ordinary node started at */
 	size_t at;              /* record the next ordinary node starts at */
 	size_t n3, n3_to;       /* records of the NSEC3 node that is due, if n3 < n3_to */
 	const uint8_t *last;    /* last ordinary owner returned */
 	const uint8_t *cut;     /* topmost cut or DNAME owner we are below, or NULL */
 	uint8_t cut_labels;
 	bool cut_dname;
-	struct zone_lost occluded; /* at and below cuts and DNAMEs */
-	struct zone_lost sigs;     /* signatures of a cut's NS and of glue */
+	uint8_t names[2][NAME_MAX_LEN]; /* last and cut, once their records are gone */
+	struct zone_some occluded; /* at and below cuts and DNAMEs */
+	struct zone_some sigs;     /* signatures of a cut's NS and of glue */
 };
 
-/* Starts before the first node; -1: no memory. */
-int zone_open(struct zone_cursor *c, const struct zone *z);
+/* Starts before the first node; -1: errno.  A zone has one cursor at a time; at
+ * the end, look at `bad`. */
+int zone_open(struct zone_cursor *c, struct zone *z);
 bool zone_next(struct zone_cursor *c, struct zone_node *out);
 void zone_close(struct zone_cursor *c);
 

@@ -142,7 +142,12 @@ bool op_next(struct rd *r, struct op_view *out)
 {
 	if (rd_left(r) == 0)
 		return false;
-	struct op_view o = { .op = 0 };
+	struct op_view o RAW; /* a name is long, and most of it is not looked at */
+	o.kind = o.cut = 0;
+	o.flags = 0;
+	o.name[0] = 0;
+	o.serial = o.expire = 0;
+	o.edits = (struct rd){ 0 };
 	uint8_t op = rd_u8(r);
 	struct rd in = rd_sub(r, rd_u24(r));
 	bool good = !in.bad;

@@ -357,10 +357,18 @@ struct node {
 };
 #define CACHE_LINES 1024u
 #define CACHE_MAX   8192u
+
+/* Where a tree ends: its last leaf, and the greatest key in it.  A key behind
+ * that one is appended without a look at anything else. */
+struct tail { uint32_t inst, chain; struct node *leaf; size_t last; /* offset of its entry */ };
+#define TAILS 4u /* names, NSEC3 and catalog may take turns */
+
 struct tree_cache {
 	struct store *st;
 	size_t count;
 	struct node *line[CACHE_LINES];
+	struct tail tail[TAILS]; /* leaf NULL: none */
+	unsigned next_tail;      /* the one to be replaced */
 	struct scratch scratch;
 };
 
@@ -386,6 +394,7 @@ static void drop_nodes(struct tree_cache *c)
 			free(n);
 		}
 	memset(c->line, 0, sizeof c->line);
+	memset(c->tail, 0, sizeof c->tail);
 	c->count = 0;
 }
 
@@ -581,19 +590,19 @@ static size_t separator_len(const struct node *before, const uint8_t *key, size_
 	return same < n ? same + 1 : n;
 }
 
-/* Splits path[depth], and upward as long as the parents are full. */
-static int split(struct tree_cache *c, struct node **path, unsigned depth, bool appended)
+/* Splits path[depth], and upward as long as the parents are full.  The new node. */
+static struct node *split(struct tree_cache *c, struct node **path, unsigned depth, bool appended)
 {
 	struct node *n = path[depth], *root = path[0];
 	if (n == root) {
 		n = grow_root(c, root);
 		if (!n)
-			return -1;
+			return NULL;
 		depth = 1;
 	}
 	struct node *parent = path[depth - 1], *half = new_node(c, root);
 	if (!half)
-		return -1;
+		return NULL;
 	move_tail(n, split_point(n, appended), half);
 	size_t kat = NODE_HEAD + (half->body[0] ? 5 : 0);
 	const uint8_t *key = half->body + kat + 2;
@@ -601,7 +610,7 @@ static int split(struct tree_cache *c, struct node **path, unsigned depth, bool 
 	struct spot s;
 	node_spot(parent, key, kn, &s);
 	entry_put(parent, s.at, half->number, key, kn);
-	return full(parent) ? split(c, path, depth - 1, appended) : 0;
+	return full(parent) && !split(c, path, depth - 1, appended) ? NULL : half;
 }
 
 /* Goes down to the leaf of a key; path[0] is the root. Returns the depth or -1. */
@@ -622,25 +631,86 @@ static int descend(struct tree_cache *c, uint32_t inst, uint32_t chain, const ui
 	return -1;
 }
 
+/* ---- where a tree ends ---- */
+
+static struct tail *tail_of(struct tree_cache *c, uint32_t inst, uint32_t chain)
+{
+	for (unsigned i = 0; i < TAILS; i++)
+		if (c->tail[i].leaf && c->tail[i].inst == inst && c->tail[i].chain == chain)
+			return &c->tail[i];
+	return NULL;
+}
+
+/* Any change but an appended key makes it void. */
+static void tail_forget(struct tree_cache *c, uint32_t inst, uint32_t chain)
+{
+	struct tail *t = tail_of(c, inst, chain);
+	if (t)
+		t->leaf = NULL;
+}
+
+/* Keeps a tree's last leaf; `last`: its last entry. */
+static void tail_keep(struct tree_cache *c, struct node *leaf, size_t last)
+{
+	c->tail[c->next_tail] = (struct tail){ leaf->inst, leaf->chain, leaf, last };
+	c->next_tail = (c->next_tail + 1) % TAILS;
+}
+
+/* Does the way down end behind all other keys? */
+static bool at_end(struct node *const *path, const struct spot *spots, unsigned depth)
+{
+	for (unsigned i = 0; i <= depth; i++)
+		if (spots[i].at != path[i]->len)
+			return false;
+	return true;
+}
+
+/* Behind all others?  Then there; false: it is not, or the leaf is full. */
+static bool tail_append(struct tree_cache *c, uint32_t inst, uint32_t chain, const uint8_t *key, size_t n)
+{
+	struct tail *t = tail_of(c, inst, chain);
+	if (!t || t->leaf->len + 2 + n > NODE_HEAD + LEAF_SPLIT)
+		return false;
+	const uint8_t *last = t->leaf->body + t->last;
+	if (key_cmp(last + 2, get_u16(last), key, n) >= 0)
+		return false;
+	t->last = t->leaf->len;
+	entry_put(t->leaf, t->leaf->len, 0, key, n);
+	return true;
+}
+
 int tree_insert(struct tree_cache *c, uint32_t inst, uint32_t chain, const uint8_t *key, size_t n)
 {
+	if (tail_append(c, inst, chain, key, n))
+		return 0;
+	tail_forget(c, inst, chain);
 	struct node *path[LEVELS];
-	struct spot spots[LEVELS];
+	struct spot spots[LEVELS] RAW;
 	int depth = descend(c, inst, chain, key, n, path, spots);
 	if (depth < 0)
 		return -1;
 	struct node *leaf = path[depth];
 	if (spots[depth].here)
 		return 0;
-	bool appended = spots[depth].at == leaf->len;
-	entry_put(leaf, spots[depth].at, 0, key, n);
-	return full(leaf) ? split(c, path, (unsigned)depth, appended) : 0;
+	size_t at = spots[depth].at;
+	bool appended = at == leaf->len, last = at_end(path, spots, (unsigned)depth);
+	entry_put(leaf, at, 0, key, n);
+	if (full(leaf)) {
+		leaf = split(c, path, (unsigned)depth, appended);
+		if (!leaf)
+			return -1;
+		at = NODE_HEAD; /* the appended key alone is in the new leaf */
+	}
+	if (last)
+		tail_keep(c, leaf, at);
+	return 0;
 }
 
 int tree_remove(struct tree_cache *c, uint32_t inst, uint32_t chain, const uint8_t *key, size_t n)
 {
 	struct node *path[LEVELS];
-	struct spot spots[LEVELS];
+	struct spot spots[LEVELS] RAW;
+	tail_forget(c, inst, chain);
 	int depth = descend(c, inst, chain, key, n, path, spots);
 	if (depth < 0)
 		return -1;

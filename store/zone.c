@@ -117,11 +117,7 @@ enum store_found store_zone_find(const struct store_map *m, const struct store_v
 
 size_t zone_key(const uint8_t *owner, unsigned zone_labels, uint8_t out[static NAME_KEY_MAX])
 {
-	uint8_t apex[NAME_KEY_MAX];
-	size_t n = name_key(owner, out);
-	size_t skip = name_key(name_skip(owner, name_labels(owner) - zone_labels), apex);
-	memmove(out, out + skip, n - skip);
-	return n - skip;
+	return name_key_below(owner, zone_labels, out);
 }
 
 bool zone_owner(const struct store_zone *z, const uint8_t *key, size_t n, uint8_t out[static NAME_MAX_LEN])

@@ -754,11 +754,64 @@ static void test_tls(void)
 	loop_close(&loop);
 }
 
+/* ---- memory ---- */
+
+/* Through pointers, so that the compiler can't put its own in place. */
+static void *(*volatile copy)(void *, const void *, size_t) = (void *(*)(void *, const void *, size_t))memcpy;
+static void *(*volatile move)(void *, const void *, size_t) = memmove;
+static int (*volatile compare)(const void *, const void *, size_t) = memcmp;
+
+#define ROOM 2400u
+
+static void fill(uint8_t *p)
+{
+	for (unsigned i = 0; i < ROOM; i++)
+		p[i] = (uint8_t)(i * 7 + i / 251);
+}
+
+/* Moves n octets within a buffer and looks at all of it. */
+static bool moved_well(size_t from, size_t to, size_t n)
+{
+	static uint8_t got[ROOM], due[ROOM], was[ROOM];
+	fill(got);
+	fill(due);
+	fill(was);
+	for (size_t i = 0; i < n; i++)
+		due[to + i] = was[from + i];
+	bool same = (from + n <= to || to + n <= from ? copy : move)(got + to, got + from, n) == got + to;
+	for (size_t i = 0; i < ROOM && same; i++)
+		same = got[i] == due[i];
+	return same;
+}
+
+static void test_memory(void)
+{
+	static const size_t shift[] = { 0, 1, 3, 8, 15, 16, 17, 31, 32, 33, 64, 200, 1100 };
+	unsigned wrong = 0;
+	for (size_t n = 0; n <= 1200; n += n < 300 || n > 1000 ? 1 : 37)
+		for (unsigned i = 0; i < sizeof shift / sizeof *shift; i++)
+			wrong += !moved_well(5, 5 + shift[i], n) + !moved_well(5 + shift[i], 5, n);
+	ok(wrong == 0, "octets are copied and moved whatever their number, apart or overlapping");
+	uint8_t a[80], b[80];
+	wrong = 0;
+	for (size_t n = 0; n <= 70; n++)
+		for (size_t at = 0; at < n + 2; at++) {
+			memset(a, 'x', sizeof a);
+			memset(b, 'x', sizeof b);
+			b[3 + at] = 0xf0;
+			b[3 + at + 1] = 'a'; /* behind the first difference: of no account */
+			int d = compare(a + 3, b + 3, n), e = compare(b + 3, a + 3, n);
+			wrong += at < n ? d >= 0 || e <= 0 : d != 0 || e != 0;
+		}
+	ok(wrong == 0, "they are compared as octets without a sign, the first difference decides");
+}
+
 int main(void)
 {
 	snprintf(dir, sizeof dir, "/tmp/base-test-XXXXXX");
 	if (crypto_init() != 0 || !mkdtemp(dir))
 		return 1;
+	test_memory();
 	test_conf_values();
 	test_conf_file();
 	test_timers();

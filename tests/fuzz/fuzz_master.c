@@ -16,7 +16,7 @@ static const char *count(void *ctx, const struct master_rr *rr)
 	return ++*(unsigned *)ctx > 500 ? "enough" : NULL;
 }
 
-static void walk(const struct zone *z)
+static void walk(struct zone *z)
 {
 	struct zone_cursor c;
 	struct zone_node node;
