@@ -360,9 +360,15 @@ static int pending_add(struct store *st, const uint64_t hash[static 2], uint64_t
 static enum store_found newest(struct store *st, const struct probe *p, struct scratch *s, struct raw *f)
 {
 	struct pending *w = pending_find(st, p->hash);
-	if (!w)
-		return frag_find(&st->map, st->root, p, s, f);
-	return frag_open(&st->map, st->root, w->unit, s, f);
+	struct store_guard g;
+	enum store_found r = STORE_DAMAGED;
+	store_guard_enter(&st->map, &g);
+	if (sigsetjmp(g.to, 0) == 0)
+		r = w ? frag_open(&st->map, st->root, w->unit, s, f) : frag_find(&st->map, st->root, p, s, f);
+	else
+		r = STORE_DAMAGED;
+	store_guard_leave(&g);
+	return r;
 }
 
 enum store_found store_get_newest(struct store *st, enum frag_kind kind, uint32_t inst,

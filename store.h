@@ -8,6 +8,7 @@
 #ifndef STORE_H
 #define STORE_H
 
+#include <setjmp.h>
 #include <stdatomic.h>
 
 #include "crypto.h"
@@ -118,6 +119,21 @@ enum store_found store_take(const struct store_map *m, const struct probe *p, st
 enum store_found store_get(const struct store_map *m, enum frag_kind kind, uint32_t inst,
                            const uint8_t *owner, uint64_t seq, struct scratch *s, struct frag *out);
 
+/* What the disk does not give (SIGBUS under the mapping) must not end a reader:
+ *	store_guard_enter(m, &g);
+ *	if (sigsetjmp(g.to, 0) != 0)
+ *		... a look-up since then was STORE_DAMAGED; the guard still holds
+ *	... look-ups ...
+ *	store_guard_leave(&g);
+ * all in one function that has not returned.  Of its thread; guards may nest. */
+struct store_guard {
+	sigjmp_buf to;
+	const struct store_map *map;
+	struct store_guard *outer;
+};
+void store_guard_enter(const struct store_map *m, struct store_guard *g);
+void store_guard_leave(struct store_guard *g);
+
 /* Denial: the link of a chain that matches or covers.  NSEC: the greatest
  * owner at or before `name` in the zone, wrapped round to the last; NSEC3: the
  * same for a hash under the given parameters.  STORE_ABSENT: no such chain.
@@ -152,6 +168,9 @@ bool store_map_ready(const struct store_map *m); /* has a root and keys */
 
 /* ---- writing ---- */
 struct store;
+/* The status that a writer's process ends with when the disk fails under a
+ * change of the index: as after a failed write, nothing was acknowledged. */
+#define STORE_EXIT_DAMAGED 4
 struct store_conf {
 	const char *path;  /* file or raw partition; for messages when fd is given */
 	int fd;            /* -1, or a descriptor open for reading and writing; stays the caller's */

@@ -226,9 +226,12 @@ int checkpoint_write(struct store *st)
 		return -1;
 	}
 	struct wr w = wr_init(state, room);
-	put_state(st, &w, serial);
+	int r = space_whole(st);
+	if (r == 0)
+		put_state(st, &w, serial);
 	nblocks = (wr_len(&w) + TABLE_ROOM - 1) / TABLE_ROOM;
-	int r = w.bad ? -1 : put_table(st, state, wr_len(&w), serial, blocks, nblocks);
+	if (r == 0)
+		r = w.bad ? -1 : put_table(st, state, wr_len(&w), serial, blocks, nblocks);
 	if (r == 0)
 		r = sync_all(st) != 0 || put_super(st, serial, blocks[0], nblocks) != 0 || sync_all(st) != 0;
 	crypto_wipe(state, room);

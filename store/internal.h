@@ -44,6 +44,11 @@ static inline uint64_t root_bytes(uint64_t nblocks)
  * file's memory.  NULL: err. */
 void *map_open(struct store_map *m, int file, bool writer, char *err, size_t n);
 void map_close(struct store_map *m); /* after a failure too */
+
+/* guard.c: from when to when SIGBUS in this mapping is ours to handle; the
+ * writer's is one for a process. */
+void guard_map(const struct store_map *m, bool writes);
+void guard_unmap(const struct store_map *m);
 void *map_zeros(size_t n);           /* touched as needed; NULL: errno */
 
 /* A key under which a fragment is found. */

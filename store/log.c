@@ -125,6 +125,8 @@ static int write_out(struct store *st, bool sync)
 {
 	uint64_t off = st->buf_unit * UNIT;
 	size_t done = 0;
+	if (space_whole(st) != 0)
+		return -1;
 	while (done < st->buf_len) {
 		bool synced = sync && !st->unsynced && !st->memory;
 		const uint8_t *p = st->buf + done;

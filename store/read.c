@@ -378,6 +378,7 @@ void *map_open(struct store_map *m, int file, bool writer, char *err, size_t n)
 		return NULL;
 	}
 	m->base = base;
+	guard_map(m, writer);
 	m->salt = map_zeros(SALTS * sizeof *m->salt);
 	m->verified = map_zeros(verified_size(m));
 	if (m->salt && m->verified)
@@ -398,6 +399,7 @@ void map_close(struct store_map *m)
 		munmap(m->salt, SALTS * sizeof *m->salt);
 	if (m->verified)
 		munmap(m->verified, verified_size(m));
+	guard_unmap(m);
 	if (m->base)
 		munmap((void *)(uintptr_t)m->base, (size_t)m->reserve);
 	if (m->root)

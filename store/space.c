@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #define EXTENT_SMALL 4u /* blocks; fewer only when the disk is full */
@@ -44,9 +45,22 @@ static int fill(int fd, uint64_t off, uint64_t n)
 	return 0;
 }
 
+int space_whole(const struct store *st)
+{
+	struct stat sb;
+	if (st->memory || st->fixed_size)
+		return 0;
+	if (fstat(st->fd, &sb) == 0 && (uint64_t)sb.st_size >= atomic_load_explicit(&st->root->blocks, memory_order_relaxed) * BLOCK)
+		return 0;
+	errno = EIO;
+	return -1;
+}
+
 static int grow(struct store *st, uint32_t n, uint32_t *out)
 {
 	uint64_t have = atomic_load_explicit(&st->root->blocks, memory_order_relaxed);
+	if (space_whole(st) != 0)
+		return -1;
 	if (st->fixed_size || have + n > st->root->nblocks) {
 		errno = ENOSPC;
 		return -1;

@@ -111,6 +111,9 @@ int space_retire(struct retire_list *l, uint32_t block, uint64_t epoch);
 void space_collect(struct store *st);           /* frees what no reader can reach any more */
 void space_checkpointed(struct store *st);      /* one more checkpoint is durable */
 int space_root(struct store *st, uint64_t nblocks, char *err, size_t n);
+/* Is the file as long as it was?  -1: EIO; one that was cut short is not to be
+ * written to: its lost part would come back as zeros. */
+int space_whole(const struct store *st);
 void space_use(struct store *st, uint32_t block, uint32_t n, uint64_t info);
 
 /* log.c */
