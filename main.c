@@ -53,6 +53,8 @@ static const char usage[] =
 	"  encdns run --ad-hoc [--port PORT]             answer from a stream on stdin, in memory:\n"
 	"                encdns-hub stream ORIGIN=ZONEFILE... | encdns run --ad-hoc --port 5300\n"
 	"  encdns status --dir DIR [--json]              where a running node stands\n"
+	"  encdns check --dir DIR | --store PATH --key fd:N [--json]\n"
+	"                is the store of a stopped node sound? 0: yes, 1: damaged, 2: it can't be told\n"
 	"  encdns checkconf FILE                         is this configuration right?\n"
 	"  encdns --help keys                            what a configuration file may say\n"
 	"  encdns --version\n"
@@ -716,7 +718,7 @@ static int supervise(struct super *s)
 	return s->code;
 }
 
-struct args { const char *dir, *conf; int key; uint16_t port; bool ad_hoc, json; };
+struct args { const char *dir, *conf, *store; int key; uint16_t port; bool ad_hoc, json; };
 
 static void ad_hoc_conf(struct super *s, uint16_t port)
 {
@@ -858,7 +860,7 @@ static int parse_args(int argc, char **argv, struct args *out)
 			exit(0);
 		}
 		bool valued = strcmp(a, "--dir") == 0 || strcmp(a, "--conf") == 0 || strcmp(a, "--key") == 0 ||
-		              strcmp(a, "--port") == 0;
+		              strcmp(a, "--port") == 0 || strcmp(a, "--store") == 0;
 		if (valued && !v) {
 			snprintf(err, sizeof err, "%s lacks its value", a);
 			return wrong_usage(err);
@@ -867,6 +869,8 @@ static int parse_args(int argc, char **argv, struct args *out)
 			out->dir = v;
 		} else if (strcmp(a, "--conf") == 0) {
 			out->conf = v;
+		} else if (strcmp(a, "--store") == 0) {
+			out->store = v;
 		} else if (strcmp(a, "--key") == 0) {
 			if (conf_fd(&fd, &out->key, v, err, sizeof err) != 0)
 				return wrong_usage(err);
@@ -913,6 +917,28 @@ static int command_status(int argc, char **argv)
 	return ctl_call(a.dir, 2, words);
 }
 
+static int command_check(int argc, char **argv)
+{
+	struct args a;
+	char path[PATH_MAX];
+	int r = parse_args(argc - 2, argv + 2, &a);
+	if (r != 0)
+		return r;
+	if (!a.dir == !a.store || a.key < 0)
+		return wrong_usage("check wants --dir DIR or --store PATH, and --key fd:N");
+	crypto_harden();
+	struct key *key = key_read(a.key);
+	if (!key) {
+		complain("--key: 64 hex digits or 32 octets are wanted on that descriptor");
+		return 2;
+	}
+	close(a.key);
+	snprintf(path, sizeof path, a.dir ? "%.4000s/store" : "%.4000s", a.dir ? a.dir : a.store);
+	r = check_main(path, key, a.json);
+	key_free(key);
+	return r;
+}
+
 static int command_checkconf(int argc, char **argv)
 {
 	struct node_conf c;
@@ -933,6 +959,8 @@ int main(int argc, char **argv)
 		return command_run(argc, argv);
 	if (strcmp(verb, "status") == 0)
 		return command_status(argc, argv);
+	if (strcmp(verb, "check") == 0)
+		return command_check(argc, argv);
 	if (strcmp(verb, "checkconf") == 0)
 		return command_checkconf(argc, argv);
 	if (strcmp(verb, "--version") == 0) {

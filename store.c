@@ -35,15 +35,16 @@ static int open_file(struct store *st, const struct store_conf *c, uint64_t *siz
 {
 	struct stat sb;
 	snprintf(st->name, sizeof st->name, "%s", c->path ? c->path : "memory");
-	st->fd = c->fd >= 0 ? fcntl(c->fd, F_DUPFD_CLOEXEC, 0) : open(c->path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+	st->fd = c->fd >= 0 ? fcntl(c->fd, F_DUPFD_CLOEXEC, 0)
+	                    : open(c->path, (c->check ? O_RDONLY : O_RDWR | O_CREAT) | O_CLOEXEC, 0600);
 	if (st->fd < 0 || fstat(st->fd, &sb) != 0) {
 		snprintf(err, n, "%s: %s", st->name, strerror(errno));
 		return -1;
 	}
 	if (!c->path) {
 		st->memory = true;
-	} else if (flock(st->fd, LOCK_EX | LOCK_NB) != 0) {
-		snprintf(err, n, "%s: another process is writing it", st->name);
+	} else if (flock(st->fd, (c->check ? LOCK_SH : LOCK_EX) | LOCK_NB) != 0) {
+		snprintf(err, n, errno == EWOULDBLOCK ? "%s: another process is using it" : "%s: can't be locked", st->name);
 		return -1;
 	}
 	*size = (uint64_t)sb.st_size;
@@ -71,14 +72,30 @@ static int derive_keys(struct store *st)
 	return st->super_key ? 0 : -1;
 }
 
-static int open_memory(struct store *st, const struct store_conf *c, char *err, size_t n)
+/* Behind the file's end a check needs memory too: for what the log's tail
+ * changes in the index. */
+static int map_behind(struct store *st, uint64_t size)
 {
-	st->map.reserve = c->reserve;
+	uint64_t at = (size + BLOCK - 1) / BLOCK * BLOCK;
+	if (at >= st->map.reserve)
+		return -1;
+	void *p = mmap(st->base + at, (size_t)(st->map.reserve - at), PROT_READ | PROT_WRITE,
+	               MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0);
+	return p == MAP_FAILED ? -1 : 0;
+}
+
+static int open_memory(struct store *st, const struct store_conf *c, uint64_t size, char *err, size_t n)
+{
+	st->map.reserve = c->check ? (size / BLOCK + 256) * 2 * BLOCK : c->reserve;
 	st->beats = c->beats;
 	st->nbeats = c->nbeats;
-	st->base = map_open(&st->map, st->fd, true, err, n);
+	st->base = map_open(&st->map, st->fd, c->check ? MAP_CHECK : MAP_WRITER, err, n);
 	if (!st->base)
 		return -1;
+	if (c->check && map_behind(st, size) != 0) {
+		snprintf(err, n, "%s: not enough addresses to check it", st->name);
+		return -1;
+	}
 	uint64_t nblocks = st->map.reserve / BLOCK;
 	st->seg = map_zeros(nblocks * sizeof *st->seg);
 	st->buf = map_zeros(LOG_BUFFER);
@@ -163,13 +180,28 @@ static int create(struct store *st, char *err, size_t n)
 	return r ? -1 : 0;
 }
 
+static int recover(struct store *st, char *err, size_t n)
+{
+	struct store_guard g;
+	int r;
+	space_use(st, 0, 1, info_make(0, 0, USE_TABLE));
+	store_guard_enter(&st->map, &g);
+	if (sigsetjmp(g.to, 0) == 0)
+		r = checkpoint_load(st, err, n) != 0 || log_recover(st, err, n) != 0 ? -1 : 0;
+	else
+		r = -1, snprintf(err, n, "%s: a part of it can't be read (cut short, or a failing disk); load it again from the hub", st->name);
+	store_guard_leave(&g);
+	return r;
+}
+
 /* A new writer: recovered, then a salt and an extent of its own, made durable
  * by a checkpoint before first use. */
 static int reopen(struct store *st, char *err, size_t n)
 {
-	space_use(st, 0, 1, info_make(0, 0, USE_TABLE));
-	if (checkpoint_load(st, err, n) != 0 || log_recover(st, err, n) != 0)
+	if (recover(st, err, n) != 0)
 		return -1;
+	if (st->check)
+		return 0;
 	salt_prune(st);
 	if (salt_fresh(st) != 0 || log_extent(st) != 0 || checkpoint_write(st) != 0) {
 		snprintf(err, n, "%s: can't be opened for writing: %s", st->name, strerror(errno));
@@ -195,7 +227,7 @@ static bool unborn(int fd)
 static int open_all(struct store *st, const struct store_conf *c, bool *doubt, char *err, size_t n)
 {
 	uint64_t size;
-	if (open_file(st, c, &size, err, n) != 0 || open_memory(st, c, err, n) != 0)
+	if (open_file(st, c, &size, err, n) != 0 || open_memory(st, c, size, err, n) != 0)
 		return -1;
 	if (derive_keys(st) != 0) {
 		snprintf(err, n, "no room for keys");
@@ -209,6 +241,10 @@ static int open_all(struct store *st, const struct store_conf *c, bool *doubt, c
 		return -1;
 	}
 	atomic_store(&st->root->blocks, size / BLOCK < st->root->nblocks ? size / BLOCK : st->root->nblocks);
+	if (empty && st->check) {
+		snprintf(err, n, "%s: is empty: no store was ever made in it", st->name);
+		return -1;
+	}
 	if ((empty ? create(st, err, n) : reopen(st, err, n)) != 0)
 		return -1;
 	st->last_seq = st->seq;
@@ -260,10 +296,12 @@ struct store *store_open(const struct store_conf *c, const struct key *k, char *
 	st->fd = st->root_fd = -1;
 	st->key = k;
 	st->ordered = c->ordered;
+	st->check = c->check;
 	if (open_all(st, c, &doubt, err, n) == 0)
 		return st;
+	int e = doubt ? ESTALE : st->ours ? EBADMSG : 0;
 	release(st);
-	errno = doubt ? ESTALE : 0;
+	errno = e;
 	return NULL;
 }
 
@@ -271,7 +309,7 @@ int store_close(struct store *st)
 {
 	int r = 0;
 	/* an unfinished group is dropped: reopening wouldn't have it either */
-	if (!st->failed && st->npend == 0 && st->group == 0)
+	if (!st->check && !st->failed && st->npend == 0 && st->group == 0)
 		r = checkpoint_write(st);
 	release(st);
 	return r;

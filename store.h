@@ -175,6 +175,7 @@ struct store_conf {
 	const char *path;  /* file or raw partition; for messages when fd is given */
 	int fd;            /* -1, or a descriptor open for reading and writing; stays the caller's */
 	uint64_t reserve;  /* octets of address space, 64 MiB or more; 0: a default for this machine */
+	bool check;        /* to look only: nothing is written, the file may be read-only; no changes, no readers */
 	bool ordered;      /* hub: keep every name in an ordered tree, for the walk */
 	const int *old_roots; /* descriptors of roots that living readers may still use */
 	unsigned nold_roots;
@@ -183,7 +184,8 @@ struct store_conf {
 };
 /* Opens or creates.  NULL: err has one line, nothing was overwritten, and errno
  * is ESTALE when it can't be told what living readers use (without them the
- * store may well open), else 0. */
+ * store may well open), EBADMSG when it is ours, the key fits, and it is damaged,
+ * else 0. */
 struct store *store_open(const struct store_conf *c, const struct key *k, char *err, size_t n);
 /* Clean stop: checkpoint, then free.  After a failure only frees. */
 int store_close(struct store *st);
@@ -246,6 +248,18 @@ bool names_owner(const struct store_zone *z, const uint8_t *key, size_t n, enum 
 #define STORE_RUN_MAX 4096 /* octets that a run needs at most */
 enum store_found store_walk_run(const struct store_map *m, const struct store_zone *z, uint64_t seq,
                                 const uint8_t *key, size_t n, struct scratch *s, struct wr *run);
+
+/* Looks at everything in a store that was opened for `check`.  Returns how many
+ * faults there are (each is said), or -1 with errno when it can't go on. */
+struct store_report {
+	uint64_t seq, zones, names, fragments, commits, segments, extents, slots, trees, keys, older;
+};
+struct store_check_calls {
+	void (*fault)(void *owner, const char *what);  /* only so many of one kind are said */
+	void (*progress)(void *owner, const char *doing, uint64_t done, uint64_t all);
+};
+int64_t store_check(struct store *st, const struct store_check_calls *calls, void *owner,
+                    struct store_report *out);
 
 struct store_stats {
 	uint64_t names, log_bytes, index_bytes, file_bytes, checkpoints, damaged;

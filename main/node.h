@@ -90,6 +90,9 @@ int admin_check(const struct node_conf *c, const char *path);
 /* Makes them silent; 0, or 1 and it is said why not. */
 int admin_open(struct node *n);
 
+/* check.c: looks at a store that no node is using; the exit status. */
+int check_main(const char *path, const struct key *key, bool json);
+
 /* The children's mains: sup is the channel to the supervisor, key_fd where
  * control gets K_data and cred_fd its credentials. */
 int control_main(struct node *n, int sup, int key_fd, int cred_fd);

@@ -474,6 +474,9 @@ int checkpoint_load(struct store *st, char *err, size_t n)
 		snprintf(err, n, "%s: the key does not fit (another machine's store, or its first blocks are damaged); nothing was changed", st->name);
 		return -1;
 	}
+	st->ours = true;
+	if (st->check)
+		st->ordered = best->flags & 1;
 	if (best->flags != st->ordered) {
 		snprintf(err, n, "%s: is the store of a %s, not of a %s; nothing was changed", st->name,
 		         best->flags ? "hub" : "node", st->ordered ? "hub" : "node");
@@ -481,8 +484,11 @@ int checkpoint_load(struct store *st, char *err, size_t n)
 	}
 	memcpy(st->id, best->id, 16);
 	/* the older first: what both use ends up with the newer's marks */
-	if (other->state == SUPER_OK && load_from(st, other, false) != 0)
+	st->older_lost = other->state == SUPER_BAD || other->state == SUPER_FOREIGN;
+	if (other->state == SUPER_OK && load_from(st, other, false) != 0) {
 		st->ckpt_prev.n = 0;
+		st->older_lost = true;
+	}
 	if (load_from(st, best, true) != 0) {
 		snprintf(err, n, "%s: the last checkpoint is damaged; load the store again from the hub", st->name);
 		return -1;

@@ -48,7 +48,7 @@ static int fill(int fd, uint64_t off, uint64_t n)
 int space_whole(const struct store *st)
 {
 	struct stat sb;
-	if (st->memory || st->fixed_size)
+	if (st->memory || st->fixed_size || st->check)
 		return 0;
 	if (fstat(st->fd, &sb) == 0 && (uint64_t)sb.st_size >= atomic_load_explicit(&st->root->blocks, memory_order_relaxed) * BLOCK)
 		return 0;
@@ -61,11 +61,11 @@ static int grow(struct store *st, uint32_t n, uint32_t *out)
 	uint64_t have = atomic_load_explicit(&st->root->blocks, memory_order_relaxed);
 	if (space_whole(st) != 0)
 		return -1;
-	if (st->fixed_size || have + n > st->root->nblocks) {
+	if ((st->fixed_size && !st->check) || have + n > st->root->nblocks) {
 		errno = ENOSPC;
 		return -1;
 	}
-	if (io_allocate(st->fd, have * BLOCK, (uint64_t)n * BLOCK) != 0 &&
+	if (!st->check && io_allocate(st->fd, have * BLOCK, (uint64_t)n * BLOCK) != 0 &&
 	    (errno != EOPNOTSUPP || fill(st->fd, have * BLOCK, (uint64_t)n * BLOCK) != 0))
 		return -1;
 	atomic_store_explicit(&st->root->blocks, have + n, memory_order_release);

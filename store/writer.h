@@ -48,6 +48,9 @@ struct store {
 	int fd;
 	char name[128];            /* for messages */
 	bool memory, ordered, fixed_size, failed;
+	bool check;                /* in private memory: the file is not written */
+	bool ours;                 /* a superblock with our key's MAC was found */
+	bool older_lost;           /* the last checkpoint but one can't be read (a new store has none) */
 	uint8_t id[16];
 	uint8_t *base;             /* writable view of map.base */
 	struct store_root *root;
@@ -123,6 +126,7 @@ int log_flush(struct store *st, bool sync);     /* octets to the file, then slot
 int log_commit(struct store *st, uint64_t seq, const uint8_t meta[static STORE_META]);
 int log_extent(struct store *st);               /* begins the first extent of this writer */
 int log_recover(struct store *st, char *err, size_t n); /* replays the tail behind the checkpoint */
+bool log_reached_sound(const struct store *st, unsigned which); /* one of the two marks; unwritten is sound */
 int store_fail(struct store *st);               /* latches the failure; -1 */
 
 /* segment.c */
