@@ -185,12 +185,15 @@ static int recover(struct store *st, char *err, size_t n)
 	struct store_guard g;
 	int r;
 	space_use(st, 0, 1, info_make(0, 0, USE_TABLE));
+	errno = 0;
 	store_guard_enter(&st->map, &g);
 	if (sigsetjmp(g.to, 0) == 0)
 		r = checkpoint_load(st, err, n) != 0 || log_recover(st, err, n) != 0 ? -1 : 0;
 	else
 		r = -1, snprintf(err, n, "%s: a part of it can't be read (cut short, or a failing disk); load it again from the hub", st->name);
 	store_guard_leave(&g);
+	/* for want of room or memory nothing is damaged */
+	st->hurt = r != 0 && st->ours && errno != ENOSPC && errno != ENOMEM;
 	return r;
 }
 
@@ -299,7 +302,7 @@ struct store *store_open(const struct store_conf *c, const struct key *k, char *
 	st->check = c->check;
 	if (open_all(st, c, &doubt, err, n) == 0)
 		return st;
-	int e = doubt ? ESTALE : st->ours ? EBADMSG : 0;
+	int e = doubt ? ESTALE : st->hurt ? EBADMSG : errno == ENOSPC ? ENOSPC : 0;
 	release(st);
 	errno = e;
 	return NULL;
@@ -589,6 +592,11 @@ int store_commit(struct store *st, uint64_t seq, const uint8_t meta[static STORE
 	st->last_seq = seq;
 	atomic_store_explicit(&st->root->visible, seq, memory_order_release);
 	return 0;
+}
+
+void store_turn(struct store *st)
+{
+	atomic_fetch_add_explicit(&st->root->turns, 1, memory_order_release);
 }
 
 int store_reserve(struct store *st, uint64_t bytes)

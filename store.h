@@ -74,6 +74,7 @@ struct store_map; /* one per process: mapping, root, read keys */
 /* What a reader may see, copied from the root once a batch. */
 struct store_view {
 	uint64_t visible;
+	uint64_t turns; /* how often store_turn was called: with the same sequence, not the same data */
 	uint64_t hold[STORE_HOLDS]; /* 0: not held */
 };
 void store_view_take(const struct store_map *m, struct store_view *v);
@@ -185,7 +186,7 @@ struct store_conf {
 /* Opens or creates.  NULL: err has one line, nothing was overwritten, and errno
  * is ESTALE when it can't be told what living readers use (without them the
  * store may well open), EBADMSG when it is ours, the key fits, and it is damaged,
- * else 0. */
+ * ENOSPC when there is no room, else 0. */
 struct store *store_open(const struct store_conf *c, const struct key *k, char *err, size_t n);
 /* Clean stop: checkpoint, then free.  After a failure only frees. */
 int store_close(struct store *st);
@@ -218,8 +219,17 @@ enum store_found store_zone_get(struct store *st, const uint8_t *name, struct st
 /* The catalog in canonical order: the first zone behind `after` (NULL: the first). */
 enum store_found store_zone_next(struct store *st, const uint8_t *after, struct store_zone *out);
 
+/* The zone of an instance, by a walk through the catalog; STORE_ABSENT: it is not
+ * in it (any more). */
+enum store_found store_zone_of(struct store *st, uint32_t inst, struct store_zone *out);
+/* Reads the whole catalog: STORE_DAMAGED, or STORE_FOUND. */
+enum store_found store_catalog_look(struct store *st);
+
 /* Makes everything up to seq durable (group commit), then visible. */
 int store_commit(struct store *st, uint64_t seq, const uint8_t meta[static STORE_META]);
+/* What was committed last has taken the place of damaged data at the same
+ * sequence: readers forget what they have kept. */
+void store_turn(struct store *st);
 /* Space for changes of so many octets, so that they can't fail for want of it.
  * -1: errno, nothing has changed and the store goes on. */
 int store_reserve(struct store *st, uint64_t bytes);

@@ -474,7 +474,6 @@ int checkpoint_load(struct store *st, char *err, size_t n)
 		snprintf(err, n, "%s: the key does not fit (another machine's store, or its first blocks are damaged); nothing was changed", st->name);
 		return -1;
 	}
-	st->ours = true;
 	if (st->check)
 		st->ordered = best->flags & 1;
 	if (best->flags != st->ordered) {
@@ -483,6 +482,7 @@ int checkpoint_load(struct store *st, char *err, size_t n)
 		return -1;
 	}
 	memcpy(st->id, best->id, 16);
+	st->ours = true;
 	/* the older first: what both use ends up with the newer's marks */
 	st->older_lost = other->state == SUPER_BAD || other->state == SUPER_FOREIGN;
 	if (other->state == SUPER_OK && load_from(st, other, false) != 0) {

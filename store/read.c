@@ -315,6 +315,7 @@ void store_view_take(const struct store_map *m, struct store_view *v)
 	/* holds first: a hold is set before the sequence it stops at is passed */
 	for (unsigned i = 0; i < STORE_HOLDS; i++)
 		v->hold[i] = atomic_load_explicit(&root->hold[i], memory_order_acquire);
+	v->turns = atomic_load_explicit(&root->turns, memory_order_acquire);
 	v->visible = atomic_load_explicit(&root->visible, memory_order_acquire);
 }
 

@@ -66,8 +66,11 @@ static int grow(struct store *st, uint32_t n, uint32_t *out)
 		return -1;
 	}
 	if (!st->check && io_allocate(st->fd, have * BLOCK, (uint64_t)n * BLOCK) != 0 &&
-	    (errno != EOPNOTSUPP || fill(st->fd, have * BLOCK, (uint64_t)n * BLOCK) != 0))
+	    (errno != EOPNOTSUPP || fill(st->fd, have * BLOCK, (uint64_t)n * BLOCK) != 0)) {
+		if (errno == EFBIG || errno == EDQUOT) /* a limit is as good as a full disk */
+			errno = ENOSPC;
 		return -1;
+	}
 	atomic_store_explicit(&st->root->blocks, have + n, memory_order_release);
 	*out = (uint32_t)have;
 	return 0;

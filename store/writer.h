@@ -50,6 +50,7 @@ struct store {
 	bool memory, ordered, fixed_size, failed;
 	bool check;                /* in private memory: the file is not written */
 	bool ours;                 /* a superblock with our key's MAC was found */
+	bool hurt;                 /* it is ours, and can't be read */
 	bool older_lost;           /* the last checkpoint but one can't be read (a new store has none) */
 	uint8_t id[16];
 	uint8_t *base;             /* writable view of map.base */

@@ -257,6 +257,26 @@ enum store_found store_zone_next(struct store *st, const uint8_t *after, struct 
 	return r == STORE_FOUND ? store_zone_get(st, name, out) : r;
 }
 
+enum store_found store_zone_of(struct store *st, uint32_t inst, struct store_zone *out)
+{
+	enum store_found r = store_zone_next(st, NULL, out);
+	while (r == STORE_FOUND && out->inst != inst)
+		r = store_zone_next(st, out->name, out);
+	return r;
+}
+
+enum store_found store_catalog_look(struct store *st)
+{
+	struct store_zone z;
+	struct marker m;
+	enum store_found r = store_zone_next(st, NULL, &z);
+	for (; r == STORE_FOUND; r = store_zone_next(st, z.name, &z))
+		for (unsigned k = 1; k <= z.labels; k++)
+			if (marker_now(st, name_skip(z.name, k), &m) != STORE_FOUND)
+				return STORE_DAMAGED;
+	return r == STORE_DAMAGED ? r : STORE_FOUND;
+}
+
 /* The markers between a new (or dropped) zone and the zones below it name
  * another enclosing zone from now on. */
 static int update_below(struct store *st, uint64_t seq, const uint8_t *zone, uint8_t from, uint8_t to)
