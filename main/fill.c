@@ -22,7 +22,7 @@
 #include <sys/statvfs.h>
 #include <unistd.h>
 
-#define PAUSE_MIN_NS 60000000000ull
+#define PAUSE_MIN_NS 10000000000ull
 #define PAUSE_MAX_NS 3600000000000ull
 #define HEAD_LEN_MAX 16384 /* superblocks and marks: zeros there make a partition new */
 

@@ -156,6 +156,25 @@ SKIP: {
 }
 is($lab->cmd('update', 'big.example=' . zone('big', 2, NAMES))->{status}, 0, 'and an update comes through');
 
+# ---- damage that nobody asks for, until a transaction meets it ----
+my ($serial, $letter) = (2, 'k');
+for (['all over the store', sub { -s $store }, qr/a new store was filled/], ['in one zone', sub { 3 * BLOCK + 200000 }, qr/zone big\.example\. was fetched again/]) {
+	my ($where, $to, $what) = @$_;
+	$from = now_at();
+	($dns) = $lab->pids('node1', 'encdns-dns');
+	poke($store, 2 * BLOCK, $to->(), 300);
+	my $text = $letter++ x 100;
+	$serial++;
+	my $file = Lab::spurt("$work/changed", Lab::slurp(zone('big', $serial, NAMES)) =~ s/x{100}/$text/gr);
+	is($lab->cmd('update', "big.example=$file")->{status}, 0, "damage $where: an update comes through") or diag(said($from));
+	my $m = $lab->ask('name77.big.example', 'TXT');
+	is($m->{answer}[0] =~ s/.* 64//r, unpack('H*', $text), 'and is what is answered');
+	is_deeply(rcodes('big.example', NAMES), { NOERROR => NAMES }, 'every name is there');
+	like(said($from), $what, 'the log tells how') or diag(said($from));
+	unlike(said($from), qr/signal 7|signal 11/, 'no process crashed');
+}
+is(($lab->pids('node1', 'encdns-dns'))[0], $dns, 'for a zone the same process answers on');
+
 # ---- cut short while it serves ----
 $from = now_at();
 ($dns) = $lab->pids('node1', 'encdns-dns');
