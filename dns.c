@@ -151,6 +151,21 @@ static unsigned limit(struct worker *w, unsigned m, const unsigned *from, uint32
 	return k;
 }
 
+/* The answer to job i is made and so long. */
+static void finished(struct worker *w, unsigned i, size_t len, const unsigned *from)
+{
+	w->tx_iov[i].iov_len = len;
+	if (w->conf->rrl.rate) {
+		weigh(w, &w->pending[i], &w->job[i]);
+	} else {
+		tally_as(w, outcome_of(&w->answer));
+		post(w, i, i, from[i]);
+	}
+	w->done = i + 1;
+}
+
+static uint8_t *buffer(const struct worker *w, unsigned i) { return w->tx_buf + i * (size_t)w->conf->udp_size; }
+
 /* Answers jobs first to first + n - 1 into the buffers of tx, stage by stage. */
 static void answer_group(struct worker *w, unsigned first, unsigned n, const unsigned *from)
 {
@@ -160,14 +175,53 @@ static void answer_group(struct worker *w, unsigned first, unsigned n, const uns
 		answer_fetch(&w->answer, &w->job[i]);
 	for (unsigned i = first; i < first + n; i++) {
 		size_t max = answer_limit(&w->answer, &w->job[i].q, false);
-		uint8_t *out = w->tx_buf + i * (size_t)w->conf->udp_size;
-		w->tx_iov[i].iov_len = answer_finish(&w->answer, &w->job[i], out, max);
-		if (w->conf->rrl.rate) {
-			weigh(w, &w->pending[i], &w->job[i]);
-		} else {
-			tally_as(w, outcome_of(&w->answer));
-			post(w, i, i, from[i]);
-		}
+		finished(w, i, answer_finish(&w->answer, &w->job[i], buffer(w, i), max), from);
+	}
+}
+
+size_t answer_alone(struct worker *w, struct answer_job *j, uint8_t *out, size_t max)
+{
+	store_guard_enter(w->map, &w->guard);
+	if (sigsetjmp(w->guard.to, 0) == 0) {
+		answer_begin(&w->answer, j);
+		answer_fetch(&w->answer, j);
+	} else {
+		count(&w->stats->faults, 1);
+		answer_spoil(j);
+	}
+	size_t n = answer_finish(&w->answer, j, out, max);
+	store_guard_leave(&w->guard);
+	return n;
+}
+
+/* A page can't be read: the group's other queries shall not suffer for it. */
+static void answer_singly(struct worker *w, unsigned end, const unsigned *from)
+{
+	while (w->done < end) {
+		unsigned i = w->done;
+		size_t max = answer_limit(&w->answer, &w->job[i].q, false);
+		finished(w, i, answer_alone(w, &w->job[i], buffer(w, i), max), from);
+	}
+}
+
+/* Answers the jobs from w->done on, group by group; false: in the group at
+ * w->done a page can't be read. */
+static bool answer_groups(struct worker *w, unsigned m, const unsigned *from)
+{
+	store_guard_enter(w->map, &w->guard);
+	bool sound = sigsetjmp(w->guard.to, 0) == 0;
+	while (sound && w->done < m)
+		answer_group(w, w->done, m - w->done < GROUP ? m - w->done : GROUP, from);
+	store_guard_leave(&w->guard);
+	return sound;
+}
+
+static void answer_all(struct worker *w, unsigned m, const unsigned *from)
+{
+	w->done = 0;
+	while (!answer_groups(w, m, from)) {
+		unsigned end = w->done - w->done % GROUP + GROUP;
+		answer_singly(w, end < m ? end : m, from);
 	}
 }
 
@@ -187,8 +241,7 @@ static unsigned answer_batch(struct worker *w, unsigned n, bool v6, uint64_t now
 	count(&w->stats->dropped, n - m);
 	enter_store(w);
 	w->answer.need_cookie = w->conf->need_cookie;
-	for (unsigned i = 0; i < m; i += GROUP)
-		answer_group(w, i, m - i < GROUP ? m - i : GROUP, from);
+	answer_all(w, m, from);
 	w->answer.need_cookie = false;
 	return w->conf->rrl.rate ? limit(w, m, from, rrl_ticks(now_ns)) : m;
 }

@@ -33,6 +33,8 @@ struct dns_socket {
 	bool tcp;
 };
 
+#define DAMAGED_CATALOG (1ull << 32)
+
 /* What a worker counts.  One writer each; readers see whole numbers. */
 struct dns_stats {
 	_Alignas(64) _Atomic uint64_t beats; /* turns of the worker: it is alive */
@@ -43,6 +45,8 @@ struct dns_stats {
 	_Atomic uint64_t rrl_dropped;        /* too many of a kind, not answered */
 	_Atomic uint64_t rrl_slipped;        /* too many of a kind, answered by TC or BADCOOKIE */
 	_Atomic uint64_t damaged;            /* SERVFAIL because of the store */
+	_Atomic uint64_t faults;             /* of these: the disk did not give a page */
+	_Atomic uint64_t damaged_where;      /* of the last of them: the zone's instance, or DAMAGED_CATALOG; 0: none */
 	_Atomic uint64_t tcp_open;           /* connections now */
 	_Atomic uint64_t tcp_accepted;
 	_Atomic uint64_t tcp_closed;         /* by us: idle, to make room, malformed */

@@ -10,6 +10,13 @@
  * by one, so a link lost in between ends the process (broken): its successor
  * starts from the last commit, and nobody notices but the lag.
  *
+ * A damaged zone comes again between two transactions: streaming -> repair ->
+ * streaming.  It fills a new instance at the sequence where the stream stands, and
+ * takes its place in the catalog once its manifest is verified; given up, it
+ * leaves nothing but an instance that nobody names.  While changes can't be applied
+ * to what is damaged, they are left out: the zone stays where it is, and the store
+ * remembers that it has to come again.
+ *
  * Threat: a hub or a relay that lies or rewrites: chain, signature and pinned
  * origin's key decide; nothing else it says is believed. */
 #include "journal.h"
@@ -60,14 +67,19 @@ struct journal {
 	uint32_t snap_zones;
 	struct buf snap_hashes;
 
+	uint32_t wanted;              /* instance whose zone is to come again, 0: none */
+	bool asked;                   /* the hub was asked, over this connection */
+	uint8_t zone[NAME_MAX_LEN];   /* its name, once asked */
+
 	struct head last_head;
 	uint64_t transactions;
+	bool full;
 };
 
 const char *journal_state_text(enum journal_state s)
 {
 	static const char *const text[] = { "waiting to connect", "connecting", "greeting", "snapshot",
-		"streaming", "diverged" };
+		"streaming", "diverged", "repair" };
 	return text[s];
 }
 
@@ -96,11 +108,14 @@ static bool halfway(const struct journal *j)
 	return j->in_tx || j->applied != j->seq || j->state == JOURNAL_SNAPSHOT;
 }
 
+static bool abandon(struct journal *j, const char *why);
+
 static void on_closed(struct link *l, const char *why)
 {
 	struct journal *j = link_owner(l);
 	bool half = halfway(j);
 	j->link = NULL;
+	j->asked = false;
 	if (j->dead)
 		return;
 	if (j->conf.plain_fd >= 0) {
@@ -111,6 +126,8 @@ static void on_closed(struct link *l, const char *why)
 		return;
 	}
 	log_limited(LOG_NOTICE, "hub %s@%u: %s", j->conf.hub[j->hub].host, j->conf.hub[j->hub].port, why);
+	if (j->state == JOURNAL_REPAIR && !abandon(j, why))
+		return;
 	if (half) {
 		give_up(j, "the connection was lost inside a group; going on from the last commit");
 		return;
@@ -119,11 +136,26 @@ static void on_closed(struct link *l, const char *why)
 	pause_then_connect(j);
 }
 
+/* One zone can be left behind until it comes again; a second one is too much. */
+static void harmed(struct journal *j)
+{
+	const struct applier *a = &j->applier;
+	bool alone = a->harm == HARM_ZONE && (!a->skip || a->skip == a->zone.inst);
+	j->calls->harmed(j->owner, alone ? a->zone.inst : 0);
+}
+
 /* The hub said something that can't be right. */
 static void refuse(struct journal *j, const char *why)
 {
 	bool half = halfway(j);
 	log_say(LOG_ERROR, "journal refused: %s", why);
+	if (j->applier.harm != HARM_NONE)
+		harmed(j);
+	if (j->state == JOURNAL_REPAIR && (j->applier.harm != HARM_NONE || !abandon(j, why))) {
+		if (!j->dead)
+			give_up(j, why);
+		return;
+	}
 	if (half) {
 		give_up(j, "it was refused inside a group; going on from the last commit");
 		return;
@@ -148,8 +180,10 @@ static bool commit(struct journal *j, uint64_t seq, uint64_t time)
 	struct journal_meta m = j->meta;
 	memcpy(m.chain, j->chain, CHAIN_LEN);
 	m.time = time;
+	m.behind = j->applier.skipped ? j->applier.skip : 0;
 	meta_write(&m, meta);
 	if (store_commit(j->st, seq, meta) != 0) {
+		j->full = errno == ENOSPC;
 		give_up(j, errno == ENOSPC ? "the disk is full" : strerror(errno));
 		return false;
 	}
@@ -158,6 +192,101 @@ static bool commit(struct journal *j, uint64_t seq, uint64_t time)
 	j->calls->committed(j->owner, seq, j->chain);
 	ack(j);
 	return true;
+}
+
+/* ---- a zone again ---- */
+
+static void repair_over(struct journal *j, bool done, const char *why)
+{
+	j->wanted = 0;
+	j->asked = false;
+	j->calls->repair(j->owner, j->zone, done, why);
+}
+
+/* What has come is nobody's.  False: the store can't go on. */
+static bool abandon(struct journal *j, const char *why)
+{
+	j->state = JOURNAL_STREAMING;
+	j->applier.only = NULL;
+	if (!commit(j, j->seq, j->meta.time))
+		return false;
+	repair_over(j, false, why);
+	return true;
+}
+
+/* Asks the hub, when that is possible. */
+static void ask_again(struct journal *j)
+{
+	struct store_zone z;
+	if (!j->wanted || j->asked || j->dead || j->state != JOURNAL_STREAMING || halfway(j) || !j->link || j->conf.plain_fd >= 0)
+		return;
+	enum store_found r = store_zone_of(j->st, j->wanted, &z);
+	if (r == STORE_DAMAGED) {
+		j->calls->harmed(j->owner, 0);
+		give_up(j, "the catalog of zones is damaged");
+		return;
+	}
+	if (r == STORE_ABSENT) { /* dropped, or loaded anew: nothing is damaged any more */
+		j->wanted = 0;
+		j->applier.skip = 0;
+		j->applier.skipped = false;
+		return;
+	}
+	memcpy(j->zone, z.name, sizeof j->zone);
+	j->asked = true;
+	j->calls->repair(j->owner, j->zone, false, NULL);
+	link_send(j->link, FRAME_AGAIN, &(struct part){ j->zone, name_len(j->zone) }, 1);
+}
+
+bool journal_repair(struct journal *j, uint32_t inst)
+{
+	if (j->wanted)
+		return j->wanted == inst;
+	j->wanted = inst;
+	ask_again(j);
+	return true;
+}
+
+static void on_zone(struct journal *j, struct rd r)
+{
+	uint8_t chain[CHAIN_LEN], name[NAME_MAX_LEN];
+	uint64_t seq = rd_u64(&r);
+	rd_copy(&r, chain, CHAIN_LEN);
+	uint64_t time = rd_u64(&r);
+	if (!name_read(&r, name) || rd_left(&r) || !j->asked || j->state != JOURNAL_STREAMING || halfway(j) || seq != j->seq ||
+	    memcmp(chain, j->chain, CHAIN_LEN) != 0 || !name_equal(name, j->zone)) {
+		refuse(j, "a zone that was not asked for");
+		return;
+	}
+	j->state = JOURNAL_REPAIR;
+	j->snap = (struct head){ .seq = seq, .time = time };
+	memcpy(j->snap.chain, chain, CHAIN_LEN);
+	j->snap_hashes.n = 0;
+	applier_begin(&j->applier, seq);
+	j->applier.only = j->zone;
+}
+
+/* All of it is here and verified: its turn. */
+static void on_zone_complete(struct journal *j)
+{
+	uint32_t skip = j->applier.skip;
+	bool skipped = j->applier.skipped;
+	if (skip == j->wanted) {
+		j->applier.skip = 0;
+		j->applier.skipped = false;
+	}
+	if (applier_turn(&j->applier) != 0) {
+		j->applier.skip = skip;
+		j->applier.skipped = skipped;
+		refuse(j, errno == ENOSPC ? "the disk is full" : "a zone without an end, or the store is damaged");
+		return;
+	}
+	j->applier.only = NULL;
+	j->state = JOURNAL_STREAMING;
+	if (!commit(j, j->seq, j->meta.time))
+		return;
+	store_turn(j->st);
+	repair_over(j, true, NULL);
 }
 
 /* ---- frames ---- */
@@ -216,6 +345,7 @@ static bool room_for(struct journal *j, size_t n)
 {
 	if (store_reserve(j->st, n) == 0)
 		return true;
+	j->full = errno == ENOSPC;
 	refuse(j, errno == ENOSPC ? "the disk is full: nothing more is applied until there is room; serving on"
 	                          : strerror(errno));
 	return false;
@@ -225,7 +355,7 @@ static void on_chunk(struct journal *j, const uint8_t *p, size_t n)
 {
 	uint8_t hash[32];
 	char err[1200];
-	if (j->state != JOURNAL_SNAPSHOT) {
+	if (j->state != JOURNAL_SNAPSHOT && j->state != JOURNAL_REPAIR) {
 		refuse(j, "a snapshot's chunk out of place");
 		return;
 	}
@@ -253,7 +383,8 @@ static int drop_others(struct journal *j)
 static void on_manifest(struct journal *j, const uint8_t *p, size_t n)
 {
 	struct manifest m;
-	if (j->state != JOURNAL_SNAPSHOT || !manifest_open(j->meta.pub, j->meta.id, p, n, &m) ||
+	bool zone = j->state == JOURNAL_REPAIR;
+	if ((!zone && j->state != JOURNAL_SNAPSHOT) || !manifest_open(j->meta.pub, j->meta.id, zone ? j->zone : NULL, p, n, &m) ||
 	    m.seq != j->snap.seq || memcmp(m.chain, j->snap.chain, CHAIN_LEN) != 0 ||
 	    m.chunks * 32ull != j->snap_hashes.n ||
 	    (m.chunks && memcmp(m.hashes, j->snap_hashes.p, j->snap_hashes.n) != 0) ||
@@ -261,7 +392,12 @@ static void on_manifest(struct journal *j, const uint8_t *p, size_t n)
 		refuse(j, "a snapshot that its manifest does not fit");
 		return;
 	}
+	if (zone) {
+		on_zone_complete(j);
+		return;
+	}
 	if (drop_others(j) != 0) {
+		j->applier.harm = HARM_STORE;
 		refuse(j, "the store is damaged");
 		return;
 	}
@@ -324,6 +460,7 @@ static void on_head(struct journal *j, const uint8_t *p, size_t n)
 	j->last_head = h;
 	if (j->applied > j->seq)
 		commit(j, h.seq, h.time);
+	ask_again(j);
 }
 
 static void on_frame(struct link *l, uint8_t type, const uint8_t *p, size_t n, uint64_t now)
@@ -346,7 +483,11 @@ static void on_frame(struct link *l, uint8_t type, const uint8_t *p, size_t n, u
 			j->state = JOURNAL_STREAMING;
 			j->pause_ns = PAUSE_MIN_NS;
 			log_say(LOG_NOTICE, "journal: streaming from sequence %llu", (unsigned long long)j->seq);
+			ask_again(j);
 		}
+		break;
+	case FRAME_ZONE:
+		on_zone(j, rd_init(p, n));
 		break;
 	case FRAME_SNAPSHOT:
 		on_snapshot(j, rd_init(p, n));
@@ -461,6 +602,8 @@ struct journal *journal_new(struct loop *loop, struct store *st, const struct jo
 	j->seq = j->applied = store_seq(st);
 	meta_read(store_meta(st), &j->meta);
 	memcpy(j->chain, j->meta.chain, CHAIN_LEN);
+	j->wanted = j->applier.skip = j->meta.behind ? j->meta.behind : c->damaged;
+	j->applier.skipped = j->meta.behind != 0;
 	j->timer = (struct src){ .fd = -1, .due_ns = loop_now(), .wake = attempt };
 	if (loop_add(loop, &j->timer) != 0) {
 		journal_free(j);
@@ -493,4 +636,7 @@ void journal_status_get(const struct journal *j, struct journal_status *out)
 		snprintf(out->hub, sizeof out->hub, "%s@%u", j->conf.hub[j->hub].host, j->conf.hub[j->hub].port);
 	out->transactions = j->transactions;
 	out->names = j->applier.names;
+	out->full = j->full;
+	out->wanted = j->wanted;
+	out->behind = j->applier.skip;
 }

@@ -32,6 +32,9 @@ enum frame_type {
 	FRAME_ACK,       /* node: sequence 64 is durable here */
 	FRAME_DIVERGED,  /* hub: this node's history is not ours */
 	FRAME_PING,      /* either */
+	FRAME_AGAIN,     /* node, streaming: a zone's name: its data here is damaged, send it again */
+	FRAME_ZONE,      /* hub: sequence 64 | chain 32 | time 64 | zone's name; where the stream stands:
+	                  * chunks with this zone alone and a manifest that says so follow */
 };
 
 /* ---- operations: op 8 | length 24 | content ---- */
@@ -104,8 +107,10 @@ bool head_open(const uint8_t pub[static SIGN_PUB], const uint8_t id[static JOURN
                const uint8_t *p, size_t n, struct head *out);
 
 /* manifest: sequence 64 | chain 32 | time 64 | zones 32 | chunks 32 |
- * SHA-256 of each chunk | signature 64 (over the journal id too) */
+ * SHA-256 of each chunk | signature 64 (over the journal id too, and for one
+ * zone alone its name, under a label of its own: neither passes for the other) */
 struct manifest {
+	const uint8_t *zone; /* NULL: all */
 	uint64_t seq, time;
 	uint8_t chain[CHAIN_LEN];
 	uint32_t zones, chunks;
@@ -113,13 +118,15 @@ struct manifest {
 };
 int manifest_sign(const struct signer *s, const uint8_t id[static JOURNAL_ID], const struct manifest *m,
                   struct buf *out);
-bool manifest_open(const uint8_t pub[static SIGN_PUB], const uint8_t id[static JOURNAL_ID],
+/* Of all zones (NULL), or of this one. */
+bool manifest_open(const uint8_t pub[static SIGN_PUB], const uint8_t id[static JOURNAL_ID], const uint8_t *zone,
                    const uint8_t *p, size_t n, struct manifest *out);
 
 /* What a store keeps beside its commits. */
 struct journal_meta {
 	uint8_t id[JOURNAL_ID], chain[CHAIN_LEN], pub[SIGN_PUB];
 	uint64_t time;
+	uint32_t behind; /* instance whose zone lacks changes and has to come again, 0: none */
 };
 void meta_write(const struct journal_meta *m, uint8_t out[static STORE_META]);
 void meta_read(const uint8_t in[static STORE_META], struct journal_meta *m);
@@ -132,6 +139,13 @@ struct applier {
 	bool have_zone, fresh;     /* fresh: the instance is new, nothing to merge with */
 	uint8_t last_kind, last[NAME_MAX_LEN]; /* fresh: the last name edited; kind 0: none yet */
 	uint32_t zones;            /* zones ended by OP_SERIAL or OP_DROP */
+	bool made;                 /* the instance at hand is this applier's */
+	uint32_t skip;             /* instance that is damaged: its changes are left out, 0: none */
+	bool skipping, skipped;    /* the zone at hand is that one; some were left out */
+	const uint8_t *only;       /* NULL, or the one zone that comes; its turn waits for applier_turn */
+	bool have_turn;
+	struct store_zone turn;
+	enum harm { HARM_NONE, HARM_ZONE, HARM_STORE } harm; /* after a failure: what of the store is damaged */
 	uint8_t *body;             /* BODY_MAX, for merging */
 	struct scratch scratch;
 };
@@ -140,6 +154,8 @@ void applier_free(struct applier *a);
 void applier_begin(struct applier *a, uint64_t seq);
 /* Whole operations.  -1: err has one line; the store takes no more. */
 int applier_ops(struct applier *a, const uint8_t *p, size_t n, char *err, size_t errn);
+/* Names the new instance of the zone `only` in the catalog: -1: errno. */
+int applier_turn(struct applier *a);
 
 /* ---- links: frames over TLS on TCP, or over a plain descriptor ---- */
 struct link;
@@ -175,9 +191,10 @@ struct journal_conf {
 	const struct cred *cred;
 	int plain_fd;           /* -1, or a descriptor to read a stream from (ad hoc) */
 	const uint8_t *pub;     /* NULL, or the origin's key it must be */
+	uint32_t damaged;       /* instance in which our predecessor met damage, 0: none */
 };
 enum journal_state { JOURNAL_IDLE, JOURNAL_CONNECTING, JOURNAL_GREETING, JOURNAL_SNAPSHOT, JOURNAL_STREAMING,
-	JOURNAL_DIVERGED };
+	JOURNAL_DIVERGED, JOURNAL_REPAIR };
 const char *journal_state_text(enum journal_state s);
 struct journal;
 struct journal_calls {
@@ -185,10 +202,19 @@ struct journal_calls {
 	/* The store can't go on; the process must be started anew. */
 	void (*broken)(void *owner, const char *why);
 	void (*ended)(void *owner); /* a plain stream has come to its end */
+	/* What is being applied met damage in this instance (0: it is not one
+	 * zone's alone); broken() follows. */
+	void (*harmed)(void *owner, uint32_t inst);
+	/* A repair has begun (why NULL, done false), come to its end (done), or did not
+	 * succeed (why). */
+	void (*repair)(void *owner, const uint8_t *zone, bool done, const char *why);
 };
 struct journal *journal_new(struct loop *loop, struct store *st, const struct journal_conf *c,
                             const struct journal_calls *calls, void *owner);
 void journal_free(struct journal *j);
+/* A zone is damaged: has the hub send it again, beside what there is, as soon as
+ * there is a stream.  False: another one's turn. */
+bool journal_repair(struct journal *j, uint32_t inst);
 /* Where it stands. */
 struct journal_status {
 	enum journal_state state;
@@ -197,6 +223,8 @@ struct journal_status {
 	uint8_t chain[CHAIN_LEN];
 	char hub[80];              /* the one in use */
 	uint64_t transactions, names;
+	bool full;                 /* the disk has no room for what comes */
+	uint32_t wanted, behind;   /* instance that is to come again; that lacks changes; 0: none */
 };
 void journal_status_get(const struct journal *j, struct journal_status *out);
 

@@ -53,6 +53,8 @@ static const char usage[] =
 	"  encdns run --ad-hoc [--port PORT]             answer from a stream on stdin, in memory:\n"
 	"                encdns-hub stream ORIGIN=ZONEFILE... | encdns run --ad-hoc --port 5300\n"
 	"  encdns status --dir DIR [--json]              where a running node stands\n"
+	"  encdns check --dir DIR | --store PATH --key fd:N [--json]\n"
+	"                is the store of a stopped node sound? 0: yes, 1: damaged, 2: it can't be told\n"
 	"  encdns checkconf FILE                         is this configuration right?\n"
 	"  encdns --help keys                            what a configuration file may say\n"
 	"  encdns --version\n"
@@ -386,6 +388,7 @@ struct super {
 	uint64_t turns[WORKERS_MAX]; /* of the workers, when last looked at */
 	unsigned still;          /* looks in a row at which a worker had not moved */
 	bool begun;              /* control has opened its store at least once */
+	struct fill fill;
 	uint64_t kill_at;        /* stopping: when patience ends */
 	_Atomic bool stop;
 	bool stopping;
@@ -414,7 +417,7 @@ static int channel(int out[2])
 static void introduce(struct super *s)
 {
 	int pair[2];
-	if (!s->child[CONTROL].pid || !s->child[DNS].pid || channel(pair) != 0)
+	if (!s->child[CONTROL].pid || !s->child[DNS].pid || s->node.filling || channel(pair) != 0)
 		return;
 	for (int i = 0; i < CHILDREN; i++) {
 		msg_send(s->child[i].src.fd, MSG_PEER, NULL, 0, pair[i]);
@@ -454,6 +457,8 @@ static void become(struct super *s, int which, pid_t parent)
 			close(0);
 		forget_roots(&s->node, 0);
 	} else {
+		if (s->node.filling)
+			forget_roots(&s->node, 0); /* of another file */
 		close(s->node.pages_fd);
 		close(s->node.store_ro);
 		s->node.store_ro = -1;
@@ -560,13 +565,53 @@ static void restart_dns(struct super *s)
 	forget_roots(&s->node, 0);
 }
 
+/* The new store stands where the damaged one stood. */
+static void filled(struct super *s)
+{
+	struct node *n = &s->node;
+	bool other = fill_done(&s->fill, n);
+	forget_roots(n, 0);
+	if (s->fill.root >= 0)
+		n->roots[n->nroots++] = s->fill.root;
+	s->fill.root = -1;
+	log_say(LOG_NOTICE, "a new store was filled from the hub and is in use");
+	if (other && s->child[DNS].pid)
+		kill(s->child[DNS].pid, SIGTERM); /* what it has begun to answer goes out; its successor has the new file */
+	else
+		introduce(s);
+}
+
+/* A store that can't be mended in its place; true: control is to be started on
+ * another one. */
+static bool refill(struct super *s, int status, uint64_t now)
+{
+	int code = WIFEXITED(status) ? WEXITSTATUS(status) : 0;
+	if (s->node.filling && code == EXIT_FULL && s->fill.beside)
+		fill_full(&s->fill, &s->node);
+	else if (s->node.filling || (code != EXIT_HARMED && code != STORE_EXIT_DAMAGED) || !fill_begin(&s->fill, &s->node, now))
+		return false;
+	if (s->fill.dropped && s->child[DNS].pid)
+		kill(s->child[DNS].pid, SIGKILL);
+	return true;
+}
+
 /* False: nothing that control has to say. */
 static bool hear_control(struct super *s, struct msg *m, uint64_t now)
 {
 	struct node *n = &s->node;
 	if (m->type == MSG_COMMITTED && m->n == 8 + CHAIN_LEN) {
+		if (n->filling && get_u64(m->p) < n->seq)
+			return true; /* not where the old one stood */
+		if (n->filling)
+			filled(s);
 		n->seq = get_u64(m->p);
+		n->damaged = 0; /* control's store remembers what it has to */
 		memcpy(n->chain, m->p + 8, CHAIN_LEN);
+	} else if (m->type == MSG_ROOT && m->fd >= 0 && n->filling) {
+		if (s->fill.root >= 0)
+			close(s->fill.root);
+		s->fill.root = m->fd;
+		m->fd = -1;
 	} else if (m->type == MSG_ROOT && m->fd >= 0) {
 		if (n->nroots == ROOTS_MAX) /* dns takes no new ones: it is stuck */
 			restart_dns(s);
@@ -575,6 +620,8 @@ static bool hear_control(struct super *s, struct msg *m, uint64_t now)
 	} else if (m->type == MSG_MOVED) {
 		s->child[DNS].ready = true;
 		forget_roots(n, 1);
+	} else if (m->type == MSG_HARMED && m->n == 4) {
+		n->damaged = get_u32(m->p);
 	} else if (m->type == MSG_END && n->ad_hoc) {
 		s->code = 1;
 		begin_stop(s, now);
@@ -610,7 +657,8 @@ static void buried(struct super *s, struct child *c, int status, uint64_t now)
 		return;
 	if (c->ready) /* a crash in service is mended at once; who can't begin waits ever longer */
 		c->pause_ns = PAUSE_MIN_NS;
-	if (!s->begun && c == &s->child[CONTROL] && WIFEXITED(status)) {
+	bool again = c == &s->child[CONTROL] && refill(s, status, now);
+	if (!s->begun && !again && c == &s->child[CONTROL] && WIFEXITED(status)) {
 		/* a mistake of the operator's, not a crash: it has said what */
 		log_say(LOG_ERROR, "nothing was started");
 		s->code = 1;
@@ -629,6 +677,15 @@ static void buried(struct super *s, struct child *c, int status, uint64_t now)
 		log_say(LOG_WARNING, "%s ended with status %d; starting it again", c->name, WEXITSTATUS(status));
 }
 
+/* A store is dropped when its readers are gone and before its writer comes. */
+static void start_one(struct super *s, int which, uint64_t now)
+{
+	if (s->fill.dropped && (which == DNS || s->child[DNS].pid || !fill_drop(&s->fill, &s->node)))
+		put_off(&s->child[which], now);
+	else
+		start(s, which, now);
+}
+
 /* Starts what is due; when everything has stopped, ends. */
 static void look_after(struct super *s, uint64_t now)
 {
@@ -637,7 +694,7 @@ static void look_after(struct super *s, uint64_t now)
 	for (int i = 0; i < CHILDREN; i++) {
 		struct child *c = s->child + i;
 		if (!s->stopping && c->again && c->again <= now)
-			start(s, i, now);
+			start_one(s, i, now);
 		if (!s->stopping && c->again && c->again < due)
 			due = c->again;
 		alive |= c->pid != 0;
@@ -716,7 +773,7 @@ static int supervise(struct super *s)
 	return s->code;
 }
 
-struct args { const char *dir, *conf; int key; uint16_t port; bool ad_hoc, json; };
+struct args { const char *dir, *conf, *store; int key; uint16_t port; bool ad_hoc, json; };
 
 static void ad_hoc_conf(struct super *s, uint16_t port)
 {
@@ -858,7 +915,7 @@ static int parse_args(int argc, char **argv, struct args *out)
 			exit(0);
 		}
 		bool valued = strcmp(a, "--dir") == 0 || strcmp(a, "--conf") == 0 || strcmp(a, "--key") == 0 ||
-		              strcmp(a, "--port") == 0;
+		              strcmp(a, "--port") == 0 || strcmp(a, "--store") == 0;
 		if (valued && !v) {
 			snprintf(err, sizeof err, "%s lacks its value", a);
 			return wrong_usage(err);
@@ -867,6 +924,8 @@ static int parse_args(int argc, char **argv, struct args *out)
 			out->dir = v;
 		} else if (strcmp(a, "--conf") == 0) {
 			out->conf = v;
+		} else if (strcmp(a, "--store") == 0) {
+			out->store = v;
 		} else if (strcmp(a, "--key") == 0) {
 			if (conf_fd(&fd, &out->key, v, err, sizeof err) != 0)
 				return wrong_usage(err);
@@ -913,6 +972,28 @@ static int command_status(int argc, char **argv)
 	return ctl_call(a.dir, 2, words);
 }
 
+static int command_check(int argc, char **argv)
+{
+	struct args a;
+	char path[PATH_MAX];
+	int r = parse_args(argc - 2, argv + 2, &a);
+	if (r != 0)
+		return r;
+	if (!a.dir == !a.store || a.key < 0)
+		return wrong_usage("check wants --dir DIR or --store PATH, and --key fd:N");
+	crypto_harden();
+	struct key *key = key_read(a.key);
+	if (!key) {
+		complain("--key: 64 hex digits or 32 octets are wanted on that descriptor");
+		return 2;
+	}
+	close(a.key);
+	snprintf(path, sizeof path, a.dir ? "%.4000s/store" : "%.4000s", a.dir ? a.dir : a.store);
+	r = check_main(path, key, a.json);
+	key_free(key);
+	return r;
+}
+
 static int command_checkconf(int argc, char **argv)
 {
 	struct node_conf c;
@@ -929,10 +1010,13 @@ int main(int argc, char **argv)
 	const char *verb = argc > 1 ? argv[1] : "--help";
 	if (crypto_init() != 0)
 		return complain("no memory for keys");
+	signal(SIGXFSZ, SIG_IGN); /* a limit of file sizes is an error like a full disk */
 	if (strcmp(verb, "run") == 0)
 		return command_run(argc, argv);
 	if (strcmp(verb, "status") == 0)
 		return command_status(argc, argv);
+	if (strcmp(verb, "check") == 0)
+		return command_check(argc, argv);
 	if (strcmp(verb, "checkconf") == 0)
 		return command_checkconf(argc, argv);
 	if (strcmp(verb, "--version") == 0) {

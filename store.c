@@ -35,15 +35,16 @@ static int open_file(struct store *st, const struct store_conf *c, uint64_t *siz
 {
 	struct stat sb;
 	snprintf(st->name, sizeof st->name, "%s", c->path ? c->path : "memory");
-	st->fd = c->fd >= 0 ? fcntl(c->fd, F_DUPFD_CLOEXEC, 0) : open(c->path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+	st->fd = c->fd >= 0 ? fcntl(c->fd, F_DUPFD_CLOEXEC, 0)
+	                    : open(c->path, (c->check ? O_RDONLY : O_RDWR | O_CREAT) | O_CLOEXEC, 0600);
 	if (st->fd < 0 || fstat(st->fd, &sb) != 0) {
 		snprintf(err, n, "%s: %s", st->name, strerror(errno));
 		return -1;
 	}
 	if (!c->path) {
 		st->memory = true;
-	} else if (flock(st->fd, LOCK_EX | LOCK_NB) != 0) {
-		snprintf(err, n, "%s: another process is writing it", st->name);
+	} else if (flock(st->fd, (c->check ? LOCK_SH : LOCK_EX) | LOCK_NB) != 0) {
+		snprintf(err, n, errno == EWOULDBLOCK ? "%s: another process is using it" : "%s: can't be locked", st->name);
 		return -1;
 	}
 	*size = (uint64_t)sb.st_size;
@@ -71,14 +72,30 @@ static int derive_keys(struct store *st)
 	return st->super_key ? 0 : -1;
 }
 
-static int open_memory(struct store *st, const struct store_conf *c, char *err, size_t n)
+/* Behind the file's end a check needs memory too: for what the log's tail
+ * changes in the index. */
+static int map_behind(struct store *st, uint64_t size)
 {
-	st->map.reserve = c->reserve;
+	uint64_t at = (size + BLOCK - 1) / BLOCK * BLOCK;
+	if (at >= st->map.reserve)
+		return -1;
+	void *p = mmap(st->base + at, (size_t)(st->map.reserve - at), PROT_READ | PROT_WRITE,
+	               MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0);
+	return p == MAP_FAILED ? -1 : 0;
+}
+
+static int open_memory(struct store *st, const struct store_conf *c, uint64_t size, char *err, size_t n)
+{
+	st->map.reserve = c->check ? (size / BLOCK + 256) * 2 * BLOCK : c->reserve;
 	st->beats = c->beats;
 	st->nbeats = c->nbeats;
-	st->base = map_open(&st->map, st->fd, true, err, n);
+	st->base = map_open(&st->map, st->fd, c->check ? MAP_CHECK : MAP_WRITER, err, n);
 	if (!st->base)
 		return -1;
+	if (c->check && map_behind(st, size) != 0) {
+		snprintf(err, n, "%s: not enough addresses to check it", st->name);
+		return -1;
+	}
 	uint64_t nblocks = st->map.reserve / BLOCK;
 	st->seg = map_zeros(nblocks * sizeof *st->seg);
 	st->log = map_zeros(nblocks * sizeof *st->log);
@@ -164,14 +181,32 @@ static int create(struct store *st, char *err, size_t n)
 	return r ? -1 : 0;
 }
 
+static int recover(struct store *st, char *err, size_t n)
+{
+	struct store_guard g;
+	int r;
+	space_use(st, 0, 1, info_make(0, 0, USE_TABLE));
+	errno = 0;
+	store_guard_enter(&st->map, &g);
+	if (sigsetjmp(g.to, 0) == 0)
+		r = checkpoint_load(st, err, n) != 0 || log_recover(st, err, n) != 0 ? -1 : 0;
+	else
+		r = -1, snprintf(err, n, "%s: a part of it can't be read (cut short, or a failing disk); load it again from the hub", st->name);
+	store_guard_leave(&g);
+	/* for want of room or memory nothing is damaged */
+	st->hurt = r != 0 && st->ours && errno != ENOSPC && errno != ENOMEM;
+	return r;
+}
+
 /* A new writer: recovered, then a salt and an extent of its own, made durable
  * by a checkpoint before first use. */
 static int reopen(struct store *st, char *err, size_t n)
 {
-	space_use(st, 0, 1, info_make(0, 0, USE_TABLE));
-	if (checkpoint_load(st, err, n) != 0 || log_recover(st, err, n) != 0)
+	if (recover(st, err, n) != 0)
 		return -1;
 	space_doubt(st);
+	if (st->check)
+		return 0;
 	salt_prune(st);
 	if (salt_fresh(st) != 0 || log_extent(st) != 0 || checkpoint_write(st) != 0) {
 		snprintf(err, n, "%s: can't be opened for writing: %s", st->name, strerror(errno));
@@ -197,7 +232,7 @@ static bool unborn(int fd)
 static int open_all(struct store *st, const struct store_conf *c, bool *doubt, char *err, size_t n)
 {
 	uint64_t size;
-	if (open_file(st, c, &size, err, n) != 0 || open_memory(st, c, err, n) != 0)
+	if (open_file(st, c, &size, err, n) != 0 || open_memory(st, c, size, err, n) != 0)
 		return -1;
 	if (derive_keys(st) != 0) {
 		snprintf(err, n, "no room for keys");
@@ -211,6 +246,10 @@ static int open_all(struct store *st, const struct store_conf *c, bool *doubt, c
 		return -1;
 	}
 	atomic_store(&st->root->blocks, size / BLOCK < st->root->nblocks ? size / BLOCK : st->root->nblocks);
+	if (empty && st->check) {
+		snprintf(err, n, "%s: is empty: no store was ever made in it", st->name);
+		return -1;
+	}
 	if ((empty ? create(st, err, n) : reopen(st, err, n)) != 0)
 		return -1;
 	st->last_seq = st->view_low = st->seq;
@@ -274,10 +313,12 @@ struct store *store_open(const struct store_conf *c, const struct key *k, char *
 	st->ordered = c->ordered;
 	st->tune = tune;
 	st->cursor = st->low = 1;
+	st->check = c->check;
 	if (open_all(st, c, &doubt, err, n) == 0)
 		return st;
+	int e = doubt ? ESTALE : st->hurt ? EBADMSG : errno == ENOSPC ? ENOSPC : 0;
 	release(st);
-	errno = doubt ? ESTALE : 0;
+	errno = e;
 	return NULL;
 }
 
@@ -293,7 +334,7 @@ int store_close(struct store *st)
 {
 	int r = 0;
 	/* an unfinished group is dropped: reopening wouldn't have it either */
-	if (!st->failed && st->changes == 0)
+	if (!st->check && !st->failed && st->changes == 0)
 		r = settle(st) != 0 || checkpoint_write(st) != 0 ? -1 : 0;
 	release(st);
 	return r;
@@ -387,9 +428,15 @@ int store_pending_add(struct store *st, const uint64_t hash[static 2], uint64_t 
 enum store_found store_head(struct store *st, const struct probe *p, struct scratch *s, struct raw *f)
 {
 	struct pending *w = store_pending(st, p->hash);
-	if (!w)
-		return frag_find(&st->map, st->root, p, s, f);
-	return frag_open(&st->map, st->root, w->unit, s, f);
+	struct store_guard g;
+	enum store_found r = STORE_DAMAGED;
+	store_guard_enter(&st->map, &g);
+	if (sigsetjmp(g.to, 0) == 0)
+		r = w ? frag_open(&st->map, st->root, w->unit, s, f) : frag_find(&st->map, st->root, p, s, f);
+	else
+		r = STORE_DAMAGED;
+	store_guard_leave(&g);
+	return r;
 }
 
 enum store_found store_get_newest(struct store *st, enum frag_kind kind, uint32_t inst,
@@ -636,6 +683,11 @@ int store_commit(struct store *st, uint64_t seq, const uint8_t meta[static STORE
 	st->last_seq = seq;
 	atomic_store_explicit(&st->root->visible, seq, memory_order_release);
 	return 0;
+}
+
+void store_turn(struct store *st)
+{
+	atomic_fetch_add_explicit(&st->root->turns, 1, memory_order_release);
 }
 
 int store_reserve(struct store *st, uint64_t bytes)

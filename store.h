@@ -8,6 +8,7 @@
 #ifndef STORE_H
 #define STORE_H
 
+#include <setjmp.h>
 #include <stdatomic.h>
 
 #include "crypto.h"
@@ -73,6 +74,7 @@ struct store_map; /* one per process: mapping, root, read keys */
 /* What a reader may see, copied from the root once a batch. */
 struct store_view {
 	uint64_t visible;
+	uint64_t turns; /* how often store_turn was called: with the same sequence, not the same data */
 	uint64_t hold[STORE_HOLDS]; /* 0: not held */
 };
 void store_view_take(const struct store_map *m, struct store_view *v);
@@ -118,6 +120,21 @@ enum store_found store_take(const struct store_map *m, const struct probe *p, st
 enum store_found store_get(const struct store_map *m, enum frag_kind kind, uint32_t inst,
                            const uint8_t *owner, uint64_t seq, struct scratch *s, struct frag *out);
 
+/* What the disk does not give (SIGBUS under the mapping) must not end a reader:
+ *	store_guard_enter(m, &g);
+ *	if (sigsetjmp(g.to, 0) != 0)
+ *		... a look-up since then was STORE_DAMAGED; the guard still holds
+ *	... look-ups ...
+ *	store_guard_leave(&g);
+ * all in one function that has not returned.  Of its thread; guards may nest. */
+struct store_guard {
+	sigjmp_buf to;
+	const struct store_map *map;
+	struct store_guard *outer;
+};
+void store_guard_enter(const struct store_map *m, struct store_guard *g);
+void store_guard_leave(struct store_guard *g);
+
 /* Denial: the link of a chain that matches or covers.  NSEC: the greatest
  * owner at or before `name` in the zone, wrapped round to the last; NSEC3: the
  * same for a hash under the given parameters.  STORE_ABSENT: no such chain.
@@ -152,10 +169,14 @@ bool store_map_ready(const struct store_map *m); /* has a root and keys */
 
 /* ---- writing ---- */
 struct store;
+/* The status that a writer's process ends with when the disk fails under a
+ * change of the index: as after a failed write, nothing was acknowledged. */
+#define STORE_EXIT_DAMAGED 4
 struct store_conf {
 	const char *path;  /* file or raw partition; for messages when fd is given */
 	int fd;            /* -1, or a descriptor open for reading and writing; stays the caller's */
 	uint64_t reserve;  /* octets of address space, 64 MiB or more; 0: a default for this machine */
+	bool check;        /* to look only: nothing is written, the file may be read-only; no changes, no readers */
 	bool ordered;      /* hub: keep every name in an ordered tree, for the walk */
 	const int *old_roots; /* descriptors of roots that living readers may still use */
 	unsigned nold_roots;
@@ -164,7 +185,8 @@ struct store_conf {
 };
 /* Opens or creates.  NULL: err has one line, nothing was overwritten, and errno
  * is ESTALE when it can't be told what living readers use (without them the
- * store may well open), else 0. */
+ * store may well open), EBADMSG when it is ours, the key fits, and it is damaged,
+ * ENOSPC when there is no room, else 0. */
 struct store *store_open(const struct store_conf *c, const struct key *k, char *err, size_t n);
 /* Clean stop: checkpoint, then free.  After a failure only frees. */
 int store_close(struct store *st);
@@ -197,8 +219,17 @@ enum store_found store_zone_get(struct store *st, const uint8_t *name, struct st
 /* The catalog in canonical order: the first zone behind `after` (NULL: the first). */
 enum store_found store_zone_next(struct store *st, const uint8_t *after, struct store_zone *out);
 
+/* The zone of an instance, by a walk through the catalog; STORE_ABSENT: it is not
+ * in it (any more). */
+enum store_found store_zone_of(struct store *st, uint32_t inst, struct store_zone *out);
+/* Reads the whole catalog: STORE_DAMAGED, or STORE_FOUND. */
+enum store_found store_catalog_look(struct store *st);
+
 /* Makes everything up to seq durable (group commit), then visible. */
 int store_commit(struct store *st, uint64_t seq, const uint8_t meta[static STORE_META]);
+/* What was committed last has taken the place of damaged data at the same
+ * sequence: readers forget what they have kept. */
+void store_turn(struct store *st);
 /* Space for changes of so many octets, so that they can't fail for want of it.
  * -1: errno, nothing has changed and the store goes on. */
 int store_reserve(struct store *st, uint64_t bytes);
@@ -229,6 +260,18 @@ bool names_owner(const struct store_zone *z, const uint8_t *key, size_t n, enum 
 #define STORE_RUN_MAX 4096 /* octets that a run needs at most */
 enum store_found store_walk_run(const struct store_map *m, const struct store_zone *z, uint64_t seq,
                                 const uint8_t *key, size_t n, struct scratch *s, struct wr *run);
+
+/* Looks at everything in a store that was opened for `check`.  Returns how many
+ * faults there are (each is said), or -1 with errno when it can't go on. */
+struct store_report {
+	uint64_t seq, zones, names, fragments, commits, segments, extents, slots, trees, keys, older;
+};
+struct store_check_calls {
+	void (*fault)(void *owner, const char *what);  /* only so many of one kind are said */
+	void (*progress)(void *owner, const char *doing, uint64_t done, uint64_t all);
+};
+int64_t store_check(struct store *st, const struct store_check_calls *calls, void *owner,
+                    struct store_report *out);
 
 struct store_stats {
 	uint64_t names;      /* those of dropped zones until compaction has come past them */

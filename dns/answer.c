@@ -658,6 +658,8 @@ static void begin_name(struct answer *a, struct answer_job *job)
 void answer_begin(struct answer *a, struct answer_job *job)
 {
 	const struct query *q = &job->q;
+	job->spoiled = 0;
+	job->zone_found = STORE_DAMAGED; /* until it is known: a page may be missing */
 	if (job->kind != QUERY_OK)
 		return;
 	job->zone_found = zone_find(a, q, false, &job->zone);
@@ -751,6 +753,13 @@ static void work(struct answer *a, const struct answer_job *job)
 	a->flags = 0;
 	a->rcode = RCODE_SERVFAIL;
 	a->damaged = true;
+	a->damaged_inst = a->zone->inst;
+}
+
+void answer_spoil(struct answer_job *job)
+{
+	job->spoiled = job->kind == QUERY_OK && job->zone_found == STORE_FOUND ? job->zone->inst : 0;
+	job->zone_found = STORE_DAMAGED;
 }
 
 /* RFC 4892, and what BIND calls the same.  Anything else of class CH: REFUSED. */
@@ -817,7 +826,7 @@ size_t answer_finish(struct answer *a, struct answer_job *job, uint8_t *out, siz
 	else if (job->zone_found == STORE_ABSENT)
 		a->rcode = RCODE_REFUSED;
 	else if (job->zone_found == STORE_DAMAGED)
-		a->rcode = RCODE_SERVFAIL, a->damaged = true;
+		a->rcode = RCODE_SERVFAIL, a->damaged = true, a->damaged_inst = job->spoiled;
 	else if (job->zone->state != ZONE_SERVING)
 		a->rcode = RCODE_SERVFAIL;
 	else

@@ -16,6 +16,7 @@
 struct answer_job {
 	enum query_kind kind;
 	enum store_found zone_found;
+	uint32_t spoiled;        /* instance of the zone in which answer_spoil met it, 0: none */
 	const struct store_zone *child; /* DS: zone is one above, the one of that name serves too */
 	struct probe probe;      /* for the name asked for, or what follows of it: */
 	uint8_t probed;          /* so many labels */
@@ -91,6 +92,7 @@ struct answer {
 	unsigned flags;          /* AA, TC */
 	unsigned rcode;
 	bool damaged;            /* SERVFAIL, because of the store */
+	uint32_t damaged_inst;   /* of the zone that was looked into; 0: the catalog */
 	bool have_apex;
 	struct frag apex;
 
@@ -129,6 +131,9 @@ void answer_fetch(struct answer *a, struct answer_job *job);
 /* Writes the response and returns its length; max is at least 512.
  * a->rcode, a->flags and a->damaged tell what it was. */
 size_t answer_finish(struct answer *a, struct answer_job *job, uint8_t *out, size_t max);
+/* The job met a page that can't be read, at whatever stage: answer_finish will
+ * answer SERVFAIL. */
+void answer_spoil(struct answer_job *job);
 /* The same query answered without an answer: TC, or BADCOOKIE when it had a
  * cookie that is not ours; what is refused as it stands is refused.  Little more
  * than the query, none of what it asks. */

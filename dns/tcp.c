@@ -319,9 +319,7 @@ static size_t answer_one(struct conn *c, const uint8_t *pkt, size_t n, uint8_t *
 	j->peer_len = c->v6 ? 16 : 4;
 	j->keepalive = keepalive(w);
 	count(&w->stats->queries[1][c->v6], 1);
-	answer_begin(&w->answer, j);
-	answer_fetch(&w->answer, j);
-	size_t len = answer_finish(&w->answer, j, out + 2, answer_limit(&w->answer, &j->q, true));
+	size_t len = answer_alone(w, j, out + 2, answer_limit(&w->answer, &j->q, true));
 	put_u16(out, (uint32_t)len);
 	tally(w);
 	return 2 + len;

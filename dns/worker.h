@@ -23,6 +23,7 @@ struct conn;
 struct outcome {
 	uint16_t rcode;
 	bool truncated, damaged;
+	uint32_t inst; /* damaged: where */
 };
 
 /* An answer over UDP that the limiter has not seen. */
@@ -76,6 +77,8 @@ struct worker {
 	struct sockaddr_storage peer[BATCH];
 	struct answer_job job[BATCH];
 	struct pending pending[BATCH];
+	unsigned done;             /* of job: answered */
+	struct store_guard guard;  /* against pages that can't be read */
 	struct rrl rrl;
 	void *accounts;            /* the limiter's */
 	uint8_t *rx_buf, *tx_buf;  /* BATCH x UDP_IN, BATCH x udp_size */
@@ -99,7 +102,7 @@ static inline void enter_store(struct worker *w)
 
 static inline struct outcome outcome_of(const struct answer *a)
 {
-	return (struct outcome){ (uint16_t)a->rcode, a->flags & FLAG_TC, a->damaged };
+	return (struct outcome){ (uint16_t)a->rcode, a->flags & FLAG_TC, a->damaged, a->damaged_inst };
 }
 
 static inline void tally_as(struct worker *w, struct outcome o)
@@ -108,11 +111,16 @@ static inline void tally_as(struct worker *w, struct outcome o)
 	count(&w->stats->rcode[rcode], 1);
 	if (o.truncated)
 		count(&w->stats->truncated, 1);
-	if (o.damaged)
+	if (o.damaged) {
+		atomic_store_explicit(&w->stats->damaged_where, o.inst ? o.inst : DAMAGED_CATALOG, memory_order_relaxed);
 		count(&w->stats->damaged, 1);
+	}
 }
 
 static inline void tally(struct worker *w) { tally_as(w, outcome_of(&w->answer)); }
+
+/* dns.c: answers one query; what can't be read is SERVFAIL. */
+size_t answer_alone(struct worker *w, struct answer_job *j, uint8_t *out, size_t max);
 
 /* The address in a socket's address; how many octets. */
 static inline uint8_t address_of(const struct sockaddr_storage *s, bool v6, const uint8_t **out)

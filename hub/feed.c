@@ -1,7 +1,8 @@
 /* feed.c - the nodes' sessions: who is where, and what it gets next.
  *
  * States of a session: handshake -> greeted (HELLO sent) -> snapshot ->
- * streaming, or greeted -> streaming.  Each reads the journal at its own pace;
+ * streaming, or greeted -> streaming; a zone that a node's disk has damaged is
+ * sent again in between: streaming -> zone -> streaming.  Each reads the journal at its own pace;
  * what waits to be sent is bounded, so a slow node costs a buffer and no more.
  * Threat: strangers on the port: only so many unfinished handshakes, each with
  * 5 s in all, and a newcomer takes the place of any of them, so that idle
@@ -27,9 +28,10 @@
 #define HEAD_BYTES    (4u << 20)  /* of transactions before a head, at the latest */
 #define HEAD_EVERY_NS 10000000000ull
 #define TICK_NS       1000000000ull
+#define AGAIN_NS      1000000000ull /* between two zones that a node wants again */
 #define HANDSHAKE_NS  5000000000ull /* from accept to a certified node, whatever trickles in */
 
-enum feed_state { FEED_HANDSHAKE, FEED_GREETED, FEED_SNAPSHOT, FEED_STREAMING, FEED_DIVERGED };
+enum feed_state { FEED_HANDSHAKE, FEED_GREETED, FEED_SNAPSHOT, FEED_STREAMING, FEED_ZONE, FEED_DIVERGED };
 
 struct feed {
 	struct feed *next;
@@ -44,6 +46,9 @@ struct feed {
 	struct jreader reader;
 	struct snapshot *snap;
 	struct buf buf;
+	bool again;              /* this zone is asked for again */
+	uint8_t zone[NAME_MAX_LEN];
+	uint64_t again_ns;       /* when one was last */
 };
 
 /* What is known of a node beyond its sessions; kept in DIR/nodes, a line
@@ -139,6 +144,28 @@ static bool push_snapshot(struct feed *s)
 	return jfile_seek(s->all->h->jfile, seq + 1, &s->reader) == 0;
 }
 
+/* The node has everything, and a head for it: the zone it asked for, as it
+ * stands there.  False: wait or gone. */
+static bool begin_zone(struct feed *s)
+{
+	uint8_t head[8 + CHAIN_LEN + 8];
+	char text[NAME_TEXT_MAX];
+	s->again = false;
+	s->snap = snapshot_begin(s->all->h, s->zone);
+	if (!s->snap) {
+		log_limited(LOG_WARNING, "node %s wants zone %s again: it is not here, or there is no memory", s->mark->name,
+		            name_text(s->zone, text));
+		return true;
+	}
+	snapshot_header(s->snap, head);
+	struct part p[] = { { head, sizeof head }, { s->zone, name_len(s->zone) } };
+	link_send(s->link, FRAME_ZONE, p, 2);
+	s->state = FEED_ZONE;
+	log_limited(LOG_WARNING, "node %s has damaged data of zone %s: sending the zone again", s->mark->name,
+	            name_text(s->zone, text));
+	return true;
+}
+
 static bool push_tx(struct feed *s)
 {
 	struct hub *h = s->all->h;
@@ -148,7 +175,7 @@ static bool push_tx(struct feed *s)
 	if (s->reader.seq > h->seq && !s->in_tx) { /* not committed yet, or nothing */
 		if (s->headed != s->reader.seq - 1)
 			send_head(s, h->chain, s->reader.seq - 1);
-		return false;
+		return s->again && begin_zone(s);
 	}
 	if (jfile_read(h->jfile, &s->reader, &t, &p, &n) != 1) {
 		give_up(s, "the journal can't be read");
@@ -166,7 +193,7 @@ static bool push_tx(struct feed *s)
 static void push(struct feed *s)
 {
 	while (link_queued(s->link) < QUEUE_MAX)
-		if (s->state == FEED_SNAPSHOT ? !push_snapshot(s) : s->state != FEED_STREAMING || !push_tx(s))
+		if (s->state == FEED_SNAPSHOT || s->state == FEED_ZONE ? !push_snapshot(s) : s->state != FEED_STREAMING || !push_tx(s))
 			return;
 }
 
@@ -261,7 +288,7 @@ static void on_ready(struct link *l)
 static void begin_snapshot(struct feed *s)
 {
 	uint8_t head[8 + CHAIN_LEN + 8];
-	s->snap = snapshot_begin(s->all->h);
+	s->snap = snapshot_begin(s->all->h, NULL);
 	if (!s->snap) {
 		give_up(s, "no snapshot can be begun (too many at once, or no memory)");
 		return;
@@ -319,6 +346,24 @@ static void on_resume(struct feed *s, struct rd r)
 	push(s);
 }
 
+static void on_again(struct feed *s, struct rd r)
+{
+	uint8_t name[NAME_MAX_LEN];
+	uint64_t now = loop_now();
+	if (!name_read(&r, name) || rd_left(&r) || (s->state != FEED_STREAMING && s->state != FEED_ZONE)) {
+		give_up(s, "it sent a malformed AGAIN");
+		return;
+	}
+	if (s->again || s->state == FEED_ZONE || (s->again_ns && now - s->again_ns < AGAIN_NS)) {
+		give_up(s, "it wants zones again faster than a disk can fail");
+		return;
+	}
+	name_lower(s->zone, name);
+	s->again = true;
+	s->again_ns = now;
+	push(s);
+}
+
 static void on_frame(struct link *l, uint8_t type, const uint8_t *p, size_t n, uint64_t now)
 {
 	struct feed *s = link_owner(l);
@@ -330,13 +375,15 @@ static void on_frame(struct link *l, uint8_t type, const uint8_t *p, size_t n, u
 		on_resume(s, r);
 	} else if (type == FRAME_ACK) {
 		uint64_t seq = rd_u64(&r);
-		if (!r.bad && seq <= s->all->h->seq && s->state == FEED_STREAMING) {
+		if (!r.bad && seq <= s->all->h->seq && (s->state == FEED_STREAMING || s->state == FEED_ZONE)) {
 			s->acked = seq;
 			if (seq > s->mark->acked) {
 				s->mark->acked = seq;
 				s->all->marks_changed = true;
 			}
 		}
+	} else if (type == FRAME_AGAIN) {
+		on_again(s, r);
 	} else {
 		give_up(s, "it sent a frame of an unknown type");
 	}
@@ -413,7 +460,7 @@ static void tick_wake(struct src *src, uint32_t got, uint64_t now)
 		f->next_heads_ns = now + HEAD_EVERY_NS;
 	}
 	for (struct feed *s = f->first, *next; s; s = next) {
-		bool begun = s->state == FEED_SNAPSHOT || s->state == FEED_STREAMING;
+		bool begun = s->state == FEED_SNAPSHOT || s->state == FEED_STREAMING || s->state == FEED_ZONE;
 		next = s->next;
 		if (!begun && now - s->born_ns > HANDSHAKE_NS)
 			give_up(s, "it took too long to say what it wants");
@@ -493,7 +540,7 @@ static int send_plain(int fd, uint8_t type, const void *p, size_t n)
 int feed_plain(struct hub *h, int fd, char *err, size_t n)
 {
 	uint8_t hello[1 + JOURNAL_ID + SIGN_PUB] = { JOURNAL_VERSION }, head[8 + CHAIN_LEN + 8];
-	struct snapshot *s = snapshot_begin(h);
+	struct snapshot *s = snapshot_begin(h, NULL);
 	struct buf b = { 0 };
 	int r = s ? 1 : -1;
 	memcpy(hello + 1, h->id, JOURNAL_ID);

@@ -46,9 +46,10 @@ int hub_drop(struct hub *h, const uint8_t *origin, struct import_result *out, ch
 /* Everything imported so far becomes durable, then known. */
 int hub_commit(struct hub *h, char *err, size_t n);
 
-/* snapshot.c: all zones as they are now, chunk by chunk */
+/* snapshot.c: all zones as they are now, chunk by chunk; or only one (NULL also
+ * when it is not here) */
 struct snapshot;
-struct snapshot *snapshot_begin(struct hub *h);
+struct snapshot *snapshot_begin(struct hub *h, const uint8_t *only);
 /* 1: out holds the next chunk's operations; 0: out holds the signed manifest,
  * the snapshot is complete; -1. */
 int snapshot_next(struct snapshot *s, struct buf *out);

@@ -1,4 +1,4 @@
-/* snapshot.c - all zones at one sequence, as operations, with a signed
+/* snapshot.c - all zones at one sequence, or one of them, as operations, with a signed
  * manifest at the end.  A pin in the store keeps that sequence readable while
  * the world moves on. */
 #include "hub/hub.h"
@@ -18,6 +18,7 @@ struct snapshot {
 	struct head at;          /* what it is a snapshot of */
 	struct entry *zone;
 	size_t nzones, room, next;
+	bool alone;              /* one zone */
 	struct buf names;        /* of the zones */
 	struct walk walk;
 	bool walking;
@@ -25,35 +26,44 @@ struct snapshot {
 	struct scratch scratch;
 };
 
-static int list_zones(struct snapshot *s)
+static int list_zone(struct snapshot *s, const struct store_zone *z)
 {
-	struct store_zone z;
-	enum store_found r = store_zone_next(s->h->store, NULL, &z);
-	for (; r == STORE_FOUND; r = store_zone_next(s->h->store, z.name, &z)) {
-		if (s->nzones == s->room) {
-			size_t room = s->room ? s->room * 2 : 256;
-			struct entry *e = realloc(s->zone, room * sizeof *e);
-			if (!e)
-				return -1;
-			s->zone = e;
-			s->room = room;
-		}
-		s->zone[s->nzones++] = (struct entry){ z.inst, z.serial, z.expire, s->names.n };
-		buf_put(&s->names, z.name, name_len(z.name));
+	if (s->nzones == s->room) {
+		size_t room = s->room ? s->room * 2 : 256;
+		struct entry *e = realloc(s->zone, room * sizeof *e);
+		if (!e)
+			return -1;
+		s->zone = e;
+		s->room = room;
 	}
-	return r == STORE_ABSENT && !s->names.bad ? 0 : -1;
+	s->zone[s->nzones++] = (struct entry){ z->inst, z->serial, z->expire, s->names.n };
+	buf_put(&s->names, z->name, name_len(z->name));
+	return s->names.bad ? -1 : 0;
 }
 
-struct snapshot *snapshot_begin(struct hub *h)
+static int list_zones(struct snapshot *s, const uint8_t *only)
+{
+	struct store_zone z;
+	if (only)
+		return store_zone_get(s->h->store, only, &z) == STORE_FOUND ? list_zone(s, &z) : -1;
+	enum store_found r = store_zone_next(s->h->store, NULL, &z);
+	for (; r == STORE_FOUND; r = store_zone_next(s->h->store, z.name, &z))
+		if (list_zone(s, &z) != 0)
+			return -1;
+	return r == STORE_ABSENT ? 0 : -1;
+}
+
+struct snapshot *snapshot_begin(struct hub *h, const uint8_t *only)
 {
 	struct snapshot *s = calloc(1, sizeof *s);
 	if (!s)
 		return NULL;
 	s->h = h;
+	s->alone = only != NULL;
 	s->at = (struct head){ .seq = h->seq, .time = h->time };
 	memcpy(s->at.chain, h->chain, CHAIN_LEN);
 	s->pin = store_pin(h->store, store_seq(h->store));
-	if (s->pin >= 0 && scratch_new(&s->scratch, SCRATCH) == 0 && list_zones(s) == 0)
+	if (s->pin >= 0 && scratch_new(&s->scratch, SCRATCH) == 0 && list_zones(s, only) == 0)
 		return s;
 	snapshot_end(s);
 	return NULL;
@@ -131,5 +141,7 @@ int snapshot_next(struct snapshot *s, struct buf *out)
 	struct manifest m = { .seq = s->at.seq, .time = s->at.time, .zones = (uint32_t)s->nzones,
 		              .chunks = (uint32_t)(s->hashes.n / 32), .hashes = s->hashes.p };
 	memcpy(m.chain, s->at.chain, CHAIN_LEN);
+	if (s->alone)
+		m.zone = s->names.p;
 	return manifest_sign(s->h->signer, s->h->id, &m, out);
 }

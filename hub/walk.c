@@ -9,7 +9,7 @@ void walk_begin(struct walk *w, const struct store_map *m, const struct store_zo
 	w->seq = seq;
 }
 
-enum store_found walk_next(struct walk *w, struct scratch *s, struct walk_name *out)
+static enum store_found next(struct walk *w, struct scratch *s, struct walk_name *out)
 {
 	enum store_found r;
 	s->used = 0;
@@ -29,4 +29,17 @@ enum store_found walk_next(struct walk *w, struct scratch *s, struct walk_name *
 		return STORE_DAMAGED;
 	r = store_get(w->m, out->kind, w->zone.inst, out->owner, w->seq, s, &out->frag);
 	return r == STORE_ABSENT ? STORE_DAMAGED : r;
+}
+
+enum store_found walk_next(struct walk *w, struct scratch *s, struct walk_name *out)
+{
+	struct store_guard g;
+	enum store_found r;
+	store_guard_enter(w->m, &g);
+	if (sigsetjmp(g.to, 0) == 0)
+		r = next(w, s, out);
+	else
+		r = STORE_DAMAGED;
+	store_guard_leave(&g);
+	return r;
 }

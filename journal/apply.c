@@ -35,8 +35,9 @@ void applier_free(struct applier *a)
 void applier_begin(struct applier *a, uint64_t seq)
 {
 	a->seq = seq;
-	a->have_zone = a->fresh = false;
+	a->have_zone = a->fresh = a->made = a->skipping = a->have_turn = false;
 	a->zones = 0;
+	a->harm = HARM_NONE;
 }
 
 static int say(char *err, size_t n, const struct applier *a, const char *what)
@@ -48,6 +49,14 @@ static int say(char *err, size_t n, const struct applier *a, const char *what)
 	else
 		snprintf(err, n, "transaction %llu: %s", (unsigned long long)a->seq, what);
 	return -1;
+}
+
+/* A change was refused: in what is damaged, the instance at hand, or something
+ * that a new instance needs too? */
+static void blame(struct applier *a, bool zone)
+{
+	if (errno == EBADMSG)
+		a->harm = zone && !a->made ? HARM_ZONE : HARM_STORE;
 }
 
 static const char *store_trouble(void)
@@ -62,15 +71,18 @@ static int select_zone(struct applier *a, const struct op_view *o)
 	uint8_t name[NAME_MAX_LEN];
 	name_lower(name, o->name);
 	enum store_found r = store_zone_get(a->st, name, &a->zone);
-	if (r == STORE_DAMAGED)
+	if (r == STORE_DAMAGED) {
+		a->harm = HARM_STORE;
 		return -1;
+	}
 	if (r == STORE_ABSENT) {
 		memset(&a->zone, 0, sizeof a->zone);
 		memcpy(a->zone.name, name, name_len(name));
 		a->zone.labels = (uint8_t)name_labels(name);
 	}
 	a->have_zone = true;
-	a->fresh = false;
+	a->fresh = a->made = false;
+	a->skipping = a->skip && a->zone.inst == a->skip;
 	return 0;
 }
 
@@ -140,13 +152,17 @@ static int edit(struct applier *a, struct op_view *o, char *err, size_t n)
 	if (!name_below(o->name, a->zone.name))
 		return say(err, n, a, "a name outside the zone");
 	check_order(a, o);
-	if (old_body(a, o, &old) == STORE_DAMAGED)
+	if (old_body(a, o, &old) == STORE_DAMAGED) {
+		a->harm = a->made ? HARM_STORE : HARM_ZONE;
 		return say(err, n, a, "the store is damaged");
+	}
 	if (!merge(old, o->edits, &w))
 		return say(err, n, a, "a name's records are too many or malformed");
 	if (store_put(a->st, a->seq, (enum frag_kind)o->kind, &a->zone, o->name, o->flags & 0xff, o->cut,
-	              a->body, (uint32_t)wr_len(&w), a->fresh) != 0)
+	              a->body, (uint32_t)wr_len(&w), a->fresh) != 0) {
+		blame(a, true);
 		return say(err, n, a, store_trouble());
+	}
 	a->names++;
 	return 0;
 }
@@ -156,25 +172,34 @@ static int delete(struct applier *a, struct op_view *o, char *err, size_t n)
 	name_lower(o->name, o->name);
 	if (!name_below(o->name, a->zone.name))
 		return say(err, n, a, "a name outside the zone");
-	if (store_delete(a->st, a->seq, (enum frag_kind)o->kind, &a->zone, o->name) != 0)
+	if (store_delete(a->st, a->seq, (enum frag_kind)o->kind, &a->zone, o->name) != 0) {
+		blame(a, true);
 		return say(err, n, a, store_trouble());
+	}
 	a->names++;
 	return 0;
 }
 
 static int end_zone(struct applier *a, const struct op_view *o, char *err, size_t n)
 {
-	int r;
+	int r = 0;
 	if (o->op == OP_SERIAL) {
 		a->zone.serial = o->serial;
 		a->zone.expire = o->expire;
 		a->zone.state = ZONE_SERVING;
-		r = store_zone_put(a->st, a->seq, &a->zone);
+		if (a->only) {
+			a->turn = a->zone;
+			a->have_turn = true;
+		} else {
+			r = store_zone_put(a->st, a->seq, &a->zone);
+		}
 	} else {
 		r = store_zone_drop(a->st, a->seq, a->zone.name);
 	}
-	if (r != 0)
+	if (r != 0) {
+		blame(a, false);
 		return say(err, n, a, store_trouble());
+	}
 	a->zones++;
 	a->have_zone = a->fresh = false;
 	return 0;
@@ -188,7 +213,17 @@ static int apply(struct applier *a, struct op_view *o, char *err, size_t n)
 		return say(err, n, a, "an operation that this version does not know: a newer encdns is needed");
 	if (!a->have_zone)
 		return say(err, n, a, "an operation without a zone");
+	if (a->only && (!name_equal(a->zone.name, a->only) || o->op == OP_DROP || (!a->made && o->op != OP_ADD)))
+		return say(err, n, a, "more than the zone that was to come again");
+	if (a->skipping && o->op != OP_ADD && o->op != OP_DROP) {
+		a->skipped = true;
+		a->have_zone = o->op != OP_SERIAL;
+		a->zones += o->op == OP_SERIAL;
+		return 0;
+	}
 	if (o->op == OP_ADD) {
+		a->skipping = false; /* what is damaged goes */
+		a->made = true;
 		a->zone.inst = store_new_instance(a->st);
 		a->zone.hold = 0;
 		a->fresh = true;
@@ -210,4 +245,17 @@ int applier_ops(struct applier *a, const uint8_t *p, size_t n, char *err, size_t
 		if (apply(a, &o, err, errn) != 0)
 			return -1;
 	return r.bad ? say(err, errn, a, "a malformed operation") : 0;
+}
+
+int applier_turn(struct applier *a)
+{
+	if (!a->have_turn) {
+		errno = EINVAL;
+		return -1;
+	}
+	a->have_turn = false;
+	if (store_zone_put(a->st, a->seq, &a->turn) == 0)
+		return 0;
+	blame(a, false);
+	return -1;
 }

@@ -222,19 +222,23 @@ void tx_chain_begin(struct sha *s, const uint8_t before[static CHAIN_LEN], uint6
 
 /* ---- what the origin signs ---- */
 
-/* A signed message is a label, the journal's id and the octets. */
-static void signed_hash(const char *label, const uint8_t id[static JOURNAL_ID], const void *p, size_t n,
-                        uint8_t out[static 32])
+/* A signed message is a label, the journal's id, a zone's name if it is about one
+ * alone, and the octets. */
+static void signed_hash(const char *label, const uint8_t id[static JOURNAL_ID], const uint8_t *zone, const void *p,
+                        size_t n, uint8_t out[static 32])
 {
 	struct sha s;
 	sha256_init(&s);
 	sha_update(&s, label, strlen(label) + 1);
 	sha_update(&s, id, JOURNAL_ID);
+	if (zone)
+		sha_update(&s, zone, name_len(zone));
 	sha_update(&s, p, n);
 	sha_out(&s, out);
 }
 
 static const char head_label[] = "encdns head v1", manifest_label[] = "encdns manifest v1";
+static const char zone_label[] = "encdns zone manifest v1";
 
 int head_sign(const struct signer *s, const uint8_t id[static JOURNAL_ID], const struct head *h,
               uint8_t out[static HEAD_LEN])
@@ -245,7 +249,7 @@ int head_sign(const struct signer *s, const uint8_t id[static JOURNAL_ID], const
 	wr_u64(&w, h->seq);
 	wr_bytes(&w, h->chain, CHAIN_LEN);
 	wr_u64(&w, h->time);
-	signed_hash(head_label, id, out, wr_len(&w), hash);
+	signed_hash(head_label, id, NULL, out, wr_len(&w), hash);
 	return signer_sign(s, hash, sizeof hash, out + wr_len(&w));
 }
 
@@ -262,7 +266,7 @@ bool head_open(const uint8_t pub[static SIGN_PUB], const uint8_t id[static JOURN
 	const uint8_t *sig = rd_take(&r, SIGN_SIG);
 	if (!sig || rd_left(&r))
 		return false;
-	signed_hash(head_label, id, p, n - SIGN_SIG, hash);
+	signed_hash(head_label, id, NULL, p, n - SIGN_SIG, hash);
 	if (!sign_verify(pub, hash, sizeof hash, sig))
 		return false;
 	*out = h;
@@ -284,18 +288,18 @@ int manifest_sign(const struct signer *s, const uint8_t id[static JOURNAL_ID], c
 	buf_put(out, m->hashes, m->chunks * 32ul);
 	if (out->bad)
 		return -1;
-	signed_hash(manifest_label, id, out->p + at, out->n - at, hash);
+	signed_hash(m->zone ? zone_label : manifest_label, id, m->zone, out->p + at, out->n - at, hash);
 	if (signer_sign(s, hash, sizeof hash, sig) != 0)
 		return -1;
 	buf_put(out, sig, sizeof sig);
 	return out->bad ? -1 : 0;
 }
 
-bool manifest_open(const uint8_t pub[static SIGN_PUB], const uint8_t id[static JOURNAL_ID],
+bool manifest_open(const uint8_t pub[static SIGN_PUB], const uint8_t id[static JOURNAL_ID], const uint8_t *zone,
                    const uint8_t *p, size_t n, struct manifest *out)
 {
 	uint8_t hash[32];
-	struct manifest m;
+	struct manifest m = { .zone = zone };
 	struct rd r = rd_init(p, n);
 	m.seq = rd_u64(&r);
 	rd_copy(&r, m.chain, CHAIN_LEN);
@@ -306,7 +310,7 @@ bool manifest_open(const uint8_t pub[static SIGN_PUB], const uint8_t id[static J
 	const uint8_t *sig = rd_take(&r, SIGN_SIG);
 	if (!sig || rd_left(&r))
 		return false;
-	signed_hash(manifest_label, id, p, n - SIGN_SIG, hash);
+	signed_hash(zone ? zone_label : manifest_label, id, zone, p, n - SIGN_SIG, hash);
 	if (!sign_verify(pub, hash, sizeof hash, sig))
 		return false;
 	*out = m;
@@ -321,6 +325,7 @@ void meta_write(const struct journal_meta *m, uint8_t out[static STORE_META])
 	wr_bytes(&w, m->chain, CHAIN_LEN);
 	wr_bytes(&w, m->pub, SIGN_PUB);
 	wr_u64(&w, m->time);
+	wr_u32(&w, m->behind);
 }
 
 void meta_read(const uint8_t in[static STORE_META], struct journal_meta *m)
@@ -330,4 +335,6 @@ void meta_read(const uint8_t in[static STORE_META], struct journal_meta *m)
 	rd_copy(&r, m->chain, CHAIN_LEN);
 	rd_copy(&r, m->pub, SIGN_PUB);
 	m->time = rd_u64(&r);
+	m->behind = rd_u32(&r);
 }
+_Static_assert(JOURNAL_ID + CHAIN_LEN + SIGN_PUB + 8 + 4 <= STORE_META, "it fits beside a commit");

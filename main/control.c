@@ -35,7 +35,7 @@ struct control {
 	_Atomic bool stop;
 	bool level4, moved;  /* moved: the readers use our root */
 	int code;
-	uint64_t damaged;    /* queries, as told last */
+	struct repair repair;
 	uint64_t started;
 };
 
@@ -67,6 +67,7 @@ static void enter_level4(struct control *c)
 	if (c->level4 || !c->moved || (j.seq == 0 && j.state != JOURNAL_STREAMING))
 		return;
 	c->level4 = true;
+	c->repair.filling = false; /* the readers have it */
 	log_say(LOG_NOTICE, "Entering run level 4: serving at sequence %llu", (unsigned long long)j.seq);
 }
 
@@ -132,7 +133,10 @@ static void broken(void *owner, const char *why)
 	log_say(LOG_ERROR, "journal: %s", why);
 	if (c->node->ad_hoc)
 		msg_send(c->sup.fd, MSG_END, NULL, 0, -1);
-	c->code = 1;
+	struct journal_status j;
+	journal_status_get(c->journal, &j);
+	if (c->code == 0)
+		c->code = j.full ? EXIT_FULL : 1;
 	c->stop = true;
 }
 
@@ -142,7 +146,24 @@ static void ended(void *owner)
 	enter_level4(c);
 }
 
-static const struct journal_calls journal_calls = { committed, broken, ended };
+/* What is being applied met damage: our successor hears where. */
+static void harmed(void *owner, uint32_t inst)
+{
+	struct control *c = owner;
+	uint8_t p[4];
+	put_u32(p, inst);
+	msg_send(c->sup.fd, MSG_HARMED, p, sizeof p, -1);
+	if (!inst)
+		c->code = EXIT_HARMED;
+}
+
+static void repair(void *owner, const uint8_t *zone, bool done, const char *why)
+{
+	struct control *c = owner;
+	repair_event(&c->repair, zone, done, why, loop_now());
+}
+
+static const struct journal_calls journal_calls = { committed, broken, ended, harmed, repair };
 
 /* ---- status ---- */
 
@@ -184,7 +205,7 @@ static const struct counter counters[] = {
 	STAT("refused", rcode[5]), STAT("yxdomain", rcode[6]), STAT("notauth", rcode[9]),
 	STAT("badvers", rcode[16]), STAT("badcookie", rcode[17]), STAT("truncated", truncated),
 	STAT("dropped", dropped), STAT("rrl_dropped", rrl_dropped), STAT("rrl_slipped", rrl_slipped),
-	STAT("damaged", damaged), STAT("tcp_open", tcp_open), STAT("tcp_accepted", tcp_accepted),
+	STAT("damaged", damaged), STAT("faults", faults), STAT("tcp_open", tcp_open), STAT("tcp_accepted", tcp_accepted),
 	STAT("tcp_closed", tcp_closed),
 };
 
@@ -212,6 +233,7 @@ static void status_json(struct control *c, struct ctl_conn *conn, const struct j
 	ctl_print(conn, CTL_OUT, "{\"sequence\":%llu,\"chain\":\"%s\",\"run_level\":%d,\"journal\":{\"state\":\"%s\",\"hub\":\"%s\","
 	          "\"origin_sequence\":%llu,\"head_time\":%llu},", (unsigned long long)j->seq, chain, c->level4 ? 4 : 2,
 	          journal_state_text(j->state), j->hub, (unsigned long long)j->origin_seq, (unsigned long long)j->head_time);
+	repair_print(&c->repair, conn, true);
 	ctl_print(conn, CTL_OUT, "\"store\":{\"names\":%llu,\"file_bytes\":%llu,\"log_bytes\":%llu,\"index_bytes\":%llu,\"damaged\":%llu},\"queries\":{",
 	          (unsigned long long)s->names, (unsigned long long)s->file_bytes, (unsigned long long)s->log_bytes,
 	          (unsigned long long)s->index_bytes, (unsigned long long)s->damaged);
@@ -240,6 +262,7 @@ static void status_text(struct control *c, struct ctl_conn *conn, const struct j
 			any = true;
 		}
 	ctl_print(conn, CTL_OUT, "%s\n", any ? "" : " none yet");
+	repair_print(&c->repair, conn, false);
 	print_zones(c, conn, false);
 }
 
@@ -273,16 +296,6 @@ static void on_signal(struct src *s, uint32_t got, uint64_t now)
 	c->stop = true;
 }
 
-/* Someone has changed the disk, or it fails: said once a tick at most. */
-static void watch_damage(struct control *c)
-{
-	uint64_t n = sum(c, offsetof(struct dns_stats, damaged));
-	if (n > c->damaged && !c->node->ad_hoc)
-		log_limited(LOG_ERROR, "ALARM: %llu queries met damage in the store and got SERVFAIL; stop the node, remove %s and start it: the hub fills it again",
-		            (unsigned long long)(n - c->damaged), c->node->conf.store);
-	c->damaged = n;
-}
-
 static void on_tick(struct src *s, uint32_t got, uint64_t now)
 {
 	struct control *c = SRC_OWNER(s, struct control, tick);
@@ -293,7 +306,11 @@ static void on_tick(struct src *s, uint32_t got, uint64_t now)
 		c->code = 1;
 		c->stop = true;
 	}
-	watch_damage(c);
+	if (!c->node->ad_hoc && !c->stop && !repair_look(&c->repair, c->st, c->journal, c->node, now)) {
+		log_say(LOG_ERROR, "store: the catalog of zones is damaged");
+		c->code = EXIT_HARMED;
+		c->stop = true;
+	}
 	loop_due(&c->loop, s, ms < 0 ? now + TICK_NS : now + (uint64_t)ms * 1000000u);
 }
 
@@ -311,10 +328,14 @@ static int open_store(struct control *c)
 	if (!c->st) {
 		if (errno == ESTALE)
 			c->code = EXIT_DOUBT;
+		else if (errno == EBADMSG)
+			c->code = EXIT_HARMED;
+		else if (errno == ENOSPC)
+			c->code = EXIT_FULL;
 		log_say(LOG_ERROR, "%s", err);
 		return -1;
 	}
-	if (store_seq(c->st) < n->seq) {
+	if (store_seq(c->st) < n->seq && !n->filling) {
 		log_say(LOG_ERROR, "the store stands at sequence %llu, but %llu was acknowledged: an older store was put in its place?",
 		        (unsigned long long)store_seq(c->st), (unsigned long long)n->seq);
 		return -1;
@@ -344,7 +365,7 @@ static int start(struct control *c, int key_fd, int cred_fd)
 {
 	struct node *n = c->node;
 	char err[300];
-	struct journal_conf jc = { .plain_fd = n->ad_hoc ? 0 : -1 };
+	struct journal_conf jc = { .plain_fd = n->ad_hoc ? 0 : -1, .damaged = n->damaged };
 	if (add_sources(c) != 0)
 		return -1;
 	c->key = key_recv(key_fd);
@@ -364,6 +385,7 @@ static int start(struct control *c, int key_fd, int cred_fd)
 		}
 	}
 	jc.cred = c->cred;
+	repair_init(&c->repair, n);
 	for (unsigned i = 0; i < n->conf.hub.n && i < JOURNAL_HUBS; i++)
 		jc.hub[jc.nhubs++] = n->conf.hub.at[i];
 	c->journal = journal_new(&c->loop, c->st, &jc, &journal_calls, c);
@@ -392,7 +414,7 @@ int control_main(struct node *n, int sup, int key_fd, int cred_fd)
 	}
 	ctl_close(c.ctl);
 	journal_free(c.journal);
-	if (c.st && store_close(c.st) != 0)
+	if (c.st && store_close(c.st) != 0 && c.code == 0)
 		c.code = 1;
 	cred_free(c.cred);
 	key_free(c.key);

@@ -3,6 +3,7 @@
 #define MAIN_NODE_H
 
 #include "base/conf.h"
+#include "base/ctl.h"
 #include "crypto.h"
 #include "dns.h"
 #include "journal.h"
@@ -12,6 +13,8 @@
 
 #define WORKERS_MAX STORE_WORKERS
 #define ROOTS_MAX   8
+#define EXIT_FULL   5 /* control: the disk is full, and it can't go on */
+#define EXIT_HARMED 6 /* control: the store is damaged, and no zone alone: another has to be filled */
 #define EXIT_DOUBT  3 /* control: the readers' roots are doubtful, restart dns first */
 
 /* The configuration file, behind node_keys. */
@@ -56,6 +59,8 @@ struct node {
 	size_t nsilent;
 	struct sip cookie_keys[2]; /* current, previous; dns only */
 	unsigned ncookie_keys;
+	uint32_t damaged;          /* instance in which the last control met damage, 0: none */
+	bool filling;              /* store_rw is a new store, to be filled from the hub */
 	uint64_t seq;              /* acknowledged last; a successor must not be below it */
 	uint8_t chain[CHAIN_LEN];
 };
@@ -73,6 +78,7 @@ enum node_msg {
 	MSG_PEER,          /* super to control and dns: a new channel to the other */
 	MSG_KEYS,          /* control to dns: store_keys_send() follows */
 	MSG_MOVED,         /* dns to control, then to super: all workers use the new root */
+	MSG_HARMED,        /* control to super: instance 32, that met damage; it ends now */
 	MSG_END,           /* ad hoc: the stream could not be used; stop */
 };
 #define MSG_MAX 64
@@ -89,6 +95,41 @@ void msg_end(struct msg *m);
 int admin_check(const struct node_conf *c, const char *path);
 /* Makes them silent; 0, or 1 and it is said why not. */
 int admin_open(struct node *n);
+
+/* repair.c: a control's. */
+struct repair {
+	uint64_t seen[WORKERS_MAX]; /* damage that a worker had told of at the last look */
+	uint32_t wanted;           /* instance whose zone is to come again, 0: none */
+	bool fetching, asking, filling; /* filling: a new store takes the damaged one's place */
+	uint64_t next_ns, pause_ns, begun_ns, now_ns;
+	uint64_t begun, done, failed;
+	char zone[NAME_TEXT_MAX];  /* the last one */
+};
+void repair_init(struct repair *r, const struct node *n);
+/* At each tick.  False: the store as a whole is damaged. */
+bool repair_look(struct repair *r, struct store *st, struct journal *j, const struct node *n, uint64_t now);
+void repair_event(struct repair *r, const uint8_t *zone, bool done, const char *why, uint64_t now);
+void repair_print(const struct repair *r, struct ctl_conn *c, bool json);
+
+/* fill.c: the supervisor's. */
+struct fill {
+	uint64_t next_ns, pause_ns;
+	int ro;               /* beside: the new file, for reading */
+	int root;             /* the filling control's, -1: none yet */
+	bool beside, dropped; /* dropped: before control begins, the old store goes */
+};
+/* The store is damaged: node->filling from now on, control is to be started on
+ * store_rw.  False: not now. */
+bool fill_begin(struct fill *f, struct node *n, uint64_t now);
+/* No room beside the old one. */
+void fill_full(struct fill *f, struct node *n);
+/* Before control starts, and when no reader is left: makes room if need be. */
+bool fill_drop(struct fill *f, struct node *n);
+/* The new store is complete.  True: it is in another file, readers must start anew. */
+bool fill_done(struct fill *f, struct node *n);
+
+/* check.c: looks at a store that no node is using; the exit status. */
+int check_main(const char *path, const struct key *key, bool json);
 
 /* The children's mains: sup is the channel to the supervisor, key_fd where
  * control gets K_data and cred_fd its credentials. */

@@ -100,6 +100,7 @@ static int start_workers(struct service *s)
 	sigset_t all, old;
 	int r = 0;
 	sigfillset(&all);
+	sigdelset(&all, SIGBUS); /* blocked it would kill: the store's guards want it */
 	pthread_sigmask(SIG_SETMASK, &all, &old);
 	while (s->running < s->conf.workers && r == 0) {
 		struct worker *w = &s->workers[s->running];

@@ -247,9 +247,12 @@ int checkpoint_write(struct store *st)
 		return -1;
 	}
 	struct wr w = wr_init(state, room);
-	put_state(st, &w, serial);
+	int r = space_whole(st);
+	if (r == 0)
+		put_state(st, &w, serial);
 	nblocks = (wr_len(&w) + TABLE_ROOM - 1) / TABLE_ROOM;
-	int r = w.bad ? -1 : put_table(st, state, wr_len(&w), serial, blocks, nblocks);
+	if (r == 0)
+		r = w.bad ? -1 : put_table(st, state, wr_len(&w), serial, blocks, nblocks);
 	if (r == 0)
 		r = sync_all(st) != 0 || put_supers(st, serial, blocks[0], nblocks) != 0;
 	crypto_wipe(state, room);
@@ -470,12 +473,16 @@ int checkpoint_load(struct store *st, char *err, size_t n)
 		snprintf(err, n, "%s: the key does not fit (another machine's store, or its first blocks are damaged); nothing was changed", st->name);
 		return -1;
 	}
+	if (st->check)
+		st->ordered = best->flags & 1;
 	if (best->flags != st->ordered) {
 		snprintf(err, n, "%s: is the store of a %s, not of a %s; nothing was changed", st->name,
 		         best->flags ? "hub" : "node", st->ordered ? "hub" : "node");
 		return -1;
 	}
 	memcpy(st->id, best->id, 16);
+	st->ours = true;
+	st->older_lost = s[!newer].state == SUPER_BAD || s[!newer].state == SUPER_FOREIGN;
 	/* what only the other refers to is free: it is overwritten first */
 	if (load_from(st, best) != 0) {
 		snprintf(err, n, "%s: the last checkpoint is damaged; load the store again from the hub", st->name);

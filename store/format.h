@@ -121,6 +121,7 @@ struct store_root {
 	_Atomic uint64_t blocks;  /* blocks the file has now */
 	_Atomic uint64_t epoch;
 	_Atomic uint64_t visible;
+	_Atomic uint64_t turns;
 	_Atomic uint64_t hold[STORE_HOLDS];
 	_Atomic uint32_t depth;   /* of the deepest segment; raised before dir knows it */
 	_Atomic uint32_t dir[DIR_SIZE]; /* block of the segment */

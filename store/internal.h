@@ -40,10 +40,16 @@ static inline uint64_t root_bytes(uint64_t nblocks)
 }
 
 /* Opens the mapping and what belongs to it over m->reserve octets (0: a default;
- * what was had is left there); the writer may write to the file.  Returns the
- * file's memory.  NULL: err. */
-void *map_open(struct store_map *m, int file, bool writer, char *err, size_t n);
+ * what was had is left there).  The writer may write to the file; a check writes
+ * to memory of its own in the file's place.  Returns the file's memory.  NULL: err. */
+enum map_use { MAP_READER, MAP_WRITER, MAP_CHECK };
+void *map_open(struct store_map *m, int file, enum map_use use, char *err, size_t n);
 void map_close(struct store_map *m); /* after a failure too */
+
+/* guard.c: from when to when SIGBUS in this mapping is ours to handle; the
+ * writer's is one for a process. */
+void guard_map(const struct store_map *m, bool writes);
+void guard_unmap(const struct store_map *m);
 void *map_zeros(size_t n);           /* touched as needed; NULL: errno */
 
 /* A key under which a fragment is found. */

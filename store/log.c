@@ -138,6 +138,8 @@ static int write_out(struct store *st, bool sync)
 {
 	uint64_t off = st->buf_unit * UNIT;
 	size_t done = 0;
+	if (space_whole(st) != 0)
+		return -1;
 	while (done < st->buf_len) {
 		bool synced = sync && !st->unsynced && !st->memory;
 		const uint8_t *p = st->buf + done;
@@ -209,6 +211,16 @@ static uint64_t reached_read(const struct store *st)
 			most = get_u64(b);
 	}
 	return most;
+}
+
+bool log_reached_sound(const struct store *st, unsigned which)
+{
+	const uint8_t *b = st->base + REACHED_AT + which * SUPER_SIZE;
+	uint8_t mac[32], any = 0;
+	for (unsigned i = 0; i < REACHED_LEN; i++)
+		any |= b[i];
+	reached_mac(st, b, mac);
+	return !any || crypto_equal(mac, b + 8, 16);
 }
 
 int log_commit(struct store *st, uint64_t seq, const uint8_t meta[static STORE_META])
@@ -404,7 +416,7 @@ int log_recover(struct store *st, char *err, size_t n)
 			return -1;
 		}
 		unit += frag_units(r.kind, get_u24(st->base + unit * UNIT + 1));
-		if ((r.kind == FRAG_NEXT || unit == t.end) && tail_rewrite(st, from, unit) != 0) {
+		if (!st->check && (r.kind == FRAG_NEXT || unit == t.end) && tail_rewrite(st, from, unit) != 0) {
 			snprintf(err, n, "%s: the log can't be written: %s", st->name, strerror(errno));
 			return -1;
 		}

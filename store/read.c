@@ -315,6 +315,7 @@ void store_view_take(const struct store_map *m, struct store_view *v)
 	/* holds first: a hold is set before the sequence it stops at is passed */
 	for (unsigned i = 0; i < STORE_HOLDS; i++)
 		v->hold[i] = atomic_load_explicit(&root->hold[i], memory_order_acquire);
+	v->turns = atomic_load_explicit(&root->turns, memory_order_acquire);
 	v->visible = atomic_load_explicit(&root->visible, memory_order_acquire);
 }
 
@@ -344,11 +345,11 @@ void store_idle(struct store_map *m, unsigned worker)
 #define RESERVE_LEAST (64ull << 20)
 
 /* Maps the file over the reserved range; takes less where the system gives less. */
-static void *map_reserve(int fd, int prot, uint64_t *reserve)
+static void *map_reserve(int fd, int prot, int sharing, uint64_t *reserve)
 {
 	uint64_t most = SIZE_MAX / 2, want = *reserve ? *reserve : STORE_RESERVE;
 	for (want = want < most ? want : most; want >= RESERVE_LEAST; want /= 2) {
-		void *p = mmap(NULL, (size_t)want, prot, MAP_SHARED | MAP_NORESERVE, fd, 0);
+		void *p = mmap(NULL, (size_t)want, prot, sharing | MAP_NORESERVE, fd, 0);
 		if (p != MAP_FAILED) {
 			*reserve = want;
 			return p;
@@ -365,19 +366,21 @@ void *map_zeros(size_t n)
 
 static size_t verified_size(const struct store_map *m) { return (size_t)(m->reserve / BLOCK / 8 + 1); }
 
-void *map_open(struct store_map *m, int file, bool writer, char *err, size_t n)
+void *map_open(struct store_map *m, int file, enum map_use use, char *err, size_t n)
 {
 	if (m->reserve && m->reserve < RESERVE_LEAST) {
 		snprintf(err, n, "the store's reserve of addresses must be 64 MiB at least");
 		return NULL;
 	}
 	m->damaged = &m->damaged_here;
-	void *base = map_reserve(file, writer ? PROT_READ | PROT_WRITE : PROT_READ, &m->reserve);
+	void *base = map_reserve(file, use == MAP_READER ? PROT_READ : PROT_READ | PROT_WRITE,
+	                         use == MAP_CHECK ? MAP_PRIVATE : MAP_SHARED, &m->reserve);
 	if (!base) {
 		snprintf(err, n, "the store can't be mapped: %s", strerror(errno));
 		return NULL;
 	}
 	m->base = base;
+	guard_map(m, use == MAP_WRITER);
 	m->salt = map_zeros(SALTS * sizeof *m->salt);
 	m->verified = map_zeros(verified_size(m));
 	if (m->salt && m->verified)
@@ -398,6 +401,7 @@ void map_close(struct store_map *m)
 		munmap(m->salt, SALTS * sizeof *m->salt);
 	if (m->verified)
 		munmap(m->verified, verified_size(m));
+	guard_unmap(m);
 	if (m->base)
 		munmap((void *)(uintptr_t)m->base, (size_t)m->reserve);
 	if (m->root)
@@ -413,7 +417,7 @@ struct store_map *store_map_new(int file, uint64_t reserve, char *err, size_t n)
 		return NULL;
 	}
 	m->reserve = reserve;
-	if (map_open(m, file, false, err, n))
+	if (map_open(m, file, MAP_READER, err, n))
 		return m;
 	store_map_free(m);
 	return NULL;

@@ -14,6 +14,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #define EXTENT_SMALL 4u /* blocks; fewer only when the disk is full */
@@ -59,10 +60,25 @@ static int fill(int fd, uint64_t off, uint64_t n)
 
 static int allocate(struct store *st, uint64_t block, uint32_t n)
 {
-	if (io_allocate(st->fd, block * BLOCK, (uint64_t)n * BLOCK) != 0 &&
-	    (errno != EOPNOTSUPP || fill(st->fd, block * BLOCK, (uint64_t)n * BLOCK) != 0))
-		return -1;
-	return 0;
+	if (st->check)
+		return 0;
+	if (io_allocate(st->fd, block * BLOCK, (uint64_t)n * BLOCK) == 0 ||
+	    (errno == EOPNOTSUPP && fill(st->fd, block * BLOCK, (uint64_t)n * BLOCK) == 0))
+		return 0;
+	if (errno == EFBIG || errno == EDQUOT) /* a limit is as good as a full disk */
+		errno = ENOSPC;
+	return -1;
+}
+
+int space_whole(const struct store *st)
+{
+	struct stat sb;
+	if (st->memory || st->fixed_size || st->check)
+		return 0;
+	if (fstat(st->fd, &sb) == 0 && (uint64_t)sb.st_size >= atomic_load_explicit(&st->root->blocks, memory_order_relaxed) * BLOCK)
+		return 0;
+	errno = EIO;
+	return -1;
 }
 
 /* Blocks at the end of the file: n at least, more when it is large, so that
@@ -70,7 +86,9 @@ static int allocate(struct store *st, uint64_t block, uint32_t n)
 static int grow(struct store *st, uint32_t n, uint32_t *out)
 {
 	uint64_t have = atomic_load_explicit(&st->root->blocks, memory_order_relaxed);
-	if (st->fixed_size || have + n > st->root->nblocks) {
+	if (space_whole(st) != 0)
+		return -1;
+	if ((st->fixed_size && !st->check) || have + n > st->root->nblocks) {
 		errno = ENOSPC;
 		return -1;
 	}

@@ -93,6 +93,10 @@ struct store {
 	int fd;
 	char name[128];            /* for messages */
 	bool memory, ordered, fixed_size, failed;
+	bool check;                /* in private memory: the file is not written */
+	bool ours;                 /* a superblock with our key's MAC was found */
+	bool hurt;                 /* it is ours, and can't be read */
+	bool older_lost;           /* the last checkpoint but one can't be read (a new store has none) */
 	uint8_t id[16];
 	uint8_t *base;             /* writable view of map.base */
 	struct store_root *root;
@@ -177,6 +181,9 @@ void space_doubt(struct store *st);             /* after opening: free blocks ma
 int space_give_back(struct store *st);          /* to the file system, when a lot is free */
 uint64_t space_epoch(const struct store *st);   /* the oldest that a reader may still be in */
 int space_root(struct store *st, uint64_t nblocks, char *err, size_t n);
+/* Is the file as long as it was?  -1: EIO; one that was cut short is not to be
+ * written to: its lost part would come back as zeros. */
+int space_whole(const struct store *st);
 void space_use(struct store *st, uint32_t block, uint32_t n, uint64_t info);
 
 /* log.c */
@@ -187,6 +194,7 @@ int log_commit(struct store *st, uint64_t seq, const uint8_t meta[static STORE_M
 int log_extent(struct store *st);               /* begins the first extent of this writer */
 int log_extent_add(struct store *st, struct extent e);
 int log_recover(struct store *st, char *err, size_t n); /* replays the tail behind the checkpoint */
+bool log_reached_sound(const struct store *st, unsigned which); /* one of the two marks; unwritten is sound */
 int store_fail(struct store *st);               /* latches the failure; -1 */
 void log_live(struct store *st, uint64_t unit, int64_t units); /* counts at its extent */
 static inline uint64_t raw_units(const struct raw *r)

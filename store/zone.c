@@ -216,6 +216,20 @@ enum store_found store_zone_get(struct store *st, const uint8_t *name, struct st
 	return STORE_FOUND;
 }
 
+static enum store_found catalog_after(struct store *st, const uint8_t *key, size_t n,
+                                      uint8_t got[static TREE_KEY_MAX], size_t *gotn)
+{
+	struct store_guard g;
+	enum store_found r;
+	store_guard_enter(&st->map, &g);
+	if (sigsetjmp(g.to, 0) == 0)
+		r = tree_after(&st->map, CATALOG, CHAIN_CATALOG, UINT64_MAX, key, n, &st->scratch, got, gotn);
+	else
+		r = STORE_DAMAGED;
+	store_guard_leave(&g);
+	return r;
+}
+
 /* The catalog's tree sees committed zones and what was flushed since; within a
  * group the changed nodes lie in the cache, so they are written out first. */
 static enum store_found zone_after(struct store *st, const uint8_t *key, size_t n,
@@ -225,8 +239,7 @@ static enum store_found zone_after(struct store *st, const uint8_t *key, size_t 
 	size_t gotn;
 	if (st->group && (tree_flush(st->trees, st->last_seq) != 0 || log_flush(st, false) != 0))
 		return STORE_DAMAGED;
-	enum store_found r = tree_after(&st->map, CATALOG, CHAIN_CATALOG, UINT64_MAX, key, n, &st->scratch,
-	                                got, &gotn);
+	enum store_found r = catalog_after(st, key, n, got, &gotn);
 	if (r == STORE_FOUND && !name_from_key(got, gotn, name))
 		return STORE_DAMAGED;
 	return r;
@@ -238,6 +251,26 @@ enum store_found store_zone_next(struct store *st, const uint8_t *after, struct 
 	size_t n = after ? name_key(after, key) : 0;
 	enum store_found r = zone_after(st, after ? key : NULL, n, name);
 	return r == STORE_FOUND ? store_zone_get(st, name, out) : r;
+}
+
+enum store_found store_zone_of(struct store *st, uint32_t inst, struct store_zone *out)
+{
+	enum store_found r = store_zone_next(st, NULL, out);
+	while (r == STORE_FOUND && out->inst != inst)
+		r = store_zone_next(st, out->name, out);
+	return r;
+}
+
+enum store_found store_catalog_look(struct store *st)
+{
+	struct store_zone z;
+	struct marker m;
+	enum store_found r = store_zone_next(st, NULL, &z);
+	for (; r == STORE_FOUND; r = store_zone_next(st, z.name, &z))
+		for (unsigned k = 1; k <= z.labels; k++)
+			if (marker_now(st, name_skip(z.name, k), &m) != STORE_FOUND)
+				return STORE_DAMAGED;
+	return r == STORE_DAMAGED ? r : STORE_FOUND;
 }
 
 /* The markers between a new (or dropped) zone and the zones below it name

@@ -392,7 +392,7 @@ static struct store *take_snapshot(struct hub *h, struct snapshot *s, unsigned *
 			r = -1;
 		}
 	}
-	if (r != 0 || !manifest_open(h->pub, h->id, b.p, b.n, &m) || m.chunks != *chunks || m.zones != a.zones ||
+	if (r != 0 || !manifest_open(h->pub, h->id, NULL, b.p, b.n, &m) || m.chunks != *chunks || m.zones != a.zones ||
 	    m.seq != snapshot_seq(s) || (m.chunks && memcmp(m.hashes, hashes.p, hashes.n) != 0) ||
 	    store_commit(st, m.seq, meta) != 0) {
 		store_close(st);
@@ -509,7 +509,7 @@ static void test_rounds(void)
 		}
 		if (round % 10 == 9) {
 			unsigned chunks;
-			struct snapshot *s = snapshot_begin(&h);
+			struct snapshot *s = snapshot_begin(&h, NULL);
 			struct store *st = take_snapshot(&h, s, &chunks);
 			snapshot_end(s);
 			snap_bad += !st || all_differ(st) != 0;
@@ -634,7 +634,7 @@ static void test_moving(void)
 	struct zone *then = big(1, 6000, 1), *z;
 	bool good = hub_open(&h, at, k, err, sizeof err) == 0 && hub_import(&h, then, false, &res, err, sizeof err) == 0 &&
 	            hub_commit(&h, err, sizeof err) == 0;
-	struct snapshot *s = good ? snapshot_begin(&h) : NULL;
+	struct snapshot *s = good ? snapshot_begin(&h, NULL) : NULL;
 	for (uint32_t v = 2; good && v < 5; v++) {
 		z = big(v, v == 3 ? 10 : 6000, v);
 		good = hub_import(&h, z, false, &res, err, sizeof err) == 0 && hub_commit(&h, err, sizeof err) == 0 &&

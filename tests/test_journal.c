@@ -197,7 +197,7 @@ static void test_heads(void)
 	ok(bad == 0 && same(&out, 0xa5, sizeof out), "cut, longer, changed in any octet, another key or journal: refused");
 	/* a head's octets as a manifest's: the label tells them apart */
 	struct manifest m;
-	bad = manifest_open(pub, id, p, HEAD_LEN, &m);
+	bad = manifest_open(pub, id, NULL, p, HEAD_LEN, &m);
 	ok(bad == 0, "and it is no manifest");
 	signer_free(s);
 	signer_free(s2);
@@ -215,7 +215,7 @@ static void test_manifests(void)
 		struct buf b = { 0 };
 		unsigned bad = 0;
 		memset(m.chain, 9, CHAIN_LEN);
-		bad += manifest_sign(s, id, &m, &b) != 0 || !manifest_open(pub, id, b.p, b.n, &out) || out.seq != 77 ||
+		bad += manifest_sign(s, id, &m, &b) != 0 || !manifest_open(pub, id, NULL, b.p, b.n, &out) || out.seq != 77 ||
 		       out.time != m.time || out.zones != 5 || out.chunks != chunks || memcmp(out.chain, m.chain, CHAIN_LEN) != 0 ||
 		       memcmp(out.hashes, hashes, chunks * 32) != 0;
 		ok(bad == 0, "a manifest of %u chunks comes back", chunks);
@@ -223,19 +223,30 @@ static void test_manifests(void)
 		for (size_t n = 0; n < b.n; n++) {
 			uint8_t *exact = malloc(n ? n : 1);
 			memcpy(exact, b.p, n);
-			bad += manifest_open(pub, id, exact, n, &out);
+			bad += manifest_open(pub, id, NULL, exact, n, &out);
 			free(exact);
 		}
 		for (size_t i = 0; i < b.n; i++) {
 			uint8_t was = b.p[i];
 			b.p[i] ^= (uint8_t)(1 + dice(255));
-			bad += manifest_open(pub, id, b.p, b.n, &out);
+			bad += manifest_open(pub, id, NULL, b.p, b.n, &out);
 			b.p[i] = was;
 		}
-		bad += manifest_open(pub, other, b.p, b.n, &out);
+		bad += manifest_open(pub, other, NULL, b.p, b.n, &out);
 		ok(bad == 0 && same(&out, 0xa5, sizeof out), "cut or changed anywhere: refused");
+		static const uint8_t zone[] = "\1a", zone2[] = "\1b";
+		struct buf z = { 0 };
+		ok(!manifest_open(pub, id, zone, b.p, b.n, &out), "one of all zones is none of a single one");
+		m.zone = zone;
+		ok(manifest_sign(s, id, &m, &z) == 0 && manifest_open(pub, id, zone, z.p, z.n, &out) && !manifest_open(pub, id, NULL, z.p, z.n, &out) &&
+		   !manifest_open(pub, id, zone2, z.p, z.n, &out), "one of a single zone is of that one alone, never of all");
+		bad = 0;
+		for (size_t n = 0; n < z.n; n++)
+			bad += manifest_open(pub, id, zone, z.p, n, &out);
+		ok(bad == 0, "cut: refused");
+		buf_free(&z);
 		buf_put(&b, "x", 1);
-		ok(!manifest_open(pub, id, b.p, b.n, &out), "longer: refused");
+		ok(!manifest_open(pub, id, NULL, b.p, b.n, &out), "longer: refused");
 		buf_free(&b);
 	}
 	signer_free(s);
@@ -250,8 +261,8 @@ static void test_meta(void)
 	meta_write(&m, p);
 	meta_read(p, &out);
 	ok(memcmp(m.id, out.id, JOURNAL_ID) == 0 && memcmp(m.chain, out.chain, CHAIN_LEN) == 0 &&
-	   memcmp(m.pub, out.pub, SIGN_PUB) == 0 && m.time == out.time, "what a store keeps comes back");
-	ok(same(p + JOURNAL_ID + CHAIN_LEN + SIGN_PUB + 8, 0, STORE_META - JOURNAL_ID - CHAIN_LEN - SIGN_PUB - 8), "the rest is zero");
+	   memcmp(m.pub, out.pub, SIGN_PUB) == 0 && m.time == out.time && m.behind == out.behind, "what a store keeps comes back");
+	ok(same(p + JOURNAL_ID + CHAIN_LEN + SIGN_PUB + 12, 0, STORE_META - JOURNAL_ID - CHAIN_LEN - SIGN_PUB - 12), "the rest is zero");
 }
 
 /* ---- a store against a model ---- */

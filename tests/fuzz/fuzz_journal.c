@@ -73,9 +73,9 @@ static void manifest(const uint8_t *p, size_t n)
 {
 	struct manifest m = { .zones = 1, .chunks = (uint32_t)(n / 32), .hashes = p }, out;
 	struct buf b = { 0 };
-	if (manifest_open(pub, id, p, n, &out))
+	if (manifest_open(pub, id, NULL, p, n, &out))
 		abort();
-	if (manifest_sign(signer, id, &m, &b) != 0 || !manifest_open(pub, id, b.p, b.n, &out) || out.chunks != m.chunks)
+	if (manifest_sign(signer, id, &m, &b) != 0 || !manifest_open(pub, id, NULL, b.p, b.n, &out) || out.chunks != m.chunks)
 		abort();
 	buf_free(&b);
 }
