@@ -6,6 +6,7 @@
 #include "crypto.h"
 #include "dns.h"
 #include "journal.h"
+#include "main/route.h"
 #include "store.h"
 
 #include <limits.h>
@@ -25,6 +26,7 @@ struct node_conf {
 	struct net_list { struct rrl_net at[RRL_ALLOW_MAX]; unsigned n; } rrl_allow;
 	char store[PATH_MAX];
 	char identity[64], version[64]; /* empty: not told */
+	struct route_conf route;
 };
 extern const struct conf_key node_keys[];
 extern const size_t node_nkeys;
@@ -56,6 +58,11 @@ struct node {
 	size_t nsilent;
 	struct sip cookie_keys[2]; /* current, previous; dns only */
 	unsigned ncookie_keys;
+	struct route_secret *route_secrets; /* of each neighbour; route only */
+	struct route_socket route_sockets[ROUTE_SOCKETS];
+	unsigned nroute_sockets;
+	int route_fd;              /* route only: to map its page for writing */
+	const struct route_page *route_page; /* for reading; NULL: no such process */
 	uint64_t seq;              /* acknowledged last; a successor must not be below it */
 	uint8_t chain[CHAIN_LEN];
 };
@@ -74,7 +81,9 @@ enum node_msg {
 	MSG_KEYS,          /* control to dns: store_keys_send() follows */
 	MSG_MOVED,         /* dns to control, then to super: all workers use the new root */
 	MSG_END,           /* ad hoc: the stream could not be used; stop */
+	MSG_CHILD,         /* super to route: which 8 (enum node_child) | alive 8 */
 };
+enum node_child { CONTROL, DNS, ROUTE, CHILDREN };
 #define MSG_MAX 64
 int msg_send(int fd, enum node_msg type, const void *p, size_t n, int pass);
 /* A message that came: what it says and a descriptor, or -1.  Who keeps the
@@ -94,5 +103,6 @@ int admin_open(struct node *n);
  * control gets K_data and cred_fd its credentials. */
 int control_main(struct node *n, int sup, int key_fd, int cred_fd);
 int service_main(struct node *n, int sup);
+int route_main(struct node *n, int sup);
 
 #endif
