@@ -220,6 +220,8 @@ const struct conf_key node_keys[] = {
 	  "TCP port at which neighbours may call us; 0: none may.", 0, 65535, false },
 	{ "bgp-prefix", take_bgp_prefix, offsetof(struct node_conf, route.prefixes), "", "PREFIX/BITS",
 	  "What neighbours are told while this node answers.", 0, 0, true },
+	{ "bgp-stale", conf_number, offsetof(struct node_conf, route.stale), "300", "SECONDS",
+	  "After so long without a sign of life of the journal, prefixes are announced as a second choice only; 0: never.", 0, 1 << 30, false },
 	{ "bgp-drain", conf_number, offsetof(struct node_conf, route.drain), "5", "SECONDS",
 	  "At a planned stop: time between graceful shutdown (RFC 8326) and withdrawal.", 0, 600, false },
 	{ "store", conf_text, offsetof(struct node_conf, store), "", "PATH",
@@ -412,6 +414,10 @@ struct super {
 	size_t title_len;
 	struct src watch;
 	uint64_t turns[WORKERS_MAX]; /* of the workers, when last looked at */
+	uint64_t route_turns;
+	unsigned route_still;
+	int zones_fd;            /* the newest list of zones, for a new route; -1: none */
+	bool remember;           /* node.health is news */
 	unsigned still;          /* looks in a row at which a worker had not moved */
 	bool begun;              /* control has opened its store at least once */
 	uint64_t kill_at;        /* stopping: when patience ends */
@@ -462,12 +468,34 @@ static void introduce(struct super *s)
 	}
 }
 
+static void to_route(struct super *s, enum node_msg type, const void *p, size_t n, int pass)
+{
+	if (s->child[ROUTE].pid)
+		msg_send(s->child[ROUTE].src.fd, type, p, n, pass);
+}
+
 /* To route: does this child live? */
 static void tell_route(struct super *s, enum node_child which)
 {
 	uint8_t p[2] = { (uint8_t)which, s->child[which].pid != 0 };
-	if (s->child[ROUTE].pid)
-		msg_send(s->child[ROUTE].src.fd, MSG_CHILD, p, sizeof p, -1);
+	to_route(s, MSG_CHILD, p, sizeof p, -1);
+}
+
+/* All that its predecessor knew. */
+static void introduce_route(struct super *s)
+{
+	tell_route(s, CONTROL);
+	if (s->zones_fd >= 0)
+		to_route(s, MSG_ZONES, NULL, 0, s->zones_fd);
+	tell_route(s, DNS);
+}
+
+static void tell_memory(struct super *s)
+{
+	uint8_t p[MEMORY_LEN];
+	memory_pack(&s->node.health, p);
+	if (s->child[CONTROL].pid)
+		msg_send(s->child[CONTROL].src.fd, MSG_MEMORY, p, sizeof p, -1);
 }
 
 /* Keeps the newest `keep` roots only. */
@@ -593,12 +621,13 @@ static void start(struct super *s, int which, uint64_t now)
 			close(cred[1]);
 	}
 	if (which == ROUTE) {
-		tell_route(s, CONTROL);
-		tell_route(s, DNS);
+		introduce_route(s);
 	} else {
 		tell_route(s, (enum node_child)which);
 		introduce(s);
 	}
+	if (control && s->remember)
+		tell_memory(s);
 }
 
 static void begin_stop(struct super *s, uint64_t now)
@@ -649,6 +678,14 @@ static bool hear_control(struct super *s, struct msg *m, uint64_t now)
 	} else if (m->type == MSG_MOVED) {
 		s->child[DNS].ready = true;
 		forget_roots(n, 1);
+	} else if (m->type == MSG_ZONES && m->fd >= 0) {
+		to_route(s, MSG_ZONES, NULL, 0, m->fd);
+		if (s->zones_fd >= 0)
+			close(s->zones_fd);
+		s->zones_fd = m->fd;
+		m->fd = -1;
+	} else if (m->type == MSG_PULSE && m->n == PULSE_LEN) {
+		to_route(s, MSG_PULSE, m->p, m->n, -1);
 	} else if (m->type == MSG_END && n->ad_hoc) {
 		s->code = 1;
 		begin_stop(s, now);
@@ -656,6 +693,15 @@ static bool hear_control(struct super *s, struct msg *m, uint64_t now)
 		return false;
 	}
 	return true;
+}
+
+static void hear_route(struct super *s, const struct msg *m)
+{
+	s->child[ROUTE].ready = true;
+	if (m->type != MSG_MEMORY || !memory_unpack(m->p, m->n, &s->node.health))
+		return;
+	s->remember = true;
+	tell_memory(s);
 }
 
 static void from_child(struct src *src, uint32_t got, uint64_t now)
@@ -670,7 +716,7 @@ static void from_child(struct src *src, uint32_t got, uint64_t now)
 		return;
 	}
 	if (c == &s->child[ROUTE])
-		c->ready = true;
+		hear_route(s, &m);
 	else if (c == &s->child[CONTROL] && hear_control(s, &m, now))
 		c->ready = s->begun = true; /* it speaks only when its store is open */
 	msg_end(&m);
@@ -734,6 +780,23 @@ static void look_after(struct super *s, uint64_t now)
 	loop_due(&s->loop, &s->timer, due);
 }
 
+/* It turns ten times a second; standing still it would keep the neighbours
+ * believing in us. */
+static void watch_route(struct super *s)
+{
+	struct child *c = &s->child[ROUTE];
+	if (!c->pid)
+		return;
+	uint64_t turns = atomic_load_explicit(&s->node.route_page->beats, memory_order_relaxed);
+	s->route_still = turns == s->route_turns ? s->route_still + 1 : 0;
+	s->route_turns = turns;
+	if (s->route_still < STILL_LOOKS)
+		return;
+	log_say(LOG_ERROR, "%s stands still: starting it again", c->name);
+	kill(c->pid, SIGKILL);
+	s->route_still = 0;
+}
+
 /* A worker turns at least ten times a second; one that stands still for long
  * serves nobody and keeps space from being freed. */
 static void on_watch(struct src *src, uint32_t got, uint64_t now)
@@ -754,6 +817,7 @@ static void on_watch(struct src *src, uint32_t got, uint64_t now)
 		kill(c->pid, SIGKILL);
 		s->still = 0;
 	}
+	watch_route(s);
 	loop_due(&s->loop, src, now + WATCH_NS);
 }
 
@@ -887,6 +951,7 @@ static int read_secrets(struct super *s, const struct args *a)
 static int run(const struct args *a, char **argv)
 {
 	static struct super s;
+	s.zones_fd = -1;
 	s.node.ad_hoc = a->ad_hoc;
 	s.node.dir = a->dir ? strdup(a->dir) : NULL; /* argv is written over */
 	if (read_conf(a->conf, &s.node.conf) != 0)
@@ -904,6 +969,8 @@ static int run(const struct args *a, char **argv)
 		return 1;
 	}
 	fit_descriptors(&s.node.conf);
+	if (a->dir && s.node.conf.route.peers.n)
+		memory_read(a->dir, &s.node.health);
 	if (make_pages(&s.node) != 0 || make_route_page(&s.node) != 0 || route_open(&s.node) != 0 || open_sockets(&s.node) != 0 || admin_open(&s.node) != 0 ||
 	    (!a->ad_hoc && open_store(&s.node) != 0))
 		return 1;

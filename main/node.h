@@ -6,6 +6,7 @@
 #include "crypto.h"
 #include "dns.h"
 #include "journal.h"
+#include "main/health.h"
 #include "main/route.h"
 #include "store.h"
 
@@ -63,6 +64,7 @@ struct node {
 	unsigned nroute_sockets;
 	int route_fd;              /* route only: to map its page for writing */
 	const struct route_page *route_page; /* for reading; NULL: no such process */
+	struct health_memory health; /* what route remembers from its predecessor */
 	uint64_t seq;              /* acknowledged last; a successor must not be below it */
 	uint8_t chain[CHAIN_LEN];
 };
@@ -81,8 +83,14 @@ enum node_msg {
 	MSG_KEYS,          /* control to dns: store_keys_send() follows */
 	MSG_MOVED,         /* dns to control, then to super: all workers use the new root */
 	MSG_END,           /* ad hoc: the stream could not be used; stop */
+	MSG_ZONES,         /* control to super, then to route: the zone list's descriptor (probe.h) */
+	MSG_PULSE,         /* control to super, then to route: four times a second */
+	MSG_MEMORY,        /* route to super, then to control: what is to be remembered */
 	MSG_CHILD,         /* super to route: which 8 (enum node_child) | alive 8 */
 };
+/* Messages of route's, as they lie in struct msg. */
+#define PULSE_LEN  9  /* head's time 64 | zone list is the newest 8 */
+#define MEMORY_LEN (5 + 8 * HEALTH_CYCLES) /* flaps 32 | announced 8 | cycles 64 each */
 enum node_child { CONTROL, DNS, ROUTE, CHILDREN };
 #define MSG_MAX 64
 int msg_send(int fd, enum node_msg type, const void *p, size_t n, int pass);
@@ -98,6 +106,24 @@ void msg_end(struct msg *m);
 int admin_check(const struct node_conf *c, const char *path);
 /* Makes them silent; 0, or 1 and it is said why not. */
 int admin_open(struct node *n);
+
+/* memory.c: struct health_memory as message, and in DIR/route. */
+void memory_pack(const struct health_memory *m, uint8_t out[static MEMORY_LEN]);
+bool memory_unpack(const uint8_t *p, size_t n, struct health_memory *out);
+/* What isn't there or isn't right is forgotten. */
+void memory_read(const char *dir, struct health_memory *out);
+int memory_write(const char *dir, const struct health_memory *m); /* 0, or -1 with errno */
+
+/* zonelist.c: control's side of the zone list. */
+struct zone_list { struct buf last; uint64_t built_ns, cost_ns, seq; };
+/* A descriptor to be sent and closed when the list has changed; -1: it hasn't, or
+ * it is too early to look again, or errno. */
+int zone_list_look(struct zone_list *l, struct store *st, uint64_t now_ns);
+
+/* told.c: route's page, for `status`. */
+struct ctl_conn;
+void told_json(const struct node *n, struct ctl_conn *conn); /* "bgp":[...], or nothing */
+void told_text(const struct node *n, struct ctl_conn *conn);
 
 /* The children's mains: sup is the channel to the supervisor, key_fd where
  * control gets K_data and cred_fd its credentials. */

@@ -12,15 +12,18 @@
 #include "main/node.h"
 
 #include "base/log.h"
+#include "main/probe.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <time.h>
 #include <unistd.h>
 
-#define TICK_NS 100000000ull
+#define TICK_NS  100000000ull
+#define QUIET_NS 60000000000ull /* without a question from outside: is anything sent here? */
 
 struct route {
 	struct node *node;
@@ -28,17 +31,29 @@ struct route {
 	struct src sup, signals, tick;
 	struct speaker *speaker;
 	struct route_page *page;
-	bool alive[CHILDREN];
+	struct health health;
+	struct health_memory remembered; /* as told last */
+	struct probe *probe;
 	bool leaving;
 	enum bgp_level level;
-	uint64_t since_wall;
+	uint64_t since_wall, announced_ns;
+	char why[240];           /* as logged last */
 	_Atomic bool stop;
 	int code;
 };
 
 /* ---- what others see ---- */
 
-static void tell(struct route *r)
+/* Told to a neighbour for a while, but nobody asks: it doesn't use what we tell. */
+static void note_quiet(struct route *r, struct route_told *t, uint64_t now)
+{
+	uint64_t last = r->health.foreign_ns[0] > r->health.foreign_ns[1] ? r->health.foreign_ns[0] : r->health.foreign_ns[1];
+	bool quiet = r->level != BGP_SILENT && now - r->announced_ns > QUIET_NS && r->health.felt_ns - last > QUIET_NS;
+	for (uint32_t i = 0; i < t->npeers; i++)
+		t->peer[i].no_queries = quiet && t->peer[i].since && t->peer[i].announced;
+}
+
+static void tell(struct route *r, uint64_t now)
 {
 	struct route_told *t = &r->page->told;
 	uint32_t v = atomic_load_explicit(&r->page->version, memory_order_relaxed);
@@ -46,24 +61,85 @@ static void tell(struct route *r)
 	atomic_thread_fence(memory_order_release);
 	speaker_tell(r->speaker, t);
 	t->level = (uint8_t)r->level;
-	t->draining = r->leaving;
+	t->leaving = r->leaving;
 	t->since = r->since_wall;
+	t->flaps = r->health.memory.flaps;
+	t->wait_s = health_wait_s(&r->health);
+	snprintf(t->why, sizeof t->why, "%s", r->health.why);
+	note_quiet(r, t, now);
 	atomic_thread_fence(memory_order_release);
 	atomic_store_explicit(&r->page->version, v + 2, memory_order_relaxed);
 	atomic_fetch_add_explicit(&r->page->beats, 1, memory_order_relaxed);
 }
 
-/* ---- what follows ---- */
+static void remember(struct route *r)
+{
+	uint8_t p[MEMORY_LEN];
+	const struct health_memory *m = &r->health.memory;
+	const struct health_memory *old = &r->remembered;
+	if (m->flaps == old->flaps && m->announced == old->announced && memcmp(m->cycle_s, old->cycle_s, sizeof m->cycle_s) == 0)
+		return;
+	memory_pack(m, p);
+	if (msg_send(r->sup.fd, MSG_MEMORY, p, sizeof p, -1) == 0)
+		r->remembered = *m;
+}
 
+/* ---- what is seen, and what follows ---- */
+
+static uint64_t counter(const _Atomic uint64_t *n) { return atomic_load_explicit(n, memory_order_relaxed); }
+
+static void look_at_workers(struct route *r)
+{
+	uint64_t answers[2] = { 0 }, damaged = 0;
+	for (unsigned i = 0; i < r->node->conf.workers; i++) {
+		const struct dns_stats *s = &worker_page(r->node, i)->stats;
+		health_beats(&r->health, i, counter(&s->beats));
+		for (unsigned tcp = 0; tcp < 2; tcp++)
+			answers[tcp] += counter(&s->queries[tcp][0]) + counter(&s->queries[tcp][1]);
+		damaged += counter(&s->damaged);
+	}
+	health_answers(&r->health, false, answers[0]);
+	health_answers(&r->health, true, answers[1]);
+	health_damage(&r->health, damaged);
+}
+
+static void say(struct route *r)
+{
+	static const char *const words[] = { [BGP_SILENT] = "nothing is announced", [BGP_LESS] = "announced as second choice",
+		[BGP_FULL] = "announced" };
+	if (strcmp(r->why, r->health.why) == 0)
+		return;
+	snprintf(r->why, sizeof r->why, "%s", r->health.why);
+	uint64_t wait = health_wait_s(&r->health);
+	if (wait)
+		log_limited(LOG_NOTICE, "%s: %s (for %llu s more at least)", words[r->level], r->why, (unsigned long long)wait);
+	else
+		log_limited(LOG_NOTICE, "%s: %s", words[r->level], r->why);
+}
+
+/* Neighbours first; whoever reads the log or the file has time. */
 static void judge(struct route *r, uint64_t now)
 {
-	enum bgp_level level = r->alive[DNS] ? BGP_FULL : BGP_SILENT;
-	if (level == r->level)
+	enum bgp_level level = health_judge(&r->health, now);
+	if (level != r->level) {
+		speaker_announce(r->speaker, now, level);
+		if (r->level == BGP_SILENT)
+			r->announced_ns = now;
+		r->level = level;
+		r->since_wall = (uint64_t)time(NULL);
+	}
+	say(r);
+	remember(r);
+}
+
+static void hear_child(struct route *r, enum node_child which, bool alive)
+{
+	if (which == CONTROL)
+		r->health.control_alive = alive;
+	if (which != DNS)
 		return;
-	log_limited(LOG_NOTICE, "%s", level == BGP_FULL ? "announcing" : "withdrawn");
-	r->level = level;
-	r->since_wall = (uint64_t)time(NULL);
-	speaker_announce(r->speaker, now, level);
+	health_dns(&r->health, alive);
+	probe_anew(r->probe);
 }
 
 static void from_super(struct src *s, uint32_t got, uint64_t now)
@@ -76,9 +152,15 @@ static void from_super(struct src *s, uint32_t got, uint64_t now)
 		return;
 	}
 	if (m.type == MSG_CHILD && m.n == 2 && m.p[0] < CHILDREN) {
-		r->alive[m.p[0]] = m.p[1] != 0;
-		judge(r, now);
+		hear_child(r, (enum node_child)m.p[0], m.p[1] != 0);
+	} else if (m.type == MSG_PULSE && m.n == PULSE_LEN) {
+		health_pulse(&r->health, get_u64(m.p), m.p[8] != 0);
+	} else if (m.type == MSG_ZONES && m.fd >= 0) {
+		if (probe_zones(r->probe, m.fd) != 0)
+			log_limited(LOG_WARNING, "encdns-control has sent no list of zones");
+		m.fd = -1;
 	}
+	judge(r, now);
 	msg_end(&m);
 }
 
@@ -87,7 +169,7 @@ static void on_signal(struct src *s, uint32_t got, uint64_t now)
 	struct route *r = SRC_OWNER(s, struct route, signals);
 	(void)got;
 	loop_del(&r->loop, s); /* once is enough */
-	r->leaving = true;
+	r->leaving = r->health.planned = true;
 	log_say(LOG_NOTICE, "leaving: neighbours are asked to send traffic elsewhere");
 	speaker_drain(r->speaker, now, r->node->conf.route.drain * BGP_SEC, "planned stop");
 }
@@ -98,10 +180,12 @@ static void on_tick(struct src *s, uint32_t got, uint64_t now)
 	(void)got;
 	if (r->leaving && speaker_over(r->speaker)) {
 		speaker_stop_bfd(r->speaker, now);
+		r->health.memory.announced = false; /* an end in order */
 		r->stop = true;
 	}
+	look_at_workers(r);
 	judge(r, now);
-	tell(r);
+	tell(r, now);
 	loop_due(&r->loop, s, now + TICK_NS);
 }
 
@@ -127,8 +211,11 @@ static int start(struct route *r)
 	    loop_add(&r->loop, &r->signals) != 0 || loop_add(&r->loop, &r->tick) != 0)
 		return -1;
 	close(r->node->route_fd);
+	health_init(&r->health, loop_now(), (uint64_t)time(NULL), &r->node->health, (unsigned)r->node->conf.workers, r->node->conf.route.stale);
+	r->remembered = r->node->health;
 	r->speaker = speaker_new(&r->loop, r->node);
-	return r->speaker ? 0 : -1;
+	r->probe = probe_new(&r->loop, &r->node->conf.service, &r->health);
+	return r->speaker && r->probe ? 0 : -1;
 }
 
 int route_main(struct node *n, int sup)

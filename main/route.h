@@ -78,11 +78,12 @@ struct route_peer_told {
 	bool no_queries;         /* Established and told, but nobody asks */
 };
 struct route_told {
-	uint32_t npeers, flaps;
+	uint32_t npeers, nprefixes, flaps;
 	uint8_t level;           /* enum bgp_level */
-	bool draining;
+	bool leaving;
 	uint64_t since, wait_s;  /* the level's; until it may be announced again */
 	char why[240];
+	char prefix[BGP_PREFIXES][ADDR_TEXT + 4];
 	struct route_peer_told peer[BGP_PEERS];
 };
 /* version is odd while `told` is being written. */

@@ -735,6 +735,13 @@ static void tell_bfd(const struct neighbour *nb, char *out, size_t n)
 void speaker_tell(const struct speaker *s, struct route_told *out)
 {
 	out->npeers = s->bgp.npeers;
+	out->nprefixes = s->bgp.set.n;
+	for (unsigned i = 0; i < s->bgp.set.n; i++) {
+		char text[ADDR_TEXT];
+		struct bgp_addr a = { .family = s->bgp.set.prefix[i].family };
+		memcpy(a.b, s->bgp.set.prefix[i].b, sizeof a.b);
+		snprintf(out->prefix[i], sizeof out->prefix[i], "%s/%u", bgp_addr_text(&a, text), s->bgp.set.prefix[i].len);
+	}
 	for (unsigned i = 0; i < s->bgp.npeers; i++) {
 		const struct neighbour *nb = &s->nb[i];
 		struct route_peer_told *t = &out->peer[i];
