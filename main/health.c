@@ -239,7 +239,7 @@ static uint64_t stable_ns(const struct health *h)
 static uint64_t cycles_wait_s(const struct health *h)
 {
 	uint64_t oldest = h->memory.cycle_s[HEALTH_CYCLES - 1], now = wall_s(h);
-	return oldest && h->memory.flaps && oldest + HEALTH_SPAN_S > now ? oldest + HEALTH_SPAN_S - now : 0;
+	return oldest && h->memory.flaps && oldest + HEALTH_SPAN_S >= now ? oldest + HEALTH_SPAN_S + 1 - now : 0;
 }
 
 uint64_t health_wait_s(const struct health *h)

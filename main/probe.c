@@ -279,8 +279,8 @@ static void accuse(struct batch *b, const struct zone *z, const char *what)
 {
 	char text[NAME_TEXT_MAX];
 	const struct conf_addr *a = address_of_batch(b);
-	char whole[300];
-	snprintf(whole, sizeof whole, "%.100s at %s@%u over %s: %s", name_text(z->name, text), a->host, a->port, b->tcp ? "TCP" : "UDP", what);
+	char whole[sizeof b->p->health->wrong];
+	snprintf(whole, sizeof whole, "%.60s at %s@%u over %s: %.20s", name_text(z->name, text), a->host, a->port, b->tcp ? "TCP" : "UDP", what);
 	health_wrong(b->p->health, whole);
 }
 
