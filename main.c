@@ -220,6 +220,8 @@ const struct conf_key node_keys[] = {
 	  "TCP port at which neighbours may call us; 0: none may.", 0, 65535, false },
 	{ "bgp-prefix", take_bgp_prefix, offsetof(struct node_conf, route.prefixes), "", "PREFIX/BITS",
 	  "What neighbours are told while this node answers.", 0, 0, true },
+	{ "bgp-loopback", conf_yes, offsetof(struct node_conf, route.loopback), "off", "on|off",
+	  "Put service addresses that this machine lacks on its loopback interface, and take them away at the end.", 0, 0, false },
 	{ "bgp-stale", conf_number, offsetof(struct node_conf, route.stale), "300", "SECONDS",
 	  "After so long without a sign of life of the journal, prefixes are announced as a second choice only; 0: never.", 0, 1 << 30, false },
 	{ "bgp-drain", conf_number, offsetof(struct node_conf, route.drain), "5", "SECONDS",
@@ -861,6 +863,7 @@ static int supervise(struct super *s)
 	look_after(s, loop_now());
 	if (loop_run(&s->loop, &s->stop) != 0)
 		return complain(strerror(errno));
+	loopback_remove(&s->node);
 	log_say(LOG_NOTICE, "stopped");
 	return s->code;
 }
@@ -971,9 +974,12 @@ static int run(const struct args *a, char **argv)
 	fit_descriptors(&s.node.conf);
 	if (a->dir && s.node.conf.route.peers.n)
 		memory_read(a->dir, &s.node.health);
-	if (make_pages(&s.node) != 0 || make_route_page(&s.node) != 0 || route_open(&s.node) != 0 || open_sockets(&s.node) != 0 || admin_open(&s.node) != 0 ||
-	    (!a->ad_hoc && open_store(&s.node) != 0))
+	if (make_pages(&s.node) != 0 || make_route_page(&s.node) != 0 || route_open(&s.node) != 0 || loopback_add(&s.node) != 0)
 		return 1;
+	if (open_sockets(&s.node) != 0 || admin_open(&s.node) != 0 || (!a->ad_hoc && open_store(&s.node) != 0)) {
+		loopback_remove(&s.node);
+		return 1;
+	}
 	s.title = argv[0];
 	for (char **p = argv; *p; p++) /* the words lie in a row */
 		if (*p == s.title + s.title_len)

@@ -64,6 +64,7 @@ struct node {
 	unsigned nroute_sockets;
 	int route_fd;              /* route only: to map its page for writing */
 	const struct route_page *route_page; /* for reading; NULL: no such process */
+	uint64_t lent;             /* service addresses that we put on the loopback interface, a bit each */
 	struct health_memory health; /* what route remembers from its predecessor */
 	uint64_t seq;              /* acknowledged last; a successor must not be below it */
 	uint8_t chain[CHAIN_LEN];
@@ -106,6 +107,11 @@ void msg_end(struct msg *m);
 int admin_check(const struct node_conf *c, const char *path);
 /* Makes them silent; 0, or 1 and it is said why not. */
 int admin_open(struct node *n);
+
+/* loopback.c: puts service addresses there that the machine lacks; 0, or 1 and it is
+ * said why not.  Takes them away again. */
+int loopback_add(struct node *n);
+void loopback_remove(struct node *n);
 
 /* memory.c: struct health_memory as message, and in DIR/route. */
 void memory_pack(const struct health_memory *m, uint8_t out[static MEMORY_LEN]);
