@@ -269,9 +269,15 @@ static int open_one(struct node *n, unsigned which, int what, uint16_t port)
 	if (fd < 0)
 		return -1;
 	n->route_sockets[n->nroute_sockets++] = (struct route_socket){ fd, what };
-	for (unsigned i = 0; what == ROUTE_LISTEN && i < l->n; i++)
-		if (l->at[i].bgp.addr.family == at.family && set_secret(fd, &l->at[i].bgp.addr, &n->route_secrets[i]) != 0)
+	for (unsigned i = 0; what == ROUTE_LISTEN && i < l->n; i++) {
+		const struct route_peer *p = &l->at[i];
+		if (p->bgp.addr.family != at.family)
+			continue;
+		if (set_secret(fd, &p->bgp.addr, &n->route_secrets[i]) != 0)
 			return -1;
+		if (p->gtsm) /* the handshake's second packet has to pass the neighbour's check, too */
+			set_ttl(fd, at.family, 255, false);
+	}
 	return 0;
 }
 
