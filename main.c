@@ -521,6 +521,8 @@ static void become(struct super *s, int which, pid_t parent)
 	set_name(s, s->child[which].name);
 	close(s->loop.ep);
 	close(s->signals.fd);
+	if (s->zones_fd >= 0)
+		close(s->zones_fd);
 	for (int i = 0; i < CHILDREN; i++)
 		if (s->child[i].src.fd >= 0)
 			close(s->child[i].src.fd);

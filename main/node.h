@@ -128,7 +128,7 @@ int zone_list_look(struct zone_list *l, struct store *st, uint64_t now_ns);
 
 /* told.c: route's page, for `status`. */
 struct ctl_conn;
-void told_json(const struct node *n, struct ctl_conn *conn); /* "bgp":[...], or nothing */
+void told_json(const struct node *n, struct ctl_conn *conn); /* "route":{...},"bgp":[...], */
 void told_text(const struct node *n, struct ctl_conn *conn);
 
 /* The children's mains: sup is the channel to the supervisor, key_fd where

@@ -35,7 +35,7 @@ struct route {
 	struct health_memory remembered; /* as told last */
 	struct probe *probe;
 	bool leaving;
-	enum bgp_level level;
+	enum bgp_level level, said; /* said: as logged last */
 	uint64_t since_wall, announced_ns;
 	char why[240];           /* as logged last */
 	_Atomic bool stop;
@@ -107,14 +107,19 @@ static void say(struct route *r)
 {
 	static const char *const words[] = { [BGP_SILENT] = "nothing is announced", [BGP_LESS] = "announced as second choice",
 		[BGP_FULL] = "announced" };
-	if (strcmp(r->why, r->health.why) == 0)
+	bool changed = r->said != r->level;
+	if (!changed && strcmp(r->why, r->health.why) == 0)
 		return;
+	r->said = r->level;
 	snprintf(r->why, sizeof r->why, "%s", r->health.why);
 	uint64_t wait = health_wait_s(&r->health);
+	char more[60] = "";
 	if (wait)
-		log_limited(LOG_NOTICE, "%s: %s (for %llu s more at least)", words[r->level], r->why, (unsigned long long)wait);
+		snprintf(more, sizeof more, " (for %llu s more at least)", (unsigned long long)wait);
+	if (changed) /* the policy limits how often */
+		log_say(LOG_NOTICE, "%s: %s%s", words[r->level], r->why, more);
 	else
-		log_limited(LOG_NOTICE, "%s: %s", words[r->level], r->why);
+		log_limited(LOG_NOTICE, "%s: %s%s", words[r->level], r->why, more);
 }
 
 /* Neighbours first; whoever reads the log or the file has time. */

@@ -72,7 +72,8 @@ void speaker_stop_bfd(struct speaker *s, uint64_t now);
 /* ---- what it tells: a page of shared memory, only this process writes ---- */
 
 struct route_peer_told {
-	char peer[ADDR_TEXT], state[16], agreed[160], last[BGP_WORDS], bfd[96];
+	/* last: the last NOTIFICATION in words; trouble: how the last connection was lost without one */
+	char peer[ADDR_TEXT], state[16], agreed[160], last[BGP_WORDS], trouble[160], bfd[96];
 	uint32_t as, announced;  /* announced: prefixes that it has been told */
 	uint64_t since;          /* Established, seconds since 1970; 0: it is not */
 	bool no_queries;         /* Established and told, but nobody asks */

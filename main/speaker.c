@@ -29,6 +29,7 @@
 #define BFD_PORT_FIRST    49152
 #define READ_MAX   (16 * BGP_MAX) /* octets of a neighbour in one turn */
 #define BFD_BATCH  64
+#define STRANGER_NS 60000000000ull
 
 struct neighbour;
 /* A connection's socket. */
@@ -67,6 +68,7 @@ struct speaker {
 	struct door door[ROUTE_SOCKETS];
 	struct neighbour nb[BGP_PEERS];
 	struct bgp bgp;
+	uint64_t stranger_ns;    /* when one was last mentioned */
 	uint8_t in[READ_MAX];
 };
 
@@ -383,6 +385,7 @@ static void do_next(struct neighbour *nb, enum bgp_do what, unsigned slot, uint6
 {
 	switch (what) {
 	case BGP_DO_CONNECT:
+		*nb->trouble = 0;
 		if (call(nb) != 0) {
 			snprintf(nb->trouble, sizeof nb->trouble, "%s", strerror(errno));
 			bgp_peer_failed(nb->peer, now, 0);
@@ -398,7 +401,7 @@ static void do_next(struct neighbour *nb, enum bgp_do what, unsigned slot, uint6
 	case BGP_WENT_DOWN:
 		nb->up_wall = 0;
 		nb->announced = 0;
-		log_limited(LOG_WARNING, "BGP neighbour %s is down: %s", nb->name, *nb->peer->last ? nb->peer->last : "connection lost");
+		log_limited(LOG_WARNING, "BGP neighbour %s is down: %s", nb->name, nb->peer->trouble ? nb->peer->trouble : nb->peer->last);
 		break;
 	case BGP_NOTHING:
 		break;
@@ -531,8 +534,10 @@ static void knock_wake(struct src *src, uint32_t got, uint64_t now)
 	char text[ADDR_TEXT];
 	if (!nb || nb->wire[1].src.fd >= 0 || (nb->conf->source.family && !bgp_addr_same(&own, &nb->conf->source)) ||
 	    prepare(fd, nb->conf) != 0 || !bgp_peer_incoming(nb->peer, now, &own)) {
-		if (!nb)
-			log_limited(LOG_WARNING, "BGP: %s is no neighbour of ours", bgp_addr_text(&a, text));
+		if (!nb && now - s->stranger_ns > STRANGER_NS) { /* not to drown what matters */
+			log_say(LOG_WARNING, "BGP: %s is no neighbour of ours", bgp_addr_text(&a, text));
+			s->stranger_ns = now;
+		}
 		close(fd);
 	} else if (wire_open(&nb->wire[1], fd, EPOLLIN) != 0) {
 		close(fd);
@@ -755,10 +760,9 @@ void speaker_tell(const struct speaker *s, struct route_told *out)
 		snprintf(t->peer, sizeof t->peer, "%s", nb->name);
 		snprintf(t->state, sizeof t->state, "%s", bgp_state_name(bgp_peer_state(nb->peer)));
 		bgp_peer_words(nb->peer, t->agreed, sizeof t->agreed);
-		if (*nb->trouble)
-			snprintf(t->last, sizeof t->last, "no connection: %s", nb->trouble);
-		else
-			snprintf(t->last, sizeof t->last, "%s", nb->peer->last);
+		snprintf(t->last, sizeof t->last, "%s", nb->peer->last);
+		if (nb->peer->trouble)
+			snprintf(t->trouble, sizeof t->trouble, "%s%s%s", nb->peer->trouble, *nb->trouble ? ": " : "", nb->trouble);
 		tell_bfd(nb, t->bfd, sizeof t->bfd);
 		t->as = nb->conf->bgp.peer_as;
 		t->announced = bgp_peer_announced(nb->peer);

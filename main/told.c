@@ -53,20 +53,22 @@ static const char *quote(const char *s, size_t room, char *out, size_t size)
 
 static void peer_json(const struct route_told *t, const struct route_peer_told *p, const char *sep, struct ctl_conn *conn)
 {
-	char a[100], b[40], c[400], d[2 * BGP_WORDS], e[300];
+	char a[100], b[40], c[400], d[2 * BGP_WORDS], e[300], f[400];
 	ctl_print(conn, CTL_OUT, "%s{\"peer\":\"%s\",\"as\":%u,\"state\":\"%s\",\"announced\":%u,\"level\":\"%s\",\"since\":%llu,", sep,
 	          QUOTED(p->peer, a), p->as, QUOTED(p->state, b), p->announced, levels[t->leaving && t->level ? BGP_LEAVING : t->level],
 	          (unsigned long long)p->since);
-	ctl_print(conn, CTL_OUT, "\"negotiated\":\"%s\",\"last\":\"%s\",\"bfd\":\"%s\",\"no_queries\":%s}", QUOTED(p->agreed, c),
-	          QUOTED(p->last, d), QUOTED(p->bfd, e), p->no_queries ? "true" : "false");
+	ctl_print(conn, CTL_OUT, "\"negotiated\":\"%s\",\"last\":\"%s\",\"trouble\":\"%s\",\"bfd\":\"%s\",\"no_queries\":%s}", QUOTED(p->agreed, c),
+	          QUOTED(p->last, d), QUOTED(p->trouble, f), QUOTED(p->bfd, e), p->no_queries ? "true" : "false");
 }
 
 void told_json(const struct node *n, struct ctl_conn *conn)
 {
 	char why[500], prefix[2 * ADDR_TEXT];
 	struct route_told *t = copy(n);
-	if (!t)
+	if (!t) {
+		ctl_print(conn, CTL_OUT, "\"bgp\":[],");
 		return;
+	}
 	ctl_print(conn, CTL_OUT, "\"route\":{\"level\":\"%s\",\"why\":\"%s\",\"since\":%llu,\"flaps\":%u,\"wait\":%llu,\"prefixes\":[",
 	          levels[t->level], QUOTED(t->why, why), (unsigned long long)t->since, t->flaps, (unsigned long long)t->wait_s);
 	for (uint32_t i = 0; i < t->nprefixes; i++)
@@ -88,8 +90,10 @@ static void peer_text(const struct route_told *t, const struct route_peer_told *
 	if (*p->bfd)
 		ctl_print(conn, CTL_OUT, ", BFD %s", QUOTED(p->bfd, c));
 	char d[2 * BGP_WORDS];
+	if (*p->trouble)
+		ctl_print(conn, CTL_OUT, "; %s", QUOTED(p->trouble, c));
 	if (*p->last)
-		ctl_print(conn, CTL_OUT, "; last: %s", QUOTED(p->last, d));
+		ctl_print(conn, CTL_OUT, "; last notification %s", QUOTED(p->last, d));
 	ctl_print(conn, CTL_OUT, "\n");
 	if (p->no_queries)
 		ctl_print(conn, CTL_OUT, "    Established but no traffic: check the router's import policy\n");

@@ -109,10 +109,23 @@ like(Lab::slurp($lab->dir . '/node1/route'), qr/^flaps 0 announced 0/, 'a planne
 # ---- a wrong answer ----
 $from = DNS::now();
 $lab->cmd('restart');
-$router->announced($from, $prefix);
+ok($router->announced($from, $prefix), 'announced again');
+# someone writes over the disk: what is looked up is found, but does not open
 $from = DNS::now();
-Lab::run("$Lab::bin/encdns-hub", 'load', '--dir', $lab->dir . '/hub1', 'zone1.example=' . zone('z1', 10)); # harmless
-ok(!$router->withdrawn($from, $prefix, 1), 'still announced');
+{
+	open my $f, '+<:raw', $lab->dir . '/node1/store' or die;
+	my $at = 65536;
+	while (sysseek($f, $at, 0) && (sysread $f, my $b, 65536)) {
+		my $was = $b;
+		$b =~ s/([^\0]{40,})/$1 ^ ("\0" x 20 . "\1" . "\0" x (length($1) - 21))/ge;
+		$from = DNS::now();
+		sysseek $f, $at, 0;
+		syswrite $f, $b if $b ne $was;
+		$at += length $b;
+	}
+}
+within($router->withdrawn($from, $prefix), $from, 1, 'the store is written over, withdrawn');
+like(route()->{why} // 'control is gone', qr/wrong answer|damaged|control is gone/, 'the reason: ' . (route()->{why} // ''));
 $lab->down;
 $router->stop;
 
