@@ -121,8 +121,8 @@ static const struct condition {
 
 /* ---- what is seen ---- */
 
-void health_init(struct health *h, uint64_t now, uint64_t wall_s, const struct health_memory *m, unsigned workers,
-                 uint64_t stale_limit_s)
+void health_init(struct health *h, uint64_t now, uint64_t wall_s, const struct health_memory *m,
+                 unsigned workers, uint64_t stale_limit_s)
 {
 	memset(h, 0, sizeof *h);
 	h->last_ns = now;
@@ -239,12 +239,14 @@ static uint64_t stable_ns(const struct health *h)
 static uint64_t cycles_wait_s(const struct health *h)
 {
 	uint64_t oldest = h->memory.cycle_s[HEALTH_CYCLES - 1], now = wall_s(h);
-	return oldest && h->memory.flaps && oldest + HEALTH_SPAN_S >= now ? oldest + HEALTH_SPAN_S + 1 - now : 0;
+	return oldest && h->memory.flaps && oldest + HEALTH_SPAN_S >= now ? oldest + HEALTH_SPAN_S + 1 - now
+	                                                                  : 0;
 }
 
 uint64_t health_wait_s(const struct health *h)
 {
-	uint64_t cycles = cycles_wait_s(h), stable = stable_ns(h), good = h->good_ns ? h->felt_ns - h->good_ns : 0;
+	uint64_t cycles = cycles_wait_s(h), stable = stable_ns(h),
+		 good = h->good_ns ? h->felt_ns - h->good_ns : 0;
 	uint64_t left = stable > good ? (stable - good + BGP_SEC - 1) / BGP_SEC : 0;
 	return h->level != BGP_SILENT ? 0 : cycles > left ? cycles : left;
 }
@@ -289,7 +291,8 @@ static void explain(struct health *h, const struct condition *c)
 	else if (c)
 		snprintf(h->why_text, sizeof h->why_text, "%s", c->why);
 	else if (h->level == BGP_SILENT)
-		snprintf(h->why_text, sizeof h->why_text, "all is well again; waiting, after %u flaps", h->memory.flaps);
+		snprintf(h->why_text, sizeof h->why_text, "all is well again; waiting, after %u flaps",
+		         h->memory.flaps);
 	else if (h->level == BGP_LESS)
 		snprintf(h->why_text, sizeof h->why_text, "all is well again; waiting a little");
 	else

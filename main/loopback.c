@@ -63,7 +63,8 @@ static int change(const struct conf_addr *a, bool add)
 	memset(&q, 0, sizeof q);
 	q.head.nlmsg_len = NLMSG_LENGTH(sizeof q.addr);
 	q.head.nlmsg_type = add ? RTM_NEWADDR : RTM_DELADDR;
-	q.head.nlmsg_flags = (unsigned short)(NLM_F_REQUEST | NLM_F_ACK | (add ? NLM_F_CREATE | NLM_F_EXCL : 0));
+	q.head.nlmsg_flags =
+	    (unsigned short)(NLM_F_REQUEST | NLM_F_ACK | (add ? NLM_F_CREATE | NLM_F_EXCL : 0));
 	q.addr.ifa_family = v6 ? AF_INET6 : AF_INET;
 	q.addr.ifa_prefixlen = v6 ? 128 : 32;
 	q.addr.ifa_flags = v6 ? IFA_F_NODAD : 0;
@@ -137,7 +138,9 @@ static int put(struct node *n, unsigned i)
 		return 0;
 	}
 	n->lent &= ~(1ull << i);
-	fprintf(stderr, "encdns: bgp-loopback: %s can't be put on the loopback interface: %s; nothing was started\n", a->host, strerror(errno));
+	fprintf(stderr,
+	        "encdns: bgp-loopback: %s can't be put on the loopback interface: %s; nothing was started\n",
+	        a->host, strerror(errno));
 	return -1;
 }
 _Static_assert(CONF_ADDRS <= 64, "a bit for each service address");
@@ -162,9 +165,11 @@ void loopback_remove(struct node *n)
 	bool all = true;
 	for (unsigned i = 0; i < n->conf.service.n; i++) {
 		const char *host = n->conf.service.at[i].host;
-		if (!(n->lent & 1ull << i) || change(&n->conf.service.at[i], false) == 0 || errno == EADDRNOTAVAIL)
+		if (!(n->lent & 1ull << i) || change(&n->conf.service.at[i], false) == 0 ||
+		    errno == EADDRNOTAVAIL)
 			continue;
-		log_say(LOG_WARNING, "%s can't be taken from the loopback interface: %s", host, strerror(errno));
+		log_say(LOG_WARNING, "%s can't be taken from the loopback interface: %s", host,
+		        strerror(errno));
 		all = false;
 	}
 	if (!n->conf.route.loopback || !all)

@@ -250,7 +250,9 @@ static bool word_role(const struct word *w, struct route_peer *p, const char *v)
 
 static bool word_bfd(const struct word *w, struct route_peer *p, const char *v)
 {
-	static const char *const uses[] = { [BFD_OFF] = "off", [BFD_ONE_HOP] = "on", [BFD_MULTIHOP] = "multihop" };
+	static const char *const uses[] = {
+		[BFD_OFF] = "off", [BFD_ONE_HOP] = "on", [BFD_MULTIHOP] = "multihop"
+	};
 	(void)w;
 	for (unsigned i = 0; i < 3; i++)
 		if (strcmp(v, uses[i]) == 0) {
@@ -262,7 +264,8 @@ static bool word_bfd(const struct word *w, struct route_peer *p, const char *v)
 
 #define AT(field) offsetof(struct route_peer, field), sizeof((struct route_peer *)0)->field
 static const struct word words[] = {
-	{ "as", word_number, "the neighbour's number, 1 to 4294967295", AT(bgp.peer_as), 1, UINT32_MAX, false },
+	{ "as", word_number, "the neighbour's number, 1 to 4294967295", AT(bgp.peer_as), 1, UINT32_MAX,
+	  false },
 	{ "port", word_number, "a port, 1 to 65535", AT(port), 1, 65535, false },
 	{ "mode", word_mode, "dial, listen or both", 0, 0, 0, 0, false },
 	{ "hold", word_hold, "seconds, 0 or 3 to 65535", AT(bgp.hold_s), 0, 65535, false },
@@ -280,7 +283,8 @@ static const struct word words[] = {
 	{ "less-local-pref", word_number, "0 to 4294967295", AT(bgp.less_local_pref), 0, UINT32_MAX, false },
 	{ "community", word_community, "A:B, each up to 65535, and at most 31 of them", 0, 0, 0, 0, true },
 	{ "large", word_large, "A:B:C, and at most 32 of them", 0, 0, 0, 0, true },
-	{ "next-hop", word_next_hop, "an address, one of a family (and one that is link-local)", 0, 0, 0, 0, true },
+	{ "next-hop", word_next_hop, "an address, one of a family (and one that is link-local)", 0, 0, 0, 0,
+	  true },
 	{ "role", word_role, "customer, provider, peer, rs or rs-client: what we are", 0, 0, 0, 0, false },
 	{ "role-strict", word_flag, "on or off", AT(bgp.role_strict), 0, 0, false },
 	{ "bfd", word_bfd, "on, off or multihop", 0, 0, 0, 0, false },
@@ -329,7 +333,9 @@ int take_bgp_peer(const struct conf_key *k, void *at, const char *v, char *err, 
 	snprintf(text, sizeof text, "%s", v);
 	char *rest = text + len + (text[len] != 0);
 	text[len] = 0;
-	struct route_peer p = { .port = 179, .md5 = -1, .bfd_tx_ms = BFD_MS, .bfd_rx_ms = BFD_MS, .bfd_mult = BFD_MULT };
+	struct route_peer p = {
+		.port = 179, .md5 = -1, .bfd_tx_ms = BFD_MS, .bfd_rx_ms = BFD_MS, .bfd_mult = BFD_MULT
+	};
 	p.bgp.hold_s = HOLD_S;
 	p.bgp.retry_s = RETRY_S;
 	p.bgp.mode = BGP_DIAL | BGP_LISTEN;
@@ -408,7 +414,8 @@ static int check_covered(const struct route_conf *c, const struct conf_addrs *se
 			char text[ADDR_TEXT];
 			struct bgp_addr a = { .family = p->family };
 			memcpy(a.b, p->b, sizeof a.b);
-			fprintf(stderr, "%s: note: no service address lies in bgp-prefix %s/%u\n", path, bgp_addr_text(&a, text), p->len);
+			fprintf(stderr, "%s: note: no service address lies in bgp-prefix %s/%u\n", path,
+			        bgp_addr_text(&a, text), p->len);
 		}
 	}
 	return 0;
@@ -432,7 +439,8 @@ int route_check(struct route_conf *c, const struct conf_addrs *service, const ch
 		struct route_peer *p = &c->peers.at[i];
 		char text[ADDR_TEXT];
 		common(c, p);
-		const char *why = c->port == 0 && p->bgp.mode == BGP_LISTEN ? "mode listen, but bgp-port is 0" : bgp_conf_wrong(&p->bgp);
+		const char *why = c->port == 0 && p->bgp.mode == BGP_LISTEN ? "mode listen, but bgp-port is 0"
+		                                                            : bgp_conf_wrong(&p->bgp);
 		if (why) {
 			fprintf(stderr, "%s: bgp-peer %s: %s\n", path, bgp_addr_text(&p->bgp.addr, text), why);
 			bad++;

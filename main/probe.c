@@ -273,14 +273,18 @@ static void batch_close(struct batch *b)
 	b->src.fd = -1;
 }
 
-static const struct conf_addr *address_of_batch(const struct batch *b) { return &b->p->service->at[b->address]; }
+static const struct conf_addr *address_of_batch(const struct batch *b)
+{
+	return &b->p->service->at[b->address];
+}
 
 static void accuse(struct batch *b, const struct zone *z, const char *what)
 {
 	char text[NAME_TEXT_MAX];
 	const struct conf_addr *a = address_of_batch(b);
 	char whole[sizeof b->p->health->wrong];
-	snprintf(whole, sizeof whole, "%.60s at %s@%u over %s: %.20s", name_text(z->name, text), a->host, a->port, b->tcp ? "TCP" : "UDP", what);
+	snprintf(whole, sizeof whole, "%.60s at %s@%u over %s: %.20s", name_text(z->name, text), a->host,
+	         a->port, b->tcp ? "TCP" : "UDP", what);
 	health_wrong(b->p->health, whole);
 }
 
@@ -300,7 +304,8 @@ static void mark(struct probe *p, struct zone *z, bool good)
 /* An answer to one of the questions; others are none of ours. */
 static void hear(struct batch *b, const uint8_t *m, size_t n)
 {
-	static const char *const codes[16] = { "no SOA", "FORMERR", "SERVFAIL", "NXDOMAIN", "NOTIMP", "REFUSED" };
+	static const char *const codes[16] = { "no SOA",   "FORMERR", "SERVFAIL",
+		                               "NXDOMAIN", "NOTIMP",  "REFUSED" };
 	uint32_t serial = 0;
 	unsigned rcode = 0, i = 0;
 	char text[60];
@@ -399,7 +404,8 @@ static int open_towards(const struct conf_addr *a, bool tcp)
 	struct conf_addr own = { .port = 0 };
 	struct linger reset = { 1, 0 }; /* no connection lingers: there are many */
 	socklen_t n = addr_of(a, &to);
-	int one = 1, fd = socket(to.ss_family, (tcp ? SOCK_STREAM : SOCK_DGRAM) | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	int one = 1,
+	    fd = socket(to.ss_family, (tcp ? SOCK_STREAM : SOCK_DGRAM) | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 	if (fd < 0)
 		return -1;
 	if (tcp) {
@@ -409,7 +415,8 @@ static int open_towards(const struct conf_addr *a, bool tcp)
 	snprintf(own.host, sizeof own.host, "%s", to.ss_family == AF_INET6 ? "::1" : "127.0.0.1");
 	socklen_t m = addr_of(&own, &from);
 	if (bind(fd, (struct sockaddr *)&from, m) != 0 && errno != EADDRNOTAVAIL)
-		log_limited(LOG_WARNING, "questions to %s can't come from %s: %s", a->host, own.host, strerror(errno));
+		log_limited(LOG_WARNING, "questions to %s can't come from %s: %s", a->host, own.host,
+		            strerror(errno));
 	if (connect(fd, (struct sockaddr *)&to, n) == 0 || errno == EINPROGRESS)
 		return fd;
 	close(fd);
@@ -430,7 +437,9 @@ static void batch_begin(struct batch *b)
 	int fd = open_towards(address_of_batch(b), b->tcp);
 	if (fd < 0)
 		return;
-	b->src = (struct src){ .fd = fd, .want = b->tcp ? EPOLLOUT : EPOLLIN, .due_ns = LOOP_NEVER, .wake = batch_wake };
+	b->src = (struct src){
+		.fd = fd, .want = b->tcp ? EPOLLOUT : EPOLLIN, .due_ns = LOOP_NEVER, .wake = batch_wake
+	};
 	if (loop_add(b->p->loop, &b->src) != 0) {
 		close(fd);
 		b->src.fd = -1;
@@ -535,7 +544,10 @@ struct probe *probe_new(struct loop *l, const struct conf_addrs *service, struct
 	p->nbatches = 2 * service->n + 1;
 	for (unsigned i = 0; i < p->nbatches; i++) {
 		struct batch *b = &p->batches[i];
-		*b = (struct batch){ .src = { .fd = -1, .due_ns = LOOP_NEVER }, .p = p, .address = i / 2 % service->n, .tcp = i & 1 };
+		*b = (struct batch){ .src = { .fd = -1, .due_ns = LOOP_NEVER },
+			             .p = p,
+			             .address = i / 2 % service->n,
+			             .tcp = i & 1 };
 		b->place = i + 1 < p->nbatches ? health_add_place(h, b->tcp) : NONE;
 	}
 	p->sweep = &p->batches[p->nbatches - 1];

@@ -47,8 +47,10 @@ struct route {
 /* Told to a neighbour for a while, but nobody asks: it doesn't use what we tell. */
 static void note_quiet(struct route *r, struct route_told *t, uint64_t now)
 {
-	uint64_t last = r->health.foreign_ns[0] > r->health.foreign_ns[1] ? r->health.foreign_ns[0] : r->health.foreign_ns[1];
-	bool quiet = r->level != BGP_SILENT && now - r->announced_ns > QUIET_NS && r->health.felt_ns - last > QUIET_NS;
+	uint64_t last = r->health.foreign_ns[0] > r->health.foreign_ns[1] ? r->health.foreign_ns[0]
+	                                                                  : r->health.foreign_ns[1];
+	bool quiet =
+	    r->level != BGP_SILENT && now - r->announced_ns > QUIET_NS && r->health.felt_ns - last > QUIET_NS;
 	for (uint32_t i = 0; i < t->npeers; i++)
 		t->peer[i].no_queries = quiet && t->peer[i].since && t->peer[i].announced;
 }
@@ -77,7 +79,8 @@ static void remember(struct route *r)
 	uint8_t p[MEMORY_LEN];
 	const struct health_memory *m = &r->health.memory;
 	const struct health_memory *old = &r->remembered;
-	if (m->flaps == old->flaps && m->announced == old->announced && memcmp(m->cycle_s, old->cycle_s, sizeof m->cycle_s) == 0)
+	if (m->flaps == old->flaps && m->announced == old->announced &&
+	    memcmp(m->cycle_s, old->cycle_s, sizeof m->cycle_s) == 0)
 		return;
 	memory_pack(m, p);
 	if (msg_send(r->sup.fd, MSG_MEMORY, p, sizeof p, -1) == 0)
@@ -105,8 +108,9 @@ static void look_at_workers(struct route *r)
 
 static void say(struct route *r)
 {
-	static const char *const words[] = { [BGP_SILENT] = "nothing is announced", [BGP_LESS] = "announced as second choice",
-		[BGP_FULL] = "announced" };
+	static const char *const words[] = { [BGP_SILENT] = "nothing is announced",
+		                             [BGP_LESS] = "announced as second choice",
+		                             [BGP_FULL] = "announced" };
 	bool changed = r->said != r->level;
 	if (!changed && strcmp(r->why, r->health.why) == 0)
 		return;
@@ -212,11 +216,13 @@ static int start(struct route *r)
 	r->signals.wake = on_signal;
 	r->tick = (struct src){ .fd = -1, .due_ns = loop_now(), .wake = on_tick };
 	r->page = mmap(NULL, sizeof *r->page, PROT_READ | PROT_WRITE, MAP_SHARED, r->node->route_fd, 0);
-	if (r->page == MAP_FAILED || r->signals.fd < 0 || loop_init(&r->loop) != 0 || loop_add(&r->loop, &r->sup) != 0 ||
-	    loop_add(&r->loop, &r->signals) != 0 || loop_add(&r->loop, &r->tick) != 0)
+	if (r->page == MAP_FAILED || r->signals.fd < 0 || loop_init(&r->loop) != 0 ||
+	    loop_add(&r->loop, &r->sup) != 0 || loop_add(&r->loop, &r->signals) != 0 ||
+	    loop_add(&r->loop, &r->tick) != 0)
 		return -1;
 	close(r->node->route_fd);
-	health_init(&r->health, loop_now(), (uint64_t)time(NULL), &r->node->health, (unsigned)r->node->conf.workers, r->node->conf.route.stale);
+	health_init(&r->health, loop_now(), (uint64_t)time(NULL), &r->node->health,
+	            (unsigned)r->node->conf.workers, r->node->conf.route.stale);
 	r->remembered = r->node->health;
 	r->speaker = speaker_new(&r->loop, r->node);
 	r->probe = probe_new(&r->loop, &r->node->conf.service, &r->health);

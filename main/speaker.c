@@ -211,7 +211,8 @@ int route_read_secrets(struct node *n)
 		if (fd < 0)
 			continue;
 		if (read_secret(fd, &n->route_secrets[i]) != 0) {
-			fprintf(stderr, "encdns: bgp-peer %s, md5 fd:%d: %s; nothing was started\n", bgp_addr_text(&l->at[i].bgp.addr, text), fd,
+			fprintf(stderr, "encdns: bgp-peer %s, md5 fd:%d: %s; nothing was started\n",
+			        bgp_addr_text(&l->at[i].bgp.addr, text), fd,
 			        errno == EINVAL ? "a line of 1 to 80 octets is wanted" : strerror(errno));
 			return 1;
 		}
@@ -245,7 +246,8 @@ static int open_bound(const struct bgp_addr *a, uint16_t port, int type)
 
 static bool wants(const struct route_peer *p, int what)
 {
-	return what == ROUTE_LISTEN ? p->bgp.mode & BGP_LISTEN : p->bfd == (what == ROUTE_BFD ? BFD_ONE_HOP : BFD_MULTIHOP);
+	return what == ROUTE_LISTEN ? p->bgp.mode & BGP_LISTEN
+	                            : p->bfd == (what == ROUTE_BFD ? BFD_ONE_HOP : BFD_MULTIHOP);
 }
 
 /* Where to wait for a neighbour: at its `source`; or at all addresses of the
@@ -265,7 +267,8 @@ static int open_one(struct node *n, unsigned which, int what, uint16_t port)
 	const struct route_peers *l = &n->conf.route.peers;
 	struct bgp_addr at = place_for(l, &l->at[which], what), other;
 	for (unsigned i = 0; i < which; i++)
-		if (wants(&l->at[i], what) && (other = place_for(l, &l->at[i], what), bgp_addr_same(&other, &at)))
+		if (wants(&l->at[i], what) &&
+		    (other = place_for(l, &l->at[i], what), bgp_addr_same(&other, &at)))
 			return 0; /* it's open already */
 	int fd = open_bound(&at, port, what == ROUTE_LISTEN ? SOCK_STREAM : SOCK_DGRAM);
 	if (fd < 0)
@@ -291,7 +294,8 @@ static int complain_open(const struct node *n, const struct route_peer *p, int w
 	bool fatal = what != ROUTE_LISTEN || p->bgp.mode == BGP_LISTEN || n->conf.route.peers.at[0].md5 >= 0;
 	bgp_addr_text(&p->bgp.addr, text);
 	if (!fatal) {
-		log_say(LOG_WARNING, "bgp-port %u: %s; so neighbour %s can't call us, we call it", port, strerror(e), text);
+		log_say(LOG_WARNING, "bgp-port %u: %s; so neighbour %s can't call us, we call it", port,
+		        strerror(e), text);
 		return 0;
 	}
 	fprintf(stderr, "encdns: bgp-peer %s, %s port %u: %s; nothing was started\n", text,
@@ -401,7 +405,8 @@ static void do_next(struct neighbour *nb, enum bgp_do what, unsigned slot, uint6
 	case BGP_WENT_DOWN:
 		nb->up_wall = 0;
 		nb->announced = 0;
-		log_limited(LOG_WARNING, "BGP neighbour %s is down: %s", nb->name, nb->peer->trouble ? nb->peer->trouble : nb->peer->last);
+		log_limited(LOG_WARNING, "BGP neighbour %s is down: %s", nb->name,
+		            nb->peer->trouble ? nb->peer->trouble : nb->peer->last);
 		break;
 	case BGP_NOTHING:
 		break;
@@ -446,7 +451,8 @@ static void say_announced(struct neighbour *nb)
 {
 	unsigned n = bgp_peer_announced(nb->peer);
 	if (n != nb->announced)
-		log_limited(LOG_NOTICE, "BGP neighbour %s has now been told %u of our %u prefixes", nb->name, n, nb->sp->bgp.set.n);
+		log_limited(LOG_NOTICE, "BGP neighbour %s has now been told %u of our %u prefixes", nb->name,
+		            n, nb->sp->bgp.set.n);
 	nb->announced = n;
 }
 
@@ -532,7 +538,8 @@ static void knock_wake(struct src *src, uint32_t got, uint64_t now)
 	struct bgp_addr a = addr_from(&from), own = own_address(fd);
 	struct neighbour *nb = neighbour_at(s, &a);
 	char text[ADDR_TEXT];
-	if (!nb || nb->wire[1].src.fd >= 0 || (nb->conf->source.family && !bgp_addr_same(&own, &nb->conf->source)) ||
+	if (!nb || nb->wire[1].src.fd >= 0 ||
+	    (nb->conf->source.family && !bgp_addr_same(&own, &nb->conf->source)) ||
 	    prepare(fd, nb->conf) != 0 || !bgp_peer_incoming(nb->peer, now, &own)) {
 		if (!nb && now - s->stranger_ns > STRANGER_NS) { /* not to drown what matters */
 			log_say(LOG_WARNING, "BGP: %s is no neighbour of ours", bgp_addr_text(&a, text));
@@ -624,7 +631,8 @@ static void start_bfd(struct neighbour *nb, uint64_t now)
 				c.discriminator = 0;
 	} while (c.discriminator == 0);
 	int class = IPTOS_CLASS_CS6, fd = socket(to.ss_family, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-	if (fd < 0 || set_ttl(fd, p->bgp.addr.family, 255, false) != 0 || bind_somewhere(fd, p, BFD_PORT_FIRST, 65535) != 0 ||
+	if (fd < 0 || set_ttl(fd, p->bgp.addr.family, 255, false) != 0 ||
+	    bind_somewhere(fd, p, BFD_PORT_FIRST, 65535) != 0 ||
 	    connect(fd, (struct sockaddr *)&to, n) != 0) {
 		log_say(LOG_ERROR, "BFD with %s can't begin: %s", nb->name, strerror(errno));
 		if (fd >= 0)
@@ -693,7 +701,10 @@ struct speaker *speaker_new(struct loop *l, struct node *n)
 		const struct route_socket *r = &n->route_sockets[i];
 		struct door *d = &s->door[s->ndoors++];
 		*d = (struct door){ .sp = s, .multihop = r->what == ROUTE_BFD_MULTIHOP };
-		d->src = (struct src){ .fd = r->fd, .want = EPOLLIN, .due_ns = LOOP_NEVER, .wake = r->what == ROUTE_LISTEN ? knock_wake : bfd_wake };
+		d->src = (struct src){ .fd = r->fd,
+			               .want = EPOLLIN,
+			               .due_ns = LOOP_NEVER,
+			               .wake = r->what == ROUTE_LISTEN ? knock_wake : bfd_wake };
 		if (loop_add(l, &d->src) != 0)
 			return NULL;
 	}
@@ -740,7 +751,8 @@ static void tell_bfd(const struct neighbour *nb, char *out, size_t n)
 		snprintf(out, n, "Up, every %u ms, gone after %u ms", (unsigned)(bfd_interval_ns(b) / 1000000),
 		         (unsigned)(bfd_detection_ns(b) / 1000000));
 	else
-		snprintf(out, n, "%s%s%s", bfd_state_name(b->state), b->diag ? ": " : "", b->diag ? bfd_diag_words(b->diag) : "");
+		snprintf(out, n, "%s%s%s", bfd_state_name(b->state), b->diag ? ": " : "",
+		         b->diag ? bfd_diag_words(b->diag) : "");
 }
 
 void speaker_tell(const struct speaker *s, struct route_told *out)
@@ -751,7 +763,8 @@ void speaker_tell(const struct speaker *s, struct route_told *out)
 		char text[ADDR_TEXT];
 		struct bgp_addr a = { .family = s->bgp.set.prefix[i].family };
 		memcpy(a.b, s->bgp.set.prefix[i].b, sizeof a.b);
-		snprintf(out->prefix[i], sizeof out->prefix[i], "%s/%u", bgp_addr_text(&a, text), s->bgp.set.prefix[i].len);
+		snprintf(out->prefix[i], sizeof out->prefix[i], "%s/%u", bgp_addr_text(&a, text),
+		         s->bgp.set.prefix[i].len);
 	}
 	for (unsigned i = 0; i < s->bgp.npeers; i++) {
 		const struct neighbour *nb = &s->nb[i];
@@ -762,7 +775,8 @@ void speaker_tell(const struct speaker *s, struct route_told *out)
 		bgp_peer_words(nb->peer, t->agreed, sizeof t->agreed);
 		snprintf(t->last, sizeof t->last, "%s", nb->peer->last);
 		if (nb->peer->trouble)
-			snprintf(t->trouble, sizeof t->trouble, "%s%s%s", nb->peer->trouble, *nb->trouble ? ": " : "", nb->trouble);
+			snprintf(t->trouble, sizeof t->trouble, "%s%s%s", nb->peer->trouble,
+			         *nb->trouble ? ": " : "", nb->trouble);
 		tell_bfd(nb, t->bfd, sizeof t->bfd);
 		t->as = nb->conf->bgp.peer_as;
 		t->announced = bgp_peer_announced(nb->peer);

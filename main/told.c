@@ -12,7 +12,9 @@
 
 #define TRIES 1000
 
-static const char *const levels[] = { [BGP_SILENT] = "silent", [BGP_LEAVING] = "leaving", [BGP_LESS] = "less", [BGP_FULL] = "full" };
+static const char *const levels[] = {
+	[BGP_SILENT] = "silent", [BGP_LEAVING] = "leaving", [BGP_LESS] = "less", [BGP_FULL] = "full"
+};
 
 /* A copy that was not written to meanwhile, as far as that can be had. */
 static struct route_told *copy(const struct node *n)
@@ -22,7 +24,8 @@ static struct route_told *copy(const struct node *n)
 		uint32_t before = atomic_load_explicit(&n->route_page->version, memory_order_acquire);
 		memcpy(t, &n->route_page->told, sizeof *t);
 		atomic_thread_fence(memory_order_acquire);
-		if (!(before & 1) && before == atomic_load_explicit(&n->route_page->version, memory_order_relaxed))
+		if (!(before & 1) &&
+		    before == atomic_load_explicit(&n->route_page->version, memory_order_relaxed))
 			break;
 	}
 	if (!t)
@@ -51,14 +54,20 @@ static const char *quote(const char *s, size_t room, char *out, size_t size)
 }
 #define QUOTED(field, buf) quote(field, sizeof(field), buf, sizeof(buf))
 
-static void peer_json(const struct route_told *t, const struct route_peer_told *p, const char *sep, struct ctl_conn *conn)
+static void peer_json(const struct route_told *t, const struct route_peer_told *p, const char *sep,
+                      struct ctl_conn *conn)
 {
 	char a[100], b[40], c[400], d[2 * BGP_WORDS], e[300], f[400];
-	ctl_print(conn, CTL_OUT, "%s{\"peer\":\"%s\",\"as\":%u,\"state\":\"%s\",\"announced\":%u,\"level\":\"%s\",\"since\":%llu,", sep,
-	          QUOTED(p->peer, a), p->as, QUOTED(p->state, b), p->announced, levels[t->leaving && t->level ? BGP_LEAVING : t->level],
-	          (unsigned long long)p->since);
-	ctl_print(conn, CTL_OUT, "\"negotiated\":\"%s\",\"last\":\"%s\",\"trouble\":\"%s\",\"bfd\":\"%s\",\"no_queries\":%s}", QUOTED(p->agreed, c),
-	          QUOTED(p->last, d), QUOTED(p->trouble, f), QUOTED(p->bfd, e), p->no_queries ? "true" : "false");
+	ctl_print(
+	    conn, CTL_OUT,
+	    "%s{\"peer\":\"%s\",\"as\":%u,\"state\":\"%s\",\"announced\":%u,\"level\":\"%s\",\"since\":%llu,",
+	    sep, QUOTED(p->peer, a), p->as, QUOTED(p->state, b), p->announced,
+	    levels[t->leaving && t->level ? BGP_LEAVING : t->level], (unsigned long long)p->since);
+	ctl_print(
+	    conn, CTL_OUT,
+	    "\"negotiated\":\"%s\",\"last\":\"%s\",\"trouble\":\"%s\",\"bfd\":\"%s\",\"no_queries\":%s}",
+	    QUOTED(p->agreed, c), QUOTED(p->last, d), QUOTED(p->trouble, f), QUOTED(p->bfd, e),
+	    p->no_queries ? "true" : "false");
 }
 
 void told_json(const struct node *n, struct ctl_conn *conn)
@@ -69,8 +78,11 @@ void told_json(const struct node *n, struct ctl_conn *conn)
 		ctl_print(conn, CTL_OUT, "\"bgp\":[],");
 		return;
 	}
-	ctl_print(conn, CTL_OUT, "\"route\":{\"level\":\"%s\",\"why\":\"%s\",\"since\":%llu,\"flaps\":%u,\"wait\":%llu,\"prefixes\":[",
-	          levels[t->level], QUOTED(t->why, why), (unsigned long long)t->since, t->flaps, (unsigned long long)t->wait_s);
+	ctl_print(conn, CTL_OUT,
+	          "\"route\":{\"level\":\"%s\",\"why\":\"%s\",\"since\":%llu,\"flaps\":%u,\"wait\":%llu,"
+	          "\"prefixes\":[",
+	          levels[t->level], QUOTED(t->why, why), (unsigned long long)t->since, t->flaps,
+	          (unsigned long long)t->wait_s);
 	for (uint32_t i = 0; i < t->nprefixes; i++)
 		ctl_print(conn, CTL_OUT, "%s\"%s\"", i ? "," : "", QUOTED(t->prefix[i], prefix));
 	ctl_print(conn, CTL_OUT, "]},\"bgp\":[");
@@ -85,8 +97,9 @@ static void peer_text(const struct route_told *t, const struct route_peer_told *
 	char a[100], b[40], c[400];
 	ctl_print(conn, CTL_OUT, "bgp %s as %u: %s", QUOTED(p->peer, a), p->as, QUOTED(p->state, b));
 	if (p->since)
-		ctl_print(conn, CTL_OUT, " for %lld s, %u of %u prefixes announced, %s", (long long)time(NULL) - (long long)p->since,
-		          p->announced, t->nprefixes, QUOTED(p->agreed, c));
+		ctl_print(conn, CTL_OUT, " for %lld s, %u of %u prefixes announced, %s",
+		          (long long)time(NULL) - (long long)p->since, p->announced, t->nprefixes,
+		          QUOTED(p->agreed, c));
 	if (*p->bfd)
 		ctl_print(conn, CTL_OUT, ", BFD %s", QUOTED(p->bfd, c));
 	char d[2 * BGP_WORDS];
@@ -107,7 +120,8 @@ void told_text(const struct node *n, struct ctl_conn *conn)
 	struct route_told *t = copy(n);
 	if (!t)
 		return;
-	ctl_print(conn, CTL_OUT, "route: %s: %s", t->leaving ? "leaving" : words[t->level], QUOTED(t->why, why));
+	ctl_print(conn, CTL_OUT, "route: %s: %s", t->leaving ? "leaving" : words[t->level],
+	          QUOTED(t->why, why));
 	if (t->wait_s)
 		ctl_print(conn, CTL_OUT, " (for %llu s more at least)", (unsigned long long)t->wait_s);
 	ctl_print(conn, CTL_OUT, "\n");
