@@ -17,7 +17,7 @@
 #define FEEL_MAX_NS  (250 * MS)  /* of one turn */
 #define STILL_NS     (600 * MS)  /* workers turn ten times a second */
 #define LOST_ROUNDS  3           /* of 200 ms */
-#define FOREIGN_NS   (600 * MS)
+#define FOREIGN_NS   (700 * MS)
 #define DEAF_NS      (3 * BGP_SEC)
 #define WRONG_NS     (700 * MS)
 #define WRONG_MAX_NS (3 * BGP_SEC)
@@ -164,7 +164,7 @@ void health_answers(struct health *h, bool tcp, uint64_t answers)
 	h->counted |= tcp;
 }
 
-void health_own(struct health *h, bool tcp) { h->own[tcp]++; }
+void health_asked(struct health *h, bool tcp, unsigned n) { h->own[tcp] += n; }
 
 void health_dns(struct health *h, bool alive)
 {

@@ -42,7 +42,7 @@ struct health {
 	/* kept by the functions below */
 	unsigned nworkers, nplaces;
 	uint64_t beats[HEALTH_WORKERS], beat_ns[HEALTH_WORKERS];
-	uint64_t answers[2], own[2];    /* by transport: counted last; how many of these were to us */
+	uint64_t answers[2], own[2];    /* by transport: counted last; questions of ours since then */
 	uint64_t foreign_ns[2];         /* when others were seen to be answered */
 	bool counted;
 	struct health_place place[HEALTH_PLACES];
@@ -65,13 +65,15 @@ void health_init(struct health *h, uint64_t now_ns, uint64_t wall_s, const struc
 /* A place is probed; returns its number. */
 unsigned health_add_place(struct health *h, bool tcp);
 
-/* What a worker counts as its turns; what all of them have answered, by transport. */
+/* What a worker counts as its turns. */
 void health_beats(struct health *h, unsigned worker, uint64_t beats);
+/* We have asked so many questions. */
+void health_asked(struct health *h, bool tcp, unsigned n);
+/* What all workers have taken in, by transport: between two rounds, when ours are
+ * answered or lost. */
 void health_answers(struct health *h, bool tcp, uint64_t answers);
 /* encdns-dns has ended or begun: all is to be asked anew. */
 void health_dns(struct health *h, bool alive);
-/* A question of our own was answered. */
-void health_own(struct health *h, bool tcp);
 /* A round of questions to a place is over; lost: the first one had no answer. */
 void health_round(struct health *h, unsigned place, bool lost);
 /* A wrong answer stands (text), or NULL: all are right. */

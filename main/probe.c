@@ -67,6 +67,8 @@ struct probe {
 	struct loop *loop;
 	struct health *health;
 	const struct conf_addrs *service;
+	void (*settled)(void *owner);
+	void *owner;
 	struct src timer;
 	void *list;              /* mapped; NULL: none yet */
 	size_t list_len;
@@ -319,7 +321,6 @@ static void hear(struct batch *b, const uint8_t *m, size_t n)
 		return;
 	b->ask[i].open = false;
 	b->answered++;
-	health_own(b->p->health, b->tcp);
 	/* newer is right as well: the list is up to a second old; and while control is
 	 * gone nobody can say what is the newest */
 	bool old = said == PROBE_SERIAL && (int32_t)(serial - z->serial) < 0 && b->p->health->control_alive;
@@ -434,6 +435,7 @@ static void batch_begin(struct batch *b)
 	b->answered = 0;
 	b->in_len = 0;
 	b->connecting = b->tcp;
+	health_asked(b->p->health, b->tcp, b->n);
 	int fd = open_towards(address_of_batch(b), b->tcp);
 	if (fd < 0)
 		return;
@@ -522,6 +524,7 @@ static void on_round(struct src *s, uint32_t got, uint64_t now)
 	(void)got;
 	for (unsigned i = 0; i < p->nbatches; i++)
 		batch_end(&p->batches[i]);
+	p->settled(p->owner);
 	unsigned full = p->rounds++ % (p->nbatches - 1);
 	for (unsigned i = 0; p->nzones && p->health->dns_alive && i + 1 < p->nbatches; i++) {
 		struct batch *b = &p->batches[i];
@@ -533,7 +536,8 @@ static void on_round(struct src *s, uint32_t got, uint64_t now)
 	loop_due(p->loop, s, now + ROUND_NS);
 }
 
-struct probe *probe_new(struct loop *l, const struct conf_addrs *service, struct health *h)
+struct probe *probe_new(struct loop *l, const struct conf_addrs *service, struct health *h,
+                        void (*settled)(void *owner), void *owner)
 {
 	struct probe *p = calloc(1, sizeof *p);
 	if (!p || !(p->batches = calloc(2 * service->n + 1, sizeof *p->batches)))
@@ -541,6 +545,8 @@ struct probe *probe_new(struct loop *l, const struct conf_addrs *service, struct
 	p->loop = l;
 	p->health = h;
 	p->service = service;
+	p->settled = settled;
+	p->owner = owner;
 	p->nbatches = 2 * service->n + 1;
 	for (unsigned i = 0; i < p->nbatches; i++) {
 		struct batch *b = &p->batches[i];

@@ -32,8 +32,10 @@ enum probe_said probe_read(const uint8_t *m, size_t n, uint16_t id, const uint8_
 /* ---- the asking ---- */
 
 struct probe;
-/* Its rounds begin with the first list.  NULL: errno. */
-struct probe *probe_new(struct loop *l, const struct conf_addrs *service, struct health *h);
+/* Its rounds begin with the first list; settled() is called between two of them,
+ * when no question is under way.  NULL: errno. */
+struct probe *probe_new(struct loop *l, const struct conf_addrs *service, struct health *h,
+                        void (*settled)(void *owner), void *owner);
 /* A new list, in place of the old; takes the descriptor.  -1: it is no list, and
  * the old one stays. */
 int probe_zones(struct probe *p, int fd);

@@ -93,17 +93,27 @@ static uint64_t counter(const _Atomic uint64_t *n) { return atomic_load_explicit
 
 static void look_at_workers(struct route *r)
 {
-	uint64_t answers[2] = { 0 }, damaged = 0;
+	uint64_t damaged = 0;
 	for (unsigned i = 0; i < r->node->conf.workers; i++) {
 		const struct dns_stats *s = &worker_page(r->node, i)->stats;
 		health_beats(&r->health, i, counter(&s->beats));
-		for (unsigned tcp = 0; tcp < 2; tcp++)
-			answers[tcp] += counter(&s->queries[tcp][0]) + counter(&s->queries[tcp][1]);
 		damaged += counter(&s->damaged);
 	}
-	health_answers(&r->health, false, answers[0]);
-	health_answers(&r->health, true, answers[1]);
 	health_damage(&r->health, damaged);
+}
+
+/* Between two rounds of questions. */
+static void look_at_answers(void *owner)
+{
+	struct route *r = owner;
+	for (unsigned tcp = 0; tcp < 2; tcp++) {
+		uint64_t n = 0;
+		for (unsigned i = 0; i < r->node->conf.workers; i++) {
+			const struct dns_stats *s = &worker_page(r->node, i)->stats;
+			n += counter(&s->queries[tcp][0]) + counter(&s->queries[tcp][1]);
+		}
+		health_answers(&r->health, tcp, n);
+	}
 }
 
 static void say(struct route *r)
@@ -225,7 +235,7 @@ static int start(struct route *r)
 	            (unsigned)r->node->conf.workers, r->node->conf.route.stale);
 	r->remembered = r->node->health;
 	r->speaker = speaker_new(&r->loop, r->node);
-	r->probe = probe_new(&r->loop, &r->node->conf.service, &r->health);
+	r->probe = probe_new(&r->loop, &r->node->conf.service, &r->health, look_at_answers, r);
 	return r->speaker && r->probe ? 0 : -1;
 }
 

@@ -41,12 +41,14 @@ static void step(struct sim *s)
 	s->turns++;
 	s->udp += s->clients ? 100 : 0;
 	s->tcp += s->clients ? 10 : 0;
+	if (s->turns % 2 == 0) {
+		health_answers(&s->h, false, s->udp);
+		health_answers(&s->h, true, s->tcp);
+	}
 	for (unsigned i = 0; s->turns % 2 == 0 && s->h.dns_alive && i < s->places; i++) {
 		bool tcp = i & 1, lost = tcp ? s->tcp_lost : s->udp_lost || (s->first_lost && i == 0);
-		if (!lost) {
-			health_own(&s->h, tcp);
-			*(tcp ? &s->tcp : &s->udp) += 1;
-		}
+		*(tcp ? &s->tcp : &s->udp) += !lost;
+		health_asked(&s->h, tcp, 1);
 		health_round(&s->h, i, lost);
 	}
 	health_wrong(&s->h, s->wrong ? "example. over UDP: REFUSED" : NULL);
@@ -56,8 +58,6 @@ static void step(struct sim *s)
 	}
 	for (unsigned i = 0; i < 2; i++)
 		health_beats(&s->h, i, s->still && i == 1 ? 7 : s->turns);
-	health_answers(&s->h, false, s->udp);
-	health_answers(&s->h, true, s->tcp);
 	health_judge(&s->h, s->now);
 	if (before != BGP_SILENT && s->h.level == BGP_SILENT)
 		s->withdrawals++;
