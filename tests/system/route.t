@@ -155,6 +155,53 @@ ok($took < 2.5, sprintf 'in %.2f s', $took);
 like($lab->status('node1')->{bgp}[0]{last}, qr/BFD/, 'and says so');
 ok(Lab::wait_for(20, sub { my ($p) = $lab->pids('node2', 'encdns-route'); $p && $p != $pid }), 'its supervisor starts it again');
 ok(Lab::wait_for(30, sub { $lab->status('node1')->{bgp}[0]{state} eq 'Established' }), 'and the session returns');
+
+# ---- TCP MD5: the secret comes by a descriptor, so the nodes are started by hand ----
+sub start_by_hand {
+	my ($who, $secret) = @_;
+	my $base = $lab->dir;
+	my ($cred, $cookie) = map { Lab::slurp("$base/$who/conf") =~ /^$_ fd:(\d+)$/m ? $1 : die } qw(credentials cookie-secret);
+	my %file = (3 => "$base/operator/$who.key", $cred => "$base/operator/ca/issued/node-$who.pem", $cookie => "$base/operator/cookie-secret",
+		30 => Lab::spurt("$dir/secret-$who", "$secret\n"));
+	my $pid = fork // die;
+	if (!$pid) {
+		POSIX::setsid();
+		open STDIN, '<', '/dev/null';
+		open STDOUT, '>>', "$base/$who/log";
+		open STDERR, '>&', \*STDOUT;
+		my %fd = map { my $f = POSIX::open($file{$_}, POSIX::O_RDONLY()) // die "$file{$_}: $!"; ($_ => $f) } keys %file;
+		POSIX::dup2($fd{$_}, $_ + 100) for keys %fd;
+		POSIX::dup2($_ + 100, $_) for keys %fd;
+		POSIX::close($_) for grep { !$fd{$_} } 3 .. 255;
+		exec "$Lab::bin/encdns", 'run', '--dir', "$base/$who", '--conf', "$base/$who/conf", '--key', 'fd:3' or print STDERR "exec: $!\n";
+		POSIX::_exit(127);
+	}
+	Lab::spurt("$base/$who.pid", "$pid\n");
+	return $pid;
+}
+sub stop_by_hand { my ($pid) = @_; kill 'KILL', $pid; waitpid $pid, 0; DNS::pause(0.3) }
+sub session { (($lab->status($_[0]) // {})->{bgp} // [])->[0] // { state => '' } }
+
+for my $k (1, 2) {
+	my $other = 3 - $k;
+	my $conf = Lab::slurp($lab->dir . "/node$k/conf");
+	$conf =~ s/^(bgp-peer .*) gtsm on .*/$1 md5 fd:30/m or die;
+	my ($super) = $lab->pids("node$k", 'encdns-super');
+	kill 'KILL', $super;
+	Lab::wait_for(5, sub { !$lab->pids("node$k") });
+	Lab::spurt($lab->dir . "/node$k/conf", $conf);
+}
+my @hand = map { start_by_hand("node$_", 'a common secret') } 1, 2;
+SKIP: {
+	Lab::wait_for(3, sub { session('node1')->{peer} });
+	skip('this kernel has no TCP MD5', 2) if Lab::slurp($lab->dir . '/node1/log') =~ /Protocol not available/;
+	ok(Lab::wait_for(15, sub { 2 == grep { session("node$_")->{state} eq 'Established' } 1, 2 }), 'MD5: a common secret')
+		or diag Lab::slurp($lab->dir . '/node1/log');
+	stop_by_hand($hand[1]);
+	$hand[1] = start_by_hand('node2', 'another');
+	ok(Lab::wait_for(10, sub { session('node2')->{peer} }) && !Lab::wait_for(4, sub { session('node2')->{state} eq 'Established' }), 'another secret: no session');
+}
+stop_by_hand($_) for @hand;
 $lab->down;
 
 # ---- service addresses on the loopback interface, in a namespace ----
