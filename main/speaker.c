@@ -287,11 +287,12 @@ static int open_one(struct node *n, unsigned which, int what, uint16_t port)
 }
 
 /* A neighbour that we may call ourselves does without our listening. */
-static int complain_open(const struct node *n, const struct route_peer *p, int what, uint16_t port)
+static int complain_open(const struct route_peer *p, int what, uint16_t port)
 {
 	char text[ADDR_TEXT];
 	int e = errno;
-	bool fatal = what != ROUTE_LISTEN || p->bgp.mode == BGP_LISTEN || n->conf.route.peers.at[0].md5 >= 0;
+	bool taken = e == EADDRINUSE || e == EACCES;
+	bool fatal = what != ROUTE_LISTEN || p->bgp.mode == BGP_LISTEN || !taken;
 	bgp_addr_text(&p->bgp.addr, text);
 	if (!fatal) {
 		log_say(LOG_WARNING, "bgp-port %u: %s; so neighbour %s can't call us, we call it", port,
@@ -311,7 +312,7 @@ int route_open(struct node *n)
 	for (int what = ROUTE_LISTEN; what <= ROUTE_BFD_MULTIHOP; what++)
 		for (unsigned i = 0; i < l->n; i++)
 			if (wants(&l->at[i], what) && open_one(n, i, what, port[what]) != 0 &&
-			    complain_open(n, &l->at[i], what, port[what]) != 0)
+			    complain_open(&l->at[i], what, port[what]) != 0)
 				return 1;
 	return 0;
 }
