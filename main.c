@@ -2,14 +2,15 @@
  * levels.
  *
  * `encdns run` becomes encdns-super.  It reads the configuration and the keys,
- * opens the store's descriptors and the service sockets, forks encdns-control
- * and encdns-dns and starts each again when it dies.  It parses nothing from
- * the network.
+ * opens the store's descriptors and all sockets, forks encdns-control,
+ * encdns-dns and (with neighbours) encdns-route and starts each again when it
+ * dies.  It parses nothing from the network.
  *
  * States of a child: running -> dead -> running, after a pause that grows while
  * it dies before it was of use.  A dns that stands still for 3 s is killed.  A
- * control that can't even begin at the very first start ends the node.  Stop:
- * TERM to all, KILL after 5 s.
+ * control that can't even begin at the very first start ends the node.
+ * Stop: TERM to route, which leaves its neighbours in order; once it has gone (or
+ * at the second signal, or too late) TERM to all, KILL after 5 s.
  * Threat: the children, who may be taken over: what they say is only believed
  * to be a sequence, a descriptor or a wish to stop. */
 #include "main/node.h"
@@ -196,6 +197,37 @@ const struct conf_key node_keys[] = {
 	  "What each worker counts at a time, in 8 octets each: networks times names.", 8, 1 << 27, false },
 	{ "rrl-allow", take_net, offsetof(struct node_conf, rrl_allow), "", "ADDRESS[/BITS]",
 	  "A network that is never limited.", 0, 0, true },
+	{ "bgp-peer", take_bgp_peer, offsetof(struct node_conf, route.peers), "", "ADDRESS as NUMBER [WORD VALUE]...",
+	  "Neighbour that is told our prefixes, while this node answers. In any order behind the address:\n"
+	  "      as NUMBER               its AS; ours: iBGP (needed)\n"
+	  "      port N                  where it listens (179)\n"
+	  "      mode dial|listen|both   who opens the connection (both)\n"
+	  "      hold S, retry S         hold time (90), first pause after a failure (5)\n"
+	  "      gtsm on|off, ttl N      TTL 255 both ways (off), or the TTL of what we send\n"
+	  "      md5 fd:N                descriptor to read the secret of TCP MD5 from\n"
+	  "      source ADDRESS          our own address\n"
+	  "      families v4,v6          what to speak of (those of the prefixes)\n"
+	  "      v4-by-v6 on             IPv4 prefixes by an IPv6 next hop\n"
+	  "      next-hop ADDRESS        instead of our own address; one of each family\n"
+	  "      med N, prepend N, local-pref N (100), community A:B, large A:B:C\n"
+	  "      less-prepend N (3), less-local-pref N (50)   while this node is not at its best\n"
+	  "      role customer|provider|peer|rs|rs-client, role-strict on   what we are (RFC 9234)\n"
+	  "      bfd on|off|multihop, bfd-tx MS (300), bfd-rx MS (300), bfd-mult N (3)",
+	  0, 0, true },
+	{ "bgp-as", conf_number, offsetof(struct node_conf, route.as), "0", "NUMBER",
+	  "Our AS; needed with bgp-peer.", 0, UINT32_MAX, false },
+	{ "bgp-id", take_bgp_id, offsetof(struct node_conf, route.id), "", "ADDRESS",
+	  "Our BGP identifier; without it the first service address that is IPv4.", 0, 0, false },
+	{ "bgp-port", conf_number, offsetof(struct node_conf, route.port), "179", "NUMBER",
+	  "TCP port at which neighbours may call us; 0: none may.", 0, 65535, false },
+	{ "bgp-prefix", take_bgp_prefix, offsetof(struct node_conf, route.prefixes), "", "PREFIX/BITS",
+	  "What neighbours are told while this node answers.", 0, 0, true },
+	{ "bgp-loopback", conf_yes, offsetof(struct node_conf, route.loopback), "off", "on|off",
+	  "Put service addresses that this machine lacks on its loopback interface, and take them away at the end.", 0, 0, false },
+	{ "bgp-stale", conf_number, offsetof(struct node_conf, route.stale), "300", "SECONDS",
+	  "After so long without a sign of life of the journal, prefixes are announced as a second choice only; 0: never.", 0, 1 << 30, false },
+	{ "bgp-drain", conf_number, offsetof(struct node_conf, route.drain), "5", "SECONDS",
+	  "At a planned stop: time between graceful shutdown (RFC 8326) and withdrawal.", 0, 600, false },
 	{ "store", conf_text, offsetof(struct node_conf, store), "", "PATH",
 	  "The store: a file, or a raw partition. Without it: DIR/store.", 0, PATH_MAX, false },
 	{ "store-reserve", conf_size, offsetof(struct node_conf, store_reserve), "0", "SIZE",
@@ -243,6 +275,7 @@ static int read_conf(const char *path, struct node_conf *c)
 	}
 	if (c->workers == 0)
 		c->workers = processors();
+	wrong += path ? route_check(&c->route, &c->service, path) : 0;
 	return wrong + admin_check(c, path);
 }
 
@@ -373,7 +406,6 @@ struct child {
 	bool ready;              /* it has done something useful since it was born */
 	uint64_t pause_ns, again; /* again: when to start it, 0: it runs */
 };
-enum { CONTROL, DNS, CHILDREN };
 
 struct super {
 	struct node node;
@@ -386,14 +418,30 @@ struct super {
 	size_t title_len;
 	struct src watch;
 	uint64_t turns[WORKERS_MAX]; /* of the workers, when last looked at */
+	uint64_t route_turns;
+	unsigned route_still;
+	int zones_fd;            /* the newest list of zones, for a new route; -1: none */
+	bool remember;           /* node.health is news */
 	unsigned still;          /* looks in a row at which a worker had not moved */
 	bool begun;              /* control has opened its store at least once */
 	struct fill fill;
 	uint64_t kill_at;        /* stopping: when patience ends */
 	_Atomic bool stop;
-	bool stopping;
+	bool stopping, leaving;  /* leaving: route says good-bye, then we stop */
 	int code;
 };
+
+static int make_route_page(struct node *n)
+{
+	n->route_fd = -1;
+	if (n->conf.route.peers.n == 0)
+		return 0;
+	n->route_fd = memfd_create("encdns-route", MFD_CLOEXEC);
+	if (n->route_fd < 0 || ftruncate(n->route_fd, sizeof *n->route_page) != 0)
+		return complain(strerror(errno));
+	n->route_page = mmap(NULL, sizeof *n->route_page, PROT_READ, MAP_SHARED, n->route_fd, 0);
+	return n->route_page == MAP_FAILED ? complain(strerror(errno)) : 0;
+}
 
 static void set_name(struct super *s, const char *name)
 {
@@ -419,10 +467,40 @@ static void introduce(struct super *s)
 	int pair[2];
 	if (!s->child[CONTROL].pid || !s->child[DNS].pid || s->node.filling || channel(pair) != 0)
 		return;
-	for (int i = 0; i < CHILDREN; i++) {
+	for (int i = CONTROL; i <= DNS; i++) {
 		msg_send(s->child[i].src.fd, MSG_PEER, NULL, 0, pair[i]);
 		close(pair[i]);
 	}
+}
+
+static void to_route(struct super *s, enum node_msg type, const void *p, size_t n, int pass)
+{
+	if (s->child[ROUTE].pid)
+		msg_send(s->child[ROUTE].src.fd, type, p, n, pass);
+}
+
+/* To route: does this child live? */
+static void tell_route(struct super *s, enum node_child which)
+{
+	uint8_t p[2] = { (uint8_t)which, s->child[which].pid != 0 };
+	to_route(s, MSG_CHILD, p, sizeof p, -1);
+}
+
+/* All that its predecessor knew. */
+static void introduce_route(struct super *s)
+{
+	tell_route(s, CONTROL);
+	if (s->zones_fd >= 0)
+		to_route(s, MSG_ZONES, NULL, 0, s->zones_fd);
+	tell_route(s, DNS);
+}
+
+static void tell_memory(struct super *s)
+{
+	uint8_t p[MEMORY_LEN];
+	memory_pack(&s->node.health, p);
+	if (s->child[CONTROL].pid)
+		msg_send(s->child[CONTROL].src.fd, MSG_MEMORY, p, sizeof p, -1);
 }
 
 /* Keeps the newest `keep` roots only. */
@@ -446,16 +524,24 @@ static void become(struct super *s, int which, pid_t parent)
 	set_name(s, s->child[which].name);
 	close(s->loop.ep);
 	close(s->signals.fd);
+	if (s->zones_fd >= 0)
+		close(s->zones_fd);
 	for (int i = 0; i < CHILDREN; i++)
 		if (s->child[i].src.fd >= 0)
 			close(s->child[i].src.fd);
-	if (which == DNS) {
+	if (which != ROUTE) {
+		route_close_sockets(&s->node);
+		close(s->node.route_fd);
+	}
+	if (which != CONTROL) {
 		close(s->node.store_rw);
 		s->node.store_rw = -1;
-		munmap((void *)(uintptr_t)s->node.pages, s->node.conf.workers * WORKER_STEP);
+		forget_roots(&s->node, 0);
 		if (s->node.ad_hoc)
 			close(0);
-		forget_roots(&s->node, 0);
+	}
+	if (which == DNS) {
+		munmap((void *)(uintptr_t)s->node.pages, s->node.conf.workers * WORKER_STEP);
 	} else {
 		if (s->node.filling)
 			forget_roots(&s->node, 0); /* of another file */
@@ -518,7 +604,7 @@ static void start(struct super *s, int which, uint64_t now)
 		become(s, which, self);
 		close(up[0]);
 		if (!control)
-			_exit(service_main(&s->node, up[1]));
+			_exit(which == DNS ? service_main(&s->node, up[1]) : route_main(&s->node, up[1]));
 		close(key[0]);
 		if (cred[1] >= 0)
 			close(cred[1]);
@@ -543,7 +629,14 @@ static void start(struct super *s, int which, uint64_t now)
 		if (cred[1] >= 0)
 			close(cred[1]);
 	}
-	introduce(s);
+	if (which == ROUTE) {
+		introduce_route(s);
+	} else {
+		tell_route(s, (enum node_child)which);
+		introduce(s);
+	}
+	if (control && s->remember)
+		tell_memory(s);
 }
 
 static void begin_stop(struct super *s, uint64_t now)
@@ -551,10 +644,24 @@ static void begin_stop(struct super *s, uint64_t now)
 	if (s->stopping)
 		return;
 	s->stopping = true;
+	s->leaving = false;
 	s->kill_at = now + STOP_NS;
 	for (int i = 0; i < CHILDREN; i++)
 		if (s->child[i].pid)
 			kill(s->child[i].pid, SIGTERM);
+	loop_due(&s->loop, &s->timer, s->kill_at);
+}
+
+/* The planned stop: first nobody is sent here any more, then nothing is answered. */
+static void leave(struct super *s, uint64_t now)
+{
+	if (s->stopping || s->leaving || !s->child[ROUTE].pid) {
+		begin_stop(s, now);
+		return;
+	}
+	s->leaving = true;
+	s->kill_at = now + s->node.conf.route.drain * 1000000000ull + STOP_NS;
+	kill(s->child[ROUTE].pid, SIGTERM);
 	loop_due(&s->loop, &s->timer, s->kill_at);
 }
 
@@ -622,6 +729,14 @@ static bool hear_control(struct super *s, struct msg *m, uint64_t now)
 		forget_roots(n, 1);
 	} else if (m->type == MSG_HARMED && m->n == 4) {
 		n->damaged = get_u32(m->p);
+	} else if (m->type == MSG_ZONES && m->fd >= 0) {
+		to_route(s, MSG_ZONES, NULL, 0, m->fd);
+		if (s->zones_fd >= 0)
+			close(s->zones_fd);
+		s->zones_fd = m->fd;
+		m->fd = -1;
+	} else if (m->type == MSG_PULSE && m->n == PULSE_LEN) {
+		to_route(s, MSG_PULSE, m->p, m->n, -1);
 	} else if (m->type == MSG_END && n->ad_hoc) {
 		s->code = 1;
 		begin_stop(s, now);
@@ -629,6 +744,15 @@ static bool hear_control(struct super *s, struct msg *m, uint64_t now)
 		return false;
 	}
 	return true;
+}
+
+static void hear_route(struct super *s, const struct msg *m)
+{
+	s->child[ROUTE].ready = true;
+	if (m->type != MSG_MEMORY || !memory_unpack(m->p, m->n, &s->node.health))
+		return;
+	s->remember = true;
+	tell_memory(s);
 }
 
 static void from_child(struct src *src, uint32_t got, uint64_t now)
@@ -642,7 +766,9 @@ static void from_child(struct src *src, uint32_t got, uint64_t now)
 		kill(c->pid, SIGKILL);
 		return;
 	}
-	if (c == &s->child[CONTROL] && hear_control(s, &m, now))
+	if (c == &s->child[ROUTE])
+		hear_route(s, &m);
+	else if (c == &s->child[CONTROL] && hear_control(s, &m, now))
 		c->ready = s->begun = true; /* it speaks only when its store is open */
 	msg_end(&m);
 }
@@ -655,6 +781,11 @@ static void buried(struct super *s, struct child *c, int status, uint64_t now)
 	c->src.fd = -1;
 	if (s->stopping)
 		return;
+	tell_route(s, (enum node_child)(c - s->child));
+	if (s->leaving && c == &s->child[ROUTE]) {
+		begin_stop(s, now);
+		return;
+	}
 	if (c->ready) /* a crash in service is mended at once; who can't begin waits ever longer */
 		c->pause_ns = PAUSE_MIN_NS;
 	bool again = c == &s->child[CONTROL] && refill(s, status, now);
@@ -689,8 +820,10 @@ static void start_one(struct super *s, int which, uint64_t now)
 /* Starts what is due; when everything has stopped, ends. */
 static void look_after(struct super *s, uint64_t now)
 {
-	uint64_t due = s->stopping ? s->kill_at : LOOP_NEVER;
 	bool alive = false;
+	if (s->leaving && now >= s->kill_at)
+		begin_stop(s, now);
+	uint64_t due = s->stopping || s->leaving ? s->kill_at : LOOP_NEVER;
 	for (int i = 0; i < CHILDREN; i++) {
 		struct child *c = s->child + i;
 		if (!s->stopping && c->again && c->again <= now)
@@ -706,6 +839,23 @@ static void look_after(struct super *s, uint64_t now)
 	if (s->stopping && now >= s->kill_at)
 		due = now + STOP_NS;
 	loop_due(&s->loop, &s->timer, due);
+}
+
+/* It turns ten times a second; standing still it would keep the neighbours
+ * believing in us. */
+static void watch_route(struct super *s)
+{
+	struct child *c = &s->child[ROUTE];
+	if (!c->pid)
+		return;
+	uint64_t turns = atomic_load_explicit(&s->node.route_page->beats, memory_order_relaxed);
+	s->route_still = turns == s->route_turns ? s->route_still + 1 : 0;
+	s->route_turns = turns;
+	if (s->route_still < STILL_LOOKS)
+		return;
+	log_say(LOG_ERROR, "%s stands still: starting it again", c->name);
+	kill(c->pid, SIGKILL);
+	s->route_still = 0;
 }
 
 /* A worker turns at least ten times a second; one that stands still for long
@@ -728,6 +878,7 @@ static void on_watch(struct src *src, uint32_t got, uint64_t now)
 		kill(c->pid, SIGKILL);
 		s->still = 0;
 	}
+	watch_route(s);
 	loop_due(&s->loop, src, now + WATCH_NS);
 }
 
@@ -746,7 +897,7 @@ static void on_signal(struct src *src, uint32_t got, uint64_t now)
 	(void)got;
 	while (read(src->fd, &si, sizeof si) == sizeof si)
 		if (si.ssi_signo != SIGCHLD)
-			begin_stop(s, now);
+			leave(s, now);
 	while ((pid = waitpid(-1, &status, WNOHANG)) > 0)
 		for (int i = 0; i < CHILDREN; i++)
 			if (s->child[i].pid == pid)
@@ -756,7 +907,7 @@ static void on_signal(struct src *src, uint32_t got, uint64_t now)
 
 static int supervise(struct super *s)
 {
-	static const char *const names[] = { "encdns-control", "encdns-dns" };
+	static const char *const names[] = { "encdns-control", "encdns-dns", "encdns-route" };
 	s->signals = (struct src){ .fd = loop_signals(SIGCHLD), .want = EPOLLIN, .due_ns = LOOP_NEVER, .wake = on_signal };
 	s->watch = (struct src){ .fd = -1, .due_ns = loop_now() + WATCH_NS, .wake = on_watch };
 	s->timer = (struct src){ .fd = -1, .due_ns = LOOP_NEVER, .wake = on_timer };
@@ -765,10 +916,13 @@ static int supervise(struct super *s)
 		return complain(strerror(errno));
 	for (int i = 0; i < CHILDREN; i++)
 		s->child[i] = (struct child){ .src = { .fd = -1 }, .super = s, .name = names[i], .again = loop_now() };
+	if (!s->node.route_page)
+		s->child[ROUTE].again = 0; /* never */
 	log_say(LOG_NOTICE, "Entering run level 2");
 	look_after(s, loop_now());
 	if (loop_run(&s->loop, &s->stop) != 0)
 		return complain(strerror(errno));
+	loopback_remove(&s->node);
 	log_say(LOG_NOTICE, "stopped");
 	return s->code;
 }
@@ -851,12 +1005,15 @@ static int read_secrets(struct super *s, const struct args *a)
 		return 1;
 	}
 	close(s->node.conf.credentials);
+	if (route_read_secrets(&s->node) != 0)
+		return 1;
 	return check_credentials(s->cred);
 }
 
 static int run(const struct args *a, char **argv)
 {
 	static struct super s;
+	s.zones_fd = -1;
 	s.node.ad_hoc = a->ad_hoc;
 	s.node.dir = a->dir ? strdup(a->dir) : NULL; /* argv is written over */
 	if (read_conf(a->conf, &s.node.conf) != 0)
@@ -874,9 +1031,14 @@ static int run(const struct args *a, char **argv)
 		return 1;
 	}
 	fit_descriptors(&s.node.conf);
-	if (make_pages(&s.node) != 0 || open_sockets(&s.node) != 0 || admin_open(&s.node) != 0 ||
-	    (!a->ad_hoc && open_store(&s.node) != 0))
+	if (a->dir && s.node.conf.route.peers.n)
+		memory_read(a->dir, &s.node.health);
+	if (make_pages(&s.node) != 0 || make_route_page(&s.node) != 0 || route_open(&s.node) != 0 || loopback_add(&s.node) != 0)
 		return 1;
+	if (open_sockets(&s.node) != 0 || admin_open(&s.node) != 0 || (!a->ad_hoc && open_store(&s.node) != 0)) {
+		loopback_remove(&s.node);
+		return 1;
+	}
 	s.title = argv[0];
 	for (char **p = argv; *p; p++) /* the words lie in a row */
 		if (*p == s.title + s.title_len)

@@ -20,7 +20,8 @@
 #include <time.h>
 #include <unistd.h>
 
-#define TICK_NS 1000000000ull
+#define TICK_NS  1000000000ull
+#define PULSE_NS 250000000ull
 
 struct control {
 	struct node *node;
@@ -31,7 +32,8 @@ struct control {
 	struct cred *cred;
 	struct ctl *ctl;
 	const struct store_beat *beats[WORKERS_MAX]; /* the workers' announcements */
-	struct src sup, dns, signals, tick;
+	struct src sup, dns, signals, tick, pulse;
+	struct zone_list zones;
 	_Atomic bool stop;
 	bool level4, moved;  /* moved: the readers use our root */
 	int code;
@@ -92,6 +94,13 @@ static void from_dns(struct src *s, uint32_t got, uint64_t now)
 
 /* ---- the supervisor ---- */
 
+static void remember(const struct control *c, const struct msg *m)
+{
+	struct health_memory h;
+	if (c->node->dir && memory_unpack(m->p, m->n, &h) && memory_write(c->node->dir, &h) != 0)
+		log_say(LOG_WARNING, "%s/route can't be written: %s", c->node->dir, strerror(errno));
+}
+
 static void from_super(struct src *s, uint32_t got, uint64_t now)
 {
 	struct control *c = SRC_OWNER(s, struct control, sup);
@@ -110,8 +119,32 @@ static void from_super(struct src *s, uint32_t got, uint64_t now)
 			give_root(c);
 		else
 			lose_dns(c);
+	} else if (m.type == MSG_MEMORY) {
+		remember(c, &m);
 	}
 	msg_end(&m);
+}
+
+/* ---- route ---- */
+
+/* How we are, and which zones there are: through the supervisor, who keeps the
+ * newest for a successor of route. */
+static void on_pulse(struct src *s, uint32_t got, uint64_t now)
+{
+	struct control *c = SRC_OWNER(s, struct control, pulse);
+	struct journal_status j;
+	uint8_t p[PULSE_LEN];
+	(void)got;
+	int fd = zone_list_look(&c->zones, c->st, now);
+	if (fd >= 0) {
+		msg_send(c->sup.fd, MSG_ZONES, NULL, 0, fd);
+		close(fd);
+	}
+	journal_status_get(c->journal, &j);
+	put_u64(p, j.head_time);
+	p[8] = c->zones.seq == store_seq(c->st);
+	msg_send(c->sup.fd, MSG_PULSE, p, sizeof p, -1);
+	loop_due(&c->loop, s, now + PULSE_NS);
 }
 
 /* ---- the journal ---- */
@@ -239,7 +272,9 @@ static void status_json(struct control *c, struct ctl_conn *conn, const struct j
 	          (unsigned long long)s->index_bytes, (unsigned long long)s->damaged);
 	for (size_t i = 0; i < sizeof counters / sizeof *counters; i++)
 		ctl_print(conn, CTL_OUT, "%s\"%s\":%llu", i ? "," : "", counters[i].name, (unsigned long long)sum(c, counters[i].off));
-	ctl_print(conn, CTL_OUT, "},\"zones\":[");
+	ctl_print(conn, CTL_OUT, "},");
+	told_json(c->node, conn);
+	ctl_print(conn, CTL_OUT, "\"zones\":[");
 	print_zones(c, conn, true);
 	ctl_print(conn, CTL_OUT, "]}\n");
 }
@@ -263,6 +298,7 @@ static void status_text(struct control *c, struct ctl_conn *conn, const struct j
 		}
 	ctl_print(conn, CTL_OUT, "%s\n", any ? "" : " none yet");
 	repair_print(&c->repair, conn, false);
+	told_text(c->node, conn);
 	print_zones(c, conn, false);
 }
 
@@ -393,6 +429,8 @@ static int start(struct control *c, int key_fd, int cred_fd)
 		log_say(LOG_ERROR, "no memory for the journal");
 		return -1;
 	}
+	c->pulse = (struct src){ .fd = -1, .due_ns = n->route_page ? loop_now() : LOOP_NEVER, .wake = on_pulse };
+	loop_add(&c->loop, &c->pulse); /* a timer alone can't fail */
 	if (n->dir && !(c->ctl = ctl_listen(&c->loop, n->dir, command, c, err, sizeof err))) {
 		log_say(LOG_ERROR, "%s", err);
 		return -1;
@@ -413,6 +451,7 @@ int control_main(struct node *n, int sup, int key_fd, int cred_fd)
 		c.code = 1;
 	}
 	ctl_close(c.ctl);
+	buf_free(&c.zones.last);
 	journal_free(c.journal);
 	if (c.st && store_close(c.st) != 0 && c.code == 0)
 		c.code = 1;

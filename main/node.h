@@ -7,6 +7,8 @@
 #include "crypto.h"
 #include "dns.h"
 #include "journal.h"
+#include "main/health.h"
+#include "main/route.h"
 #include "store.h"
 
 #include <limits.h>
@@ -28,6 +30,7 @@ struct node_conf {
 	struct net_list { struct rrl_net at[RRL_ALLOW_MAX]; unsigned n; } rrl_allow;
 	char store[PATH_MAX];
 	char identity[64], version[64]; /* empty: not told */
+	struct route_conf route;
 };
 extern const struct conf_key node_keys[];
 extern const size_t node_nkeys;
@@ -61,6 +64,13 @@ struct node {
 	unsigned ncookie_keys;
 	uint32_t damaged;          /* instance in which the last control met damage, 0: none */
 	bool filling;              /* store_rw is a new store, to be filled from the hub */
+	struct route_secret *route_secrets; /* of each neighbour; route only */
+	struct route_socket route_sockets[ROUTE_SOCKETS];
+	unsigned nroute_sockets;
+	int route_fd;              /* route only: to map its page for writing */
+	const struct route_page *route_page; /* for reading; NULL: no such process */
+	uint64_t lent;             /* service addresses that we put on the loopback interface, a bit each */
+	struct health_memory health; /* what route remembers from its predecessor */
 	uint64_t seq;              /* acknowledged last; a successor must not be below it */
 	uint8_t chain[CHAIN_LEN];
 };
@@ -80,7 +90,15 @@ enum node_msg {
 	MSG_MOVED,         /* dns to control, then to super: all workers use the new root */
 	MSG_HARMED,        /* control to super: instance 32, that met damage; it ends now */
 	MSG_END,           /* ad hoc: the stream could not be used; stop */
+	MSG_ZONES,         /* control to super, then to route: the zone list's descriptor (probe.h) */
+	MSG_PULSE,         /* control to super, then to route: four times a second */
+	MSG_MEMORY,        /* route to super, then to control: what is to be remembered */
+	MSG_CHILD,         /* super to route: which 8 (enum node_child) | alive 8 */
 };
+/* Messages of route's, as they lie in struct msg. */
+#define PULSE_LEN  9  /* head's time 64 | zone list is the newest 8 */
+#define MEMORY_LEN (5 + 8 * HEALTH_CYCLES) /* flaps 32 | announced 8 | cycles 64 each */
+enum node_child { CONTROL, DNS, ROUTE, CHILDREN };
 #define MSG_MAX 64
 int msg_send(int fd, enum node_msg type, const void *p, size_t n, int pass);
 /* A message that came: what it says and a descriptor, or -1.  Who keeps the
@@ -130,10 +148,33 @@ bool fill_done(struct fill *f, struct node *n);
 
 /* check.c: looks at a store that no node is using; the exit status. */
 int check_main(const char *path, const struct key *key, bool json);
+/* loopback.c: puts service addresses there that the machine lacks; 0, or 1 and it is
+ * said why not.  Takes them away again. */
+int loopback_add(struct node *n);
+void loopback_remove(struct node *n);
+
+/* memory.c: struct health_memory as message, and in DIR/route. */
+void memory_pack(const struct health_memory *m, uint8_t out[static MEMORY_LEN]);
+bool memory_unpack(const uint8_t *p, size_t n, struct health_memory *out);
+/* What isn't there or isn't right is forgotten. */
+void memory_read(const char *dir, struct health_memory *out);
+int memory_write(const char *dir, const struct health_memory *m); /* 0, or -1 with errno */
+
+/* zonelist.c: control's side of the zone list. */
+struct zone_list { struct buf last; uint64_t built_ns, cost_ns, seq; };
+/* A descriptor to be sent and closed when the list has changed; -1: it hasn't, or
+ * it is too early to look again, or errno. */
+int zone_list_look(struct zone_list *l, struct store *st, uint64_t now_ns);
+
+/* told.c: route's page, for `status`. */
+struct ctl_conn;
+void told_json(const struct node *n, struct ctl_conn *conn); /* "route":{...},"bgp":[...], */
+void told_text(const struct node *n, struct ctl_conn *conn);
 
 /* The children's mains: sup is the channel to the supervisor, key_fd where
  * control gets K_data and cred_fd its credentials. */
 int control_main(struct node *n, int sup, int key_fd, int cred_fd);
 int service_main(struct node *n, int sup);
+int route_main(struct node *n, int sup);
 
 #endif

@@ -1,0 +1,176 @@
+#!/usr/bin/perl
+# Two nodes with one service address behind a router, which is configured as the
+# README says, and a client behind it. A planned stop loses no question; a sudden
+# end of a node loses those of a moment.
+use strict;
+use warnings;
+use FindBin;
+use lib "$FindBin::Bin/../lib";
+use Test::More;
+use Net;
+
+my $why = Net::missing(qw(bird2 frr dnsperf));
+plan skip_all => $why if $why;
+
+use constant { V4 => '192.0.2.0/24', V6 => '2001:db8:53::/48', RATE => 500, BAR => 0.4 };
+
+# The indented blocks of the README's section, in order.
+my ($section) = Lab::slurp("$Lab::tree/README.md") =~ /^#### A router beside it\n(.*?)^#/ms or die 'README.md: no such section';
+my @block = map { s/^    //gmr } $section =~ /((?:^    .*\n)+)/mg;
+my ($node_conf) = grep { /^bgp-prefix/m } @block;
+my ($host_conf) = grep { /^bgp-port 0/m } @block;
+my ($host_bird) = grep { /^protocol bgp encdns / } @block;
+my %router_conf = (BIRD => (grep { /^template bgp/m } @block)[0], FRR => (grep { /^ipv6 prefix-list.*^router bgp/ms } @block)[0]);
+ok($node_conf && $host_conf && $host_bird && $router_conf{BIRD} && $router_conf{FRR}, 'the README has what a node, BIRD and FRR need') or BAIL_OUT('nothing to test');
+
+# The same for the second node, on a link of its own.
+sub second { $_[0] =~ s/198\.51\.100\.(\d)/'198.51.100.' . ($1 + 4)/ger =~ s/2001:db8:1::/2001:db8:2::/gr =~ s/\bnode1_/node2_/gr }
+my %address = (a => [ '198.51.100.2', '2001:db8:1::2' ], b => [ '198.51.100.6', '2001:db8:2::2' ]);
+
+my $net = Net->new;
+$net->add(qw(a b router client));
+$net->link('router', [qw(198.51.100.1/30 2001:db8:1::1/64)], 'a', [qw(198.51.100.2/30 2001:db8:1::2/64)]);
+$net->link('router', [qw(198.51.100.5/30 2001:db8:2::1/64)], 'b', [qw(198.51.100.6/30 2001:db8:2::2/64)]);
+$net->link('router', [qw(203.0.113.1/24 2001:db8:3::1/64)], 'client', [qw(203.0.113.9/24 2001:db8:3::9/64)]);
+$net->ip($_->[0], "route add default via $_->[1]") for [ 'a', '198.51.100.1' ], [ 'b', '198.51.100.5' ], [ 'client', '203.0.113.1' ];
+$net->ip($_->[0], "-6 route add default via $_->[1]") for [ 'a', '2001:db8:1::1' ], [ 'b', '2001:db8:2::1' ], [ 'client', '2001:db8:3::1' ];
+$net->within('client', sub { Lab::spurt("$net->{dir}/queries", "www.example.org A\nexample.org SOA\nnone.example.org A\n") });
+
+my (%lab, $router, %name);
+
+sub start_node {
+	my ($ns) = @_;
+	my @set = map { s/ /=/r } split /\n/, $ns eq 'b' ? second($node_conf) : $node_conf;
+	$lab{$ns} = $net->within($ns, sub {
+		Lab->new(zones => { 'example.org' => "$FindBin::Bin/../zones/example.org.zone" },
+			set => [ @set, 'bgp-drain=1', 'rrl=off', "identity=$ns" ])
+	});
+}
+
+my %start = (
+	BIRD => sub {
+		my $text = $router_conf{BIRD};
+		my $more = join '', map { second($_) } $text =~ /(^protocol bgp .*?^}\n)/msg;
+		%name = map { $_ => $_ eq 'a' ? [qw(node1_4 node1_6)] : [qw(node2_4 node2_6)] } qw(a b);
+		# what a router that forwards has anyway
+		return $net->bird('router', 'bird', "log stderr all;\nrouter id 198.51.100.1;\nprotocol device {}\nprotocol direct { ipv4; ipv6; }\n" .
+			"protocol kernel { ipv4 { export all; }; }\nprotocol kernel { ipv6 { export all; }; }\n$text$more");
+	},
+	FRR => sub {
+		my $text = $router_conf{FRR} =~ s/^(.*(?:198\.51\.100\.2|2001:db8:1::2)\b.*\n)/$1 . second($1)/gmer;
+		%name = map { $_ => $address{$_} } qw(a b);
+		return $net->frr('router', 'frr', $text);
+	});
+
+sub told { my ($ns) = @_; $router->has($name{$ns}[0], V4) && $router->has($name{$ns}[1], V6) }
+
+# Which node the client's questions go to: the router's own table says so.
+sub way {
+	my ($to, $from) = @_;
+	return $net->ip('router', "route get $to from $from iif to_client") =~ /dev to_([ab])\b/ ? $1 : '';
+}
+sub ways { (way('192.0.2.53', '203.0.113.9'), way('2001:db8:53::53', '2001:db8:3::9')) }
+
+sub set_up {
+	my ($kind) = @_;
+	tear_down();
+	$router = $start{$kind}->();
+	my $from = DNS::now();
+	for my $ns (qw(a b)) { # one after the other: the older route wins with FRR
+		start_node($ns);
+		ok(Lab::wait_for(50, sub { told($ns) }), "$kind as in the README: both prefixes of node $ns")
+			or diag($net->log('bird'), $net->log('frr.bgpd'), Lab::slurp("$lab{$ns}{dir}/node1/log"));
+	}
+	note(sprintf '%s: after %.1f s (bar 10 s)', $kind, DNS::now() - $from);
+	Lab::wait_for(5, sub { !grep { !$_ } ways() }) or diag("no way: @{[ways()]}");
+}
+
+sub tear_down {
+	for (values %lab) {
+		kill 'KILL', $_->pids('node1');
+		$_->down;
+	}
+	%lab = ();
+	$router->stop if $router;
+	undef $router;
+	for my $ns (qw(a b)) { # a node that was killed leaves its addresses
+		$net->within($ns, sub { Lab::run(qw(ip addr del), $_, qw(dev lo)) }) for '192.0.2.53/32', '2001:db8:53::53/128';
+	}
+	$net->within('router', sub { Lab::run(qw(ip), "-$_->[0]", qw(route del), $_->[1]) }) for [ 4, V4 ], [ 6, V6 ];
+}
+
+# What dnsperf says of questions over both families, while something happens
+# after a second: { sent, lost, slowest } together.
+sub measure {
+	my ($seconds, $event) = @_;
+	my @to = ('192.0.2.53', '2001:db8:53::53');
+	my $nth = ++$net->{nth};
+	my @pids = map { $net->start('client', "dnsperf$nth.$_", qw(dnsperf -c 4 -T 1 -t 2 -p 53 -l), $seconds, '-Q', RATE, '-s', $to[$_],
+		'-d', "$net->{dir}/queries") } 0, 1;
+	DNS::pause(1);
+	$event->();
+	my %r = (sent => 0, lost => 0);
+	for my $i (0, 1) {
+		Lab::wait_for($seconds + 10, sub { $net->log("dnsperf$nth.$i") =~ /Queries lost:/ });
+		my $text = $net->log("dnsperf$nth.$i");
+		$r{sent} += $1 if $text =~ /Queries sent:\s+(\d+)/;
+		$r{lost} += $text =~ /Queries lost:\s+(\d+)/ ? $1 : 9999;
+		$r{lost} += $1 if $text =~ /REFUSED (\d+)/ || $text =~ /SERVFAIL (\d+)/;
+	}
+	$net->stop(@pids);
+	return \%r;
+}
+
+for my $kind (qw(BIRD FRR)) {
+	set_up($kind);
+	my $bfd = $kind eq 'BIRD' ? sub { scalar(() = $router->birdc('show bfd sessions') =~ /\bUp\b/g) }
+		: sub { scalar(() = $router->vtysh('show bfd peers brief') =~ /\bup\b/g) };
+	ok(Lab::wait_for(20, sub { $bfd->() == 4 }), "$kind: BFD is Up with all four") or diag($bfd->());
+
+	my ($four, $six) = ways();
+	# both families from one node, so that all goes through its end
+	is($four, $six, "$kind: both families go to one node");
+	my $other = $four eq 'a' ? 'b' : 'a';
+	my $r = measure(5, sub { kill 'TERM', $lab{$four}->pids('node1', 'encdns-super') });
+	ok($r->{sent} > 5 * RATE, "$kind: questions were asked ($r->{sent})");
+	is($r->{lost}, 0, "$kind: planned stop of the node they go to: none is lost");
+	is_deeply([ ways() ], [ $other, $other ], "$kind: they now go to the other node");
+	is(scalar $lab{$four}->pids('node1'), 0, "$kind: the node has ended");
+
+	set_up($kind);
+	($four) = ways();
+	$other = $four eq 'a' ? 'b' : 'a';
+	$r = measure(4, sub { kill 'KILL', $lab{$four}->pids('node1') });
+	my $gap = $r->{lost} / RATE / 2;
+	ok($gap <= 5 * BAR, "$kind: SIGKILL of the node they go to: the other takes over");
+	note(sprintf '%s: %d of %d lost, %.0f ms of questions (bar %.0f ms)', $kind, $r->{lost}, $r->{sent}, 1000 * $gap, 1000 * BAR);
+	is_deeply([ ways() ], [ $other, $other ], "$kind: they go to the other node");
+}
+tear_down();
+
+# Beside a BIRD on the same machine: it listens, the node calls, and another router
+# hears of it.
+$net->add(qw(host world));
+$net->link('host', [qw(198.51.100.2/24 2001:db8:1::2/64)], 'world', [qw(198.51.100.1/24 2001:db8:1::1/64)]);
+my $head = "log stderr all;\nprotocol device {}\nprotocol direct { ipv4; ipv6; }\n";
+my $channels = 'ipv4 { import all; export %s; }; ipv6 { import all; export %1$s; };';
+my $beside = $net->bird('host', 'beside', "router id 198.51.100.2;\n$head$host_bird" .
+	'protocol bgp world { local 198.51.100.2 as 65000; neighbor 198.51.100.1 as 64999; ' . sprintf($channels, 'where proto = "encdns"') . ' }');
+my $world = $net->bird('world', 'world', "router id 198.51.100.1;\n$head" .
+	'protocol bgp host { local 198.51.100.1 as 64999; neighbor 198.51.100.2 as 65000; ' . sprintf($channels, 'none') . ' }');
+my @set = map { s/ /=/r } grep { !/^bgp-peer/ } split /\n/, $node_conf;
+$lab{host} = $net->within('host', sub {
+	Lab->new(zones => { 'example.org' => "$FindBin::Bin/../zones/example.org.zone" }, set => [ @set, map { s/ /=/r } split /\n/, $host_conf ])
+});
+ok(Lab::wait_for(50, sub { $beside->has('encdns', V4, V6) }), 'beside a BIRD on the same machine: both prefixes are told to it')
+	or diag($beside->birdc('show protocols all encdns'), $net->log('beside'), Lab::slurp("$lab{host}{dir}/node1/log"));
+ok(Lab::wait_for(50, sub { $world->has('host', V4, V6) }), '... and by it to others') or diag($beside->birdc('show route all'));
+like($world->routes('host')->{+V4} // '', qr/as_path: 65000 65001\n.*next_hop: 198\.51\.100\.2\n/s, '... with a next hop that leads here');
+my $from = DNS::now();
+kill 'KILL', $lab{host}->pids('node1');
+ok(Lab::wait_for(5, sub { !%{ $world->routes('host') } }), 'killed: others hear that, too');
+note(sprintf 'after %.0f ms (bar 200 ms)', 1000 * (DNS::now() - $from));
+tear_down();
+$beside->stop;
+$world->stop;
+done_testing;

@@ -1,0 +1,102 @@
+/* The lines bgp-...: what is taken, and the words for what is not. */
+#include "main/peers.c"
+#include "tests/tap.h"
+
+static const struct conf_key keys[] = {
+	{ .key = "bgp-as", .parse = conf_number, .off = offsetof(struct route_conf, as), .dflt = "0", .max = UINT32_MAX },
+	{ .key = "bgp-port", .parse = conf_number, .off = offsetof(struct route_conf, port), .dflt = "179", .max = 65535 },
+	{ .key = "bgp-id", .parse = take_bgp_id, .off = offsetof(struct route_conf, id), .dflt = "" },
+	{ .key = "bgp-prefix", .parse = take_bgp_prefix, .off = offsetof(struct route_conf, prefixes), .dflt = "", .many = true },
+	{ .key = "bgp-peer", .parse = take_bgp_peer, .off = offsetof(struct route_conf, peers), .dflt = "", .many = true },
+};
+
+static char said[2000];
+
+static void say(void *ctx, const char *path, unsigned line, const char *text)
+{
+	(void)ctx;
+	(void)path;
+	snprintf(said, sizeof said, "%u: %s", line, text);
+}
+
+static int take(struct route_conf *c, const char *text)
+{
+	*said = 0;
+	memset(c, 0, sizeof *c);
+	return conf_read_text(text, strlen(text), "conf", keys, sizeof keys / sizeof *keys, c, &(struct conf_say){ say, NULL });
+}
+
+static struct route_conf c;
+
+static void refused(const char *line, const char *why)
+{
+	int wrong = take(&c, line);
+	const char *last = strrchr(line, '\n');
+	ok(wrong == 1 && strstr(said, why), "refused: %.60s (%s)", last ? last + 1 : line, said);
+}
+
+int main(void)
+{
+	struct conf_addrs service = { .n = 2, .at = { { "2001:db8::53", 53 }, { "192.0.2.53", 53 } } };
+	ok(take(&c, "bgp-as 4200000000\nbgp-prefix 192.0.2.0/24\nbgp-prefix 2001:db8::/48\n"
+	        "bgp-peer 198.51.100.1 hold 9 as 65010 port 1790 mode listen retry 200 gtsm on md5 fd:9 source 198.51.100.2 "
+	        "families v6,v4 v4-by-v6 on med 0 prepend 1 less-prepend 4 local-pref 7 less-local-pref 6 community 65535:65281 "
+	        "community 1:2 large 1:2:4294967295 next-hop 192.0.2.9 next-hop 2001:db8::9 next-hop fe80::1 role customer "
+	        "bfd multihop bfd-tx 50 bfd-rx 60 bfd-mult 5\nbgp-peer 2001:db8::1 as 4200000000\n") == 0, "every word, in any order %s", said);
+	const struct route_peer *p = &c.peers.at[0];
+	const struct bgp_peer_conf *b = &p->bgp;
+	ok(b->peer_as == 65010 && b->hold_s == 9 && p->port == 1790 && b->mode == BGP_LISTEN && b->retry_s == 200 && p->gtsm &&
+	   p->md5 == 9 && p->source.b[3] == 2 && b->families == (BGP_V4 | BGP_V6) && b->v4_by_v6, "the session's words");
+	ok(b->has_med && b->med == 0 && b->prepend == 1 && b->less_prepend == 4 && b->local_pref == 7 && b->less_local_pref == 6 &&
+	   b->ncommunities == 2 && b->community[0] == 0xffffff01 && b->community[1] == 0x10002 && b->nlarge == 1 &&
+	   b->large[0].two == UINT32_MAX, "the routes' words");
+	ok(b->hop4.b[3] == 9 && b->hop6.b[15] == 9 && b->link_local.b[0] == 0xfe && b->role == BGP_CUSTOMER &&
+	   p->bfd == BFD_MULTIHOP && p->bfd_tx_ms == 50 && p->bfd_rx_ms == 60 && p->bfd_mult == 5, "next hops, role, BFD");
+	ok(route_check(&c, &service, "conf") == 0 && b->as == 4200000000u && b->id == 0xc0000235 && b->retry_max_s == 200,
+	   "together: our AS, and the first IPv4 service address as identifier");
+	p = &c.peers.at[1];
+	ok(p->port == 179 && p->bgp.hold_s == 90 && p->bgp.retry_s == 5 && p->bgp.mode == (BGP_DIAL | BGP_LISTEN) && p->md5 == -1 &&
+	   p->bgp.role == BGP_NO_ROLE && !p->bgp.has_med && p->bfd == BFD_OFF && p->bgp.families == (BGP_V4 | BGP_V6), "defaults");
+
+	refused("bgp-peer example.org as 1", "address first");
+	refused("bgp-peer 192.0.2.1", "lacks its \"as NUMBER\"");
+	refused("\nbgp-peer 192.0.2.1 as 0", "2: as wants");
+	refused("bgp-peer 192.0.2.1 as 4294967296", "as wants");
+	refused("bgp-peer 192.0.2.1 as 1x", "as wants");
+	refused("bgp-peer 192.0.2.1 as", "as wants");
+	refused("bgp-peer 192.0.2.1 as 1 hold 2", "hold wants");
+	refused("bgp-peer 192.0.2.1 as 1 as 2", "a second time");
+	refused("bgp-peer 192.0.2.1 as 1 color red", "no \"color\"");
+	refused("bgp-peer 192.0.2.1 as 1 source 2001:db8::1", "source wants");
+	refused("bgp-peer 192.0.2.1 as 1 gtsm on ttl 3", "not both");
+	refused("bgp-peer 192.0.2.1 as 1 gtsm maybe", "gtsm wants");
+	refused("bgp-peer 192.0.2.1 as 1 mode passive", "mode wants");
+	refused("bgp-peer 192.0.2.1 as 1 md5 secret", "md5 wants");
+	refused("bgp-peer 192.0.2.1 as 1 community 65536:1", "community wants");
+	refused("bgp-peer 192.0.2.1 as 1 large 1:2", "large wants");
+	refused("bgp-peer 192.0.2.1 as 1 next-hop 192.0.2.2 next-hop 192.0.2.3", "next-hop wants");
+	refused("bgp-peer 192.0.2.1 as 1 bfd-tx 9", "bfd-tx wants");
+	refused("bgp-peer 192.0.2.1 as 1\nbgp-peer 192.0.2.1 as 2", "2: bgp-peer: 192.0.2.1 comes a second time");
+	refused("bgp-prefix 192.0.2.1/24", "beyond its length");
+	refused("bgp-prefix 192.0.2.0/33", "PREFIX/BITS");
+	refused("bgp-prefix 192.0.2.0", "PREFIX/BITS");
+	refused("bgp-prefix 192.0.2.0/24\nbgp-prefix 192.0.2.0/24", "a second time");
+	refused("bgp-id 2001:db8::1", "IPv4");
+	refused("bgp-id 0.0.0.0", "IPv4");
+
+	char line[1024] = "bgp-peer 192.0.2.1 as 1";
+	for (int i = 0; i < 32; i++)
+		strcat(line, " community 1:1");
+	refused(line, "at most 31");
+
+	take(&c, "bgp-peer 192.0.2.1 as 1\n");
+	ok(freopen("/dev/null", "w", stderr) && route_check(&c, &service, "conf") == 2, "AS and prefixes are wanted");
+	take(&c, "bgp-as 1\nbgp-prefix 192.0.2.0/24\nbgp-peer 192.0.2.1 as 1 mode listen\nbgp-port 0");
+	ok(route_check(&c, &service, "conf") == 1, "who listens needs a port");
+	take(&c, "bgp-as 23456\nbgp-prefix 192.0.2.0/24\nbgp-peer 192.0.2.1 as 1");
+	ok(route_check(&c, &service, "conf") == 1, "AS_TRANS is nobody's");
+	service.n = 1;
+	take(&c, "bgp-as 1\nbgp-prefix 192.0.2.0/24\nbgp-peer 192.0.2.1 as 1");
+	ok(route_check(&c, &service, "conf") == 1, "without an IPv4 service address bgp-id is wanted");
+	return tap_done();
+}
