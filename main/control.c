@@ -143,6 +143,7 @@ static void on_pulse(struct src *s, uint32_t got, uint64_t now)
 	journal_status_get(c->journal, &j);
 	put_u64(p, j.head_time);
 	p[8] = c->zones.seq == store_seq(c->st);
+	put_u32(p + 9, c->zones.looks);
 	msg_send(c->sup.fd, MSG_PULSE, p, sizeof p, -1);
 	loop_due(&c->loop, s, now + PULSE_NS);
 }

@@ -21,6 +21,7 @@
 #define DEAF_NS      (3 * BGP_SEC)
 #define WRONG_NS     (700 * MS)
 #define WRONG_MAX_NS (3 * BGP_SEC)
+#define LOOK_NS      (50 * MS)
 #define DAMAGE_NS    (60 * BGP_SEC)
 #define CALM_NS      (10 * BGP_SEC) /* before less becomes full again */
 
@@ -41,11 +42,13 @@ static bool no_zone(const struct health *h) { return h->zones == 0; }
 /* Before the first announcement only: new zones come all the time. */
 static bool unasked(const struct health *h) { return h->level == BGP_SILENT && h->unasked > 0; }
 
-/* Until control has said that its list is the newest, a zone may just have gone. */
+/* Until control has said that its list is the newest, or has looked once more
+ * since then, a zone may just have gone. */
 static bool wrong_answer(const struct health *h)
 {
 	uint64_t age = h->wrong_ns ? h->felt_ns - h->wrong_ns : 0;
-	return age >= WRONG_MAX_NS || (age >= WRONG_NS && (h->list_current || !h->control_alive));
+	bool newest = h->list_current || !h->control_alive || (h->looked && h->looks != h->wrong_looks);
+	return age >= WRONG_MAX_NS || (age >= WRONG_NS && newest);
 }
 
 static bool is_lost(const struct health_place *p) { return p->lost >= LOST_ROUNDS; }
@@ -169,7 +172,7 @@ void health_asked(struct health *h, bool tcp, unsigned n) { h->own[tcp] += n; }
 void health_dns(struct health *h, bool alive)
 {
 	h->dns_alive = alive;
-	h->wrong_ns = 0;
+	health_wrong(h, NULL);
 	for (unsigned i = 0; i < h->nplaces; i++)
 		h->place[i].lost = 0;
 	for (unsigned i = 0; i < h->nworkers; i++)
@@ -191,6 +194,7 @@ void health_wrong(struct health *h, const char *text)
 {
 	if (!text) {
 		h->wrong_ns = 0;
+		h->looked = false;
 		return;
 	}
 	if (h->wrong_ns == 0)
@@ -198,8 +202,9 @@ void health_wrong(struct health *h, const char *text)
 	snprintf(h->wrong, sizeof h->wrong, "%s", text);
 }
 
-void health_pulse(struct health *h, uint64_t head_time, bool list_current)
+void health_pulse(struct health *h, uint64_t head_time, bool list_current, uint32_t looks)
 {
+	h->looks = looks;
 	if (head_time != h->head_time)
 		h->news_ns = h->felt_ns;
 	h->head_time = head_time;
@@ -300,9 +305,19 @@ static void explain(struct health *h, const struct condition *c)
 	h->why = h->why_text;
 }
 
+/* A look that had begun before the wrong answer says nothing. */
+static void note_looks(struct health *h)
+{
+	if (h->wrong_ns == 0 || h->looked || h->felt_ns - h->wrong_ns < LOOK_NS)
+		return;
+	h->looked = true;
+	h->wrong_looks = h->looks;
+}
+
 enum bgp_level health_judge(struct health *h, uint64_t now)
 {
 	feel(h, now);
+	note_looks(h);
 	const struct condition *c = first_condition(h);
 	enum bgp_level most = c ? c->at_most : BGP_FULL;
 	if (most == BGP_SILENT)

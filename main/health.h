@@ -47,6 +47,8 @@ struct health {
 	bool counted;
 	struct health_place place[HEALTH_PLACES];
 	uint64_t wrong_ns;              /* the first of unbroken wrong answers; 0: none */
+	uint32_t looks, wrong_looks;    /* how often control has compared its list; the same shortly after wrong_ns */
+	bool looked;                    /* wrong_looks is set */
 	uint64_t news_ns, head_time;    /* the journal: when it was last heard to live */
 	uint64_t damaged, damaged_ns;
 	uint64_t good_ns;               /* since when nothing forbids announcing; 0: something does */
@@ -79,7 +81,7 @@ void health_round(struct health *h, unsigned place, bool lost);
 /* A wrong answer stands (text), or NULL: all are right. */
 void health_wrong(struct health *h, const char *text);
 /* Control's pulse: the newest head of the journal, and damage in the store. */
-void health_pulse(struct health *h, uint64_t head_time, bool list_current);
+void health_pulse(struct health *h, uint64_t head_time, bool list_current, uint32_t looks);
 void health_damage(struct health *h, uint64_t damaged);
 
 /* What is to be announced from now on.  At least every 100 ms. */

@@ -96,7 +96,7 @@ enum node_msg {
 	MSG_CHILD,         /* super to route: which 8 (enum node_child) | alive 8 */
 };
 /* Messages of route's, as they lie in struct msg. */
-#define PULSE_LEN  9  /* head's time 64 | zone list is the newest 8 */
+#define PULSE_LEN  13 /* head's time 64 | zone list is the newest 8 | looks at it 32 */
 #define MEMORY_LEN (5 + 8 * HEALTH_CYCLES) /* flaps 32 | announced 8 | cycles 64 each */
 enum node_child { CONTROL, DNS, ROUTE, CHILDREN };
 #define MSG_MAX 64
@@ -161,7 +161,7 @@ void memory_read(const char *dir, struct health_memory *out);
 int memory_write(const char *dir, const struct health_memory *m); /* 0, or -1 with errno */
 
 /* zonelist.c: control's side of the zone list. */
-struct zone_list { struct buf last; uint64_t built_ns, cost_ns, seq; };
+struct zone_list { struct buf last; uint64_t built_ns, cost_ns, seq; uint32_t looks; };
 /* A descriptor to be sent and closed when the list has changed; -1: it hasn't, or
  * it is too early to look again, or errno. */
 int zone_list_look(struct zone_list *l, struct store *st, uint64_t now_ns);

@@ -173,7 +173,7 @@ static void from_super(struct src *s, uint32_t got, uint64_t now)
 	if (m.type == MSG_CHILD && m.n == 2 && m.p[0] < CHILDREN) {
 		hear_child(r, (enum node_child)m.p[0], m.p[1] != 0);
 	} else if (m.type == MSG_PULSE && m.n == PULSE_LEN) {
-		health_pulse(&r->health, get_u64(m.p), m.p[8] != 0);
+		health_pulse(&r->health, get_u64(m.p), m.p[8] != 0, get_u32(m.p + 9));
 	} else if (m.type == MSG_ZONES && m.fd >= 0) {
 		if (probe_zones(r->probe, m.fd) != 0)
 			log_limited(LOG_WARNING, "encdns-control has sent no list of zones");

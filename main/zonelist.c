@@ -70,6 +70,7 @@ int zone_list_look(struct zone_list *l, struct store *st, uint64_t now)
 	int fd = good && !same ? seal(&b) : -1;
 	if (same || fd >= 0)
 		l->seq = seq;
+	l->looks += same || fd >= 0;
 	if (fd >= 0) {
 		buf_free(&l->last);
 		l->last = b;
