@@ -286,13 +286,23 @@ static int open_one(struct node *n, unsigned which, int what, uint16_t port)
 	return 0;
 }
 
+/* Is there a neighbour at this one's door that we may not call ourselves? */
+static bool needs_door(const struct route_peers *l, const struct route_peer *p)
+{
+	struct bgp_addr at = place_for(l, p, ROUTE_LISTEN), other;
+	for (unsigned i = 0; i < l->n; i++)
+		if (l->at[i].bgp.mode == BGP_LISTEN && (other = place_for(l, &l->at[i], ROUTE_LISTEN), bgp_addr_same(&other, &at)))
+			return true;
+	return false;
+}
+
 /* A neighbour that we may call ourselves does without our listening. */
-static int complain_open(const struct route_peer *p, int what, uint16_t port)
+static int complain_open(const struct route_peers *l, const struct route_peer *p, int what, uint16_t port)
 {
 	char text[ADDR_TEXT];
 	int e = errno;
 	bool taken = e == EADDRINUSE || e == EACCES;
-	bool fatal = what != ROUTE_LISTEN || p->bgp.mode == BGP_LISTEN || !taken;
+	bool fatal = what != ROUTE_LISTEN || needs_door(l, p) || !taken;
 	bgp_addr_text(&p->bgp.addr, text);
 	if (!fatal) {
 		log_say(LOG_WARNING, "bgp-port %u: %s; so neighbour %s can't call us, we call it", port,
@@ -312,7 +322,7 @@ int route_open(struct node *n)
 	for (int what = ROUTE_LISTEN; what <= ROUTE_BFD_MULTIHOP; what++)
 		for (unsigned i = 0; i < l->n; i++)
 			if (wants(&l->at[i], what) && open_one(n, i, what, port[what]) != 0 &&
-			    complain_open(&l->at[i], what, port[what]) != 0)
+			    complain_open(l, &l->at[i], what, port[what]) != 0)
 				return 1;
 	return 0;
 }
