@@ -29,6 +29,7 @@
 #define BFD_PORT_FIRST    49152
 #define READ_MAX   (16 * BGP_MAX) /* octets of a neighbour in one turn */
 #define BFD_BATCH  64
+#define BFD_RETRY_NS BGP_SEC
 #define STRANGER_NS 60000000000ull
 
 struct neighbour;
@@ -47,6 +48,7 @@ struct neighbour {
 	const struct route_secret *secret;
 	struct wire wire[2];
 	int bfd_fd;              /* for sending; -1: none yet, or no BFD */
+	uint64_t bfd_retry_ns;   /* when to try for one again; 0: not at all */
 	struct bfd bfd;
 	uint64_t up_wall;        /* Established since, seconds since 1970 */
 	char trouble[100];       /* why the last attempt failed; "" */
@@ -286,13 +288,23 @@ static int open_one(struct node *n, unsigned which, int what, uint16_t port)
 	return 0;
 }
 
+/* Is there a neighbour at this one's door that we may not call ourselves? */
+static bool needs_door(const struct route_peers *l, const struct route_peer *p)
+{
+	struct bgp_addr at = place_for(l, p, ROUTE_LISTEN), other;
+	for (unsigned i = 0; i < l->n; i++)
+		if (l->at[i].bgp.mode == BGP_LISTEN && (other = place_for(l, &l->at[i], ROUTE_LISTEN), bgp_addr_same(&other, &at)))
+			return true;
+	return false;
+}
+
 /* A neighbour that we may call ourselves does without our listening. */
-static int complain_open(const struct route_peer *p, int what, uint16_t port)
+static int complain_open(const struct route_peers *l, const struct route_peer *p, int what, uint16_t port)
 {
 	char text[ADDR_TEXT];
 	int e = errno;
 	bool taken = e == EADDRINUSE || e == EACCES;
-	bool fatal = what != ROUTE_LISTEN || p->bgp.mode == BGP_LISTEN || !taken;
+	bool fatal = what != ROUTE_LISTEN || needs_door(l, p) || !taken;
 	bgp_addr_text(&p->bgp.addr, text);
 	if (!fatal) {
 		log_say(LOG_WARNING, "bgp-port %u: %s; so neighbour %s can't call us, we call it", port,
@@ -312,7 +324,7 @@ int route_open(struct node *n)
 	for (int what = ROUTE_LISTEN; what <= ROUTE_BFD_MULTIHOP; what++)
 		for (unsigned i = 0; i < l->n; i++)
 			if (wants(&l->at[i], what) && open_one(n, i, what, port[what]) != 0 &&
-			    complain_open(&l->at[i], what, port[what]) != 0)
+			    complain_open(l, &l->at[i], what, port[what]) != 0)
 				return 1;
 	return 0;
 }
@@ -476,6 +488,14 @@ static void serve_one(struct neighbour *nb, uint64_t now)
 	send_bfd(nb, now);
 }
 
+/* When BFD of this neighbour has something to do. */
+static uint64_t bfd_wants(const struct neighbour *nb)
+{
+	if (nb->bfd_fd >= 0)
+		return bfd_due(&nb->bfd);
+	return nb->bfd_retry_ns ? nb->bfd_retry_ns : LOOP_NEVER;
+}
+
 static void serve(struct speaker *s, uint64_t now)
 {
 	uint64_t due;
@@ -483,8 +503,8 @@ static void serve(struct speaker *s, uint64_t now)
 		serve_one(&s->nb[i], now);
 	due = bgp_due(&s->bgp);
 	for (unsigned i = 0; i < s->bgp.npeers; i++)
-		if (s->nb[i].bfd_fd >= 0 && bfd_due(&s->nb[i].bfd) < due)
-			due = bfd_due(&s->nb[i].bfd);
+		if (bfd_wants(&s->nb[i]) < due)
+			due = bfd_wants(&s->nb[i]);
 	loop_due(s->loop, &s->timer, due);
 }
 
@@ -615,42 +635,65 @@ static void bfd_wake(struct src *src, uint32_t got, uint64_t now)
 	serve(d->sp, now);
 }
 
-static void start_bfd(struct neighbour *nb, uint64_t now)
+/* A socket that sends to the neighbour, or -1. */
+static int open_bfd(const struct route_peer *p)
 {
-	const struct route_peer *p = nb->conf;
-	bool multihop = p->bfd == BFD_MULTIHOP;
 	struct sockaddr_storage to;
-	socklen_t n = sockaddr_of(&p->bgp.addr, multihop ? BFD_PORT_MULTIHOP : BFD_PORT, &to);
-	struct bfd_conf c = { .min_tx_us = p->bfd_tx_ms * 1000, .min_rx_us = p->bfd_rx_ms * 1000,
-		.mult = (uint8_t)p->bfd_mult, .multihop = multihop };
-	if (p->bfd == BFD_OFF)
-		return;
-	do { /* unique, and no stranger can guess it */
-		c.discriminator = (uint32_t)random64();
-		for (const struct neighbour *x = nb->sp->nb; x < nb; x++)
-			if (x->bfd.conf.discriminator == c.discriminator)
-				c.discriminator = 0;
-	} while (c.discriminator == 0);
+	socklen_t n = sockaddr_of(&p->bgp.addr, p->bfd == BFD_MULTIHOP ? BFD_PORT_MULTIHOP : BFD_PORT, &to);
 	int class = IPTOS_CLASS_CS6, fd = socket(to.ss_family, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-	if (fd < 0 || set_ttl(fd, p->bgp.addr.family, 255, false) != 0 ||
-	    bind_somewhere(fd, p, BFD_PORT_FIRST, 65535) != 0 ||
-	    connect(fd, (struct sockaddr *)&to, n) != 0) {
-		log_say(LOG_ERROR, "BFD with %s can't begin: %s", nb->name, strerror(errno));
-		if (fd >= 0)
-			close(fd);
-		return;
-	}
+	if (fd < 0)
+		return -1;
 	if (p->bgp.addr.family == BGP_V6)
 		setsockopt(fd, IPPROTO_IPV6, IPV6_TCLASS, &class, sizeof class);
 	else
 		setsockopt(fd, IPPROTO_IP, IP_TOS, &class, sizeof class);
-	nb->bfd_fd = fd;
+	if (set_ttl(fd, p->bgp.addr.family, 255, false) == 0 && bind_somewhere(fd, p, BFD_PORT_FIRST, 65535) == 0 &&
+	    connect(fd, (struct sockaddr *)&to, n) == 0)
+		return fd;
+	int e = errno;
+	close(fd);
+	errno = e;
+	return -1;
+}
+
+/* Not 0, unique, and no stranger can guess it. */
+static uint32_t choose_discriminator(const struct neighbour *nb)
+{
+	uint32_t d;
+	do {
+		d = (uint32_t)random64();
+		for (unsigned i = 0; i < nb->sp->bgp.npeers; i++)
+			if (&nb->sp->nb[i] != nb && nb->sp->nb[i].bfd.conf.discriminator == d)
+				d = 0;
+	} while (d == 0);
+	return d;
+}
+
+/* As long as there is no way to the neighbour (its interface may come up after
+ * us) again and again: a session without its BFD would not be what was asked for. */
+static void start_bfd(struct neighbour *nb, uint64_t now)
+{
+	const struct route_peer *p = nb->conf;
+	bool first = nb->bfd_retry_ns == 0;
+	if (p->bfd == BFD_OFF)
+		return;
+	nb->bfd_fd = open_bfd(p);
+	nb->bfd_retry_ns = nb->bfd_fd < 0 ? now + BFD_RETRY_NS : 0;
+	if (nb->bfd_fd < 0) {
+		if (first)
+			log_say(LOG_WARNING, "BFD with %s can't begin yet: %s", nb->name, strerror(errno));
+		return;
+	}
+	struct bfd_conf c = { .discriminator = choose_discriminator(nb), .min_tx_us = p->bfd_tx_ms * 1000,
+		.min_rx_us = p->bfd_rx_ms * 1000, .mult = (uint8_t)p->bfd_mult, .multihop = p->bfd == BFD_MULTIHOP };
 	bfd_init(&nb->bfd, &c, random64());
 	bfd_start(&nb->bfd, now);
 }
 
 static void tick_bfd(struct neighbour *nb, uint64_t now)
 {
+	if (nb->bfd_retry_ns && now >= nb->bfd_retry_ns)
+		start_bfd(nb, now);
 	if (nb->bfd_fd < 0 || bfd_tick(&nb->bfd, now) != BFD_FAILED)
 		return;
 	log_limited(LOG_WARNING, "BFD with %s is Down: %s", nb->name, bfd_diag_words(nb->bfd.diag));
@@ -747,7 +790,7 @@ static void tell_bfd(const struct neighbour *nb, char *out, size_t n)
 {
 	const struct bfd *b = &nb->bfd;
 	if (nb->conf->bfd == BFD_OFF || nb->bfd_fd < 0)
-		snprintf(out, n, "%s", nb->conf->bfd == BFD_OFF ? "" : "failed to begin");
+		snprintf(out, n, "%s", nb->conf->bfd == BFD_OFF ? "" : "no way to the neighbour yet");
 	else if (b->state == BFD_UP)
 		snprintf(out, n, "Up, every %u ms, gone after %u ms", (unsigned)(bfd_interval_ns(b) / 1000000),
 		         (unsigned)(bfd_detection_ns(b) / 1000000));
