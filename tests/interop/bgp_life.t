@@ -142,8 +142,8 @@ sub start_with {
 }
 sub hold_port {
 	my $pid = $net->start('node', 'holder', $^X, '-MIO::Socket::INET', '-e',
-		'$s = IO::Socket::INET->new(LocalPort => 179, Listen => 1) or die; $| = 1; print "ready\n"; sleep 100');
-	Lab::wait_for(5, sub { $net->log('holder') =~ /ready/ });
+		'$s = IO::Socket::INET->new(LocalPort => 179, Listen => 1, ReuseAddr => 1) or die $!; $| = 1; print "ready\n"; sleep 100');
+	Lab::wait_for(5, sub { $net->log('holder') =~ /ready/ }) or die 'port 179: ' . $net->log('holder');
 	return $pid;
 }
 my $holder = hold_port();
