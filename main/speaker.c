@@ -293,7 +293,8 @@ static bool needs_door(const struct route_peers *l, const struct route_peer *p)
 {
 	struct bgp_addr at = place_for(l, p, ROUTE_LISTEN), other;
 	for (unsigned i = 0; i < l->n; i++)
-		if (l->at[i].bgp.mode == BGP_LISTEN && (other = place_for(l, &l->at[i], ROUTE_LISTEN), bgp_addr_same(&other, &at)))
+		if (l->at[i].bgp.mode == BGP_LISTEN &&
+		    (other = place_for(l, &l->at[i], ROUTE_LISTEN), bgp_addr_same(&other, &at)))
 			return true;
 	return false;
 }
@@ -647,8 +648,8 @@ static int open_bfd(const struct route_peer *p)
 		setsockopt(fd, IPPROTO_IPV6, IPV6_TCLASS, &class, sizeof class);
 	else
 		setsockopt(fd, IPPROTO_IP, IP_TOS, &class, sizeof class);
-	if (set_ttl(fd, p->bgp.addr.family, 255, false) == 0 && bind_somewhere(fd, p, BFD_PORT_FIRST, 65535) == 0 &&
-	    connect(fd, (struct sockaddr *)&to, n) == 0)
+	if (set_ttl(fd, p->bgp.addr.family, 255, false) == 0 &&
+	    bind_somewhere(fd, p, BFD_PORT_FIRST, 65535) == 0 && connect(fd, (struct sockaddr *)&to, n) == 0)
 		return fd;
 	int e = errno;
 	close(fd);
@@ -685,7 +686,8 @@ static void start_bfd(struct neighbour *nb, uint64_t now)
 		return;
 	}
 	struct bfd_conf c = { .discriminator = choose_discriminator(nb), .min_tx_us = p->bfd_tx_ms * 1000,
-		.min_rx_us = p->bfd_rx_ms * 1000, .mult = (uint8_t)p->bfd_mult, .multihop = p->bfd == BFD_MULTIHOP };
+		.min_rx_us = p->bfd_rx_ms * 1000, .mult = (uint8_t)p->bfd_mult,
+		.multihop = p->bfd == BFD_MULTIHOP };
 	bfd_init(&nb->bfd, &c, random64());
 	bfd_start(&nb->bfd, now);
 }
