@@ -27,10 +27,21 @@
 
 /* ---- memory ---- */
 
+size_t pieces_deal(struct piece *piece, size_t n, uint8_t *base)
+{
+	size_t at = 0;
+	for (size_t i = 0; i < n; i++) {
+		if (base)
+			piece[i].at = base + at;
+		at += (piece[i].size + 4095) & ~(size_t)4095;
+	}
+	return at;
+}
+
 /* Deals out the octets at base (NULL: only counts them); returns how many. */
 static size_t lay_out(struct worker *w, const struct dns_conf *c, uint8_t *base)
 {
-	struct { size_t size; uint8_t *at; } part[] = {
+	struct piece part[] = {
 		{ sizeof *w, NULL },
 		{ BATCH * UDP_IN, NULL },
 		{ BATCH * (size_t)c->udp_size, NULL },
@@ -39,12 +50,7 @@ static size_t lay_out(struct worker *w, const struct dns_conf *c, uint8_t *base)
 		{ tcp_lay_out(w, c, NULL), NULL },
 		{ rrl_memory(&c->rrl), NULL },
 	};
-	size_t at = 0;
-	for (size_t i = 0; i < sizeof part / sizeof *part; i++) {
-		if (base)
-			part[i].at = base + at;
-		at += page_up(part[i].size);
-	}
+	size_t at = pieces_deal(part, sizeof part / sizeof *part, base);
 	if (!base)
 		return at;
 	w->rx_buf = part[1].at;

@@ -429,7 +429,7 @@ enum store_found store_head(struct store *st, const struct probe *p, struct scra
 {
 	struct pending *w = store_pending(st, p->hash);
 	struct store_guard g;
-	enum store_found r = STORE_DAMAGED;
+	enum store_found r;
 	store_guard_enter(&st->map, &g);
 	if (sigsetjmp(g.to, 0) == 0)
 		r = w ? frag_open(&st->map, st->root, w->unit, s, f) : frag_find(&st->map, st->root, p, s, f);

@@ -173,14 +173,12 @@ enum n3_take {
 static enum store_found find_nsec3(struct answer *a, const uint8_t *name, enum n3_take take, struct frag *f,
                                    bool *exact)
 {
-	uint8_t hash[20], owner[NAME_MAX_LEN + 64] RAW;
+	uint8_t hash[20], owner[NAME_MAX_LEN] RAW;
 	nsec3_hash(a->n3, name, hash);
 	if (take == N3_ANY)
 		return store_nsec3(a->map, a->zone, a->n3, hash, &a->scratch, f, exact);
 	*exact = true;
-	owner[0] = (uint8_t)base32hex_encode(hash, sizeof hash, owner + 1);
-	memcpy(owner + 1 + owner[0], a->zone->name, name_len(a->zone->name));
-	if (name_len(owner) > NAME_MAX_LEN)
+	if (!nsec3_owner(hash, sizeof hash, a->zone->name, owner))
 		return STORE_ABSENT;
 	return store_get(a->map, FRAG_NSEC3, a->zone->inst, owner, a->zone->seq, &a->scratch, f);
 }

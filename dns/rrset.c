@@ -203,3 +203,13 @@ size_t base32hex_encode(const uint8_t *in, size_t n, uint8_t *out)
 		out[at++] = (uint8_t)digits[acc << (5 - bits) & 31];
 	return at;
 }
+
+bool nsec3_owner(const uint8_t *hash, size_t n, const uint8_t *zone, uint8_t out[static NAME_MAX_LEN])
+{
+	size_t label = (n * 8 + 4) / 5, len = name_len(zone);
+	if (n == 0 || label > 63 || 1 + label + len > NAME_MAX_LEN)
+		return false;
+	out[0] = (uint8_t)base32hex_encode(hash, n, out + 1);
+	copy_short(out + 1 + label, zone, len);
+	return true;
+}

@@ -90,5 +90,8 @@ enum node_flag {
  * decode returns octets written (at most 40), 0 if it is none. */
 size_t base32hex_decode(const uint8_t *text, size_t n, uint8_t out[static 40]);
 size_t base32hex_encode(const uint8_t *in, size_t n, uint8_t *out);
+/* The owner of an NSEC3: the label of hash[0..n), in front of the zone's name.
+ * False: it would be no name. */
+bool nsec3_owner(const uint8_t *hash, size_t n, const uint8_t *zone, uint8_t out[static NAME_MAX_LEN]);
 
 #endif

@@ -85,7 +85,7 @@ static unsigned buckets(const struct dns_conf *c)
 
 size_t tcp_lay_out(struct worker *w, const struct dns_conf *c, uint8_t *base)
 {
-	struct { size_t size; uint8_t *at; } part[] = {
+	struct piece part[] = {
 		{ TCP_OUT, NULL },
 		{ c->tcp_max * sizeof(struct conn), NULL },
 		{ c->tcp_max * sizeof(struct client), NULL },
@@ -93,12 +93,7 @@ size_t tcp_lay_out(struct worker *w, const struct dns_conf *c, uint8_t *base)
 		{ out_buffers(c) * sizeof(uint8_t *), NULL },
 		{ out_buffers(c) * (size_t)TCP_OUT, NULL },
 	};
-	size_t at = 0;
-	for (size_t i = 0; i < sizeof part / sizeof *part; i++) {
-		if (base)
-			part[i].at = base + at;
-		at += page_up(part[i].size);
-	}
+	size_t at = pieces_deal(part, sizeof part / sizeof *part, base);
 	if (!base)
 		return at;
 	struct tcp *t = &w->tcp;

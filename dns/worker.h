@@ -130,7 +130,11 @@ static inline uint8_t address_of(const struct sockaddr_storage *s, bool v6, cons
 	return v6 ? 16 : 4;
 }
 
-static inline size_t page_up(size_t n) { return (n + 4095) & ~(size_t)4095; }
+/* A piece of a worker's memory: its octets and, once dealt out, where it lies. */
+struct piece { size_t size; uint8_t *at; };
+/* Deals out the octets at base in whole pages (NULL: only counts them); returns
+ * how many. */
+size_t pieces_deal(struct piece *piece, size_t n, uint8_t *base);
 
 /* ---- tcp.c ---- */
 

@@ -153,18 +153,14 @@ enum store_found store_nsec3(const struct store_map *m, const struct store_zone 
                              const struct nsec3_params *p, const uint8_t hash[static 20],
                              struct scratch *s, struct frag *out, bool *exact)
 {
-	uint8_t got[TREE_KEY_MAX], owner[NAME_MAX_LEN + 64];
-	size_t gotn, zone = name_len(z->name);
+	uint8_t got[TREE_KEY_MAX], owner[NAME_MAX_LEN];
+	size_t gotn;
 	enum store_found r = tree_find(m, z->inst, tree_nsec3_chain(m, p), z->seq, hash, 20, s, got,
 	                               &gotn, exact);
 	if (r != STORE_FOUND)
 		return r;
-	if (gotn > 39)
+	if (!nsec3_owner(got, gotn, z->name, owner))
 		return STORE_DAMAGED;
-	owner[0] = (uint8_t)base32hex_encode(got, gotn, owner + 1);
-	if (owner[0] > 63 || 1u + owner[0] + zone > NAME_MAX_LEN)
-		return STORE_DAMAGED;
-	copy_short(owner + 1 + owner[0], z->name, zone);
 	return link_get(m, FRAG_NSEC3, z, owner, s, out);
 }
 
