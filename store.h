@@ -39,9 +39,11 @@ struct frag {
 	uint32_t len;
 };
 
-/* Inner nodes of ordered trees that stay decrypted, each as one view sees it. */
-#define MEMO_NODES 512
-#define MEMO_KEYS  256
+/* Nodes of ordered trees that stay decrypted, each as one view sees it: inner
+ * ones, which are on the way of every search, and leaves. */
+#define MEMO_NODES  512
+#define MEMO_KEYS   256
+#define MEMO_LEAVES 2048
 struct memo_node {
 	uint64_t number, seq;
 	uint32_t inst, chain;
@@ -50,7 +52,16 @@ struct memo_node {
 	uint16_t at[MEMO_KEYS];    /* where its entry stands in the body */
 	uint8_t body[2048];
 };
-struct store_memo { struct memo_node node[MEMO_NODES]; };
+struct memo_leaf {
+	uint64_t number, seq;
+	uint32_t inst, chain;
+	uint32_t len;              /* 0: empty */
+	uint8_t body[768];
+};
+struct store_memo {
+	struct memo_node node[MEMO_NODES];
+	struct memo_leaf leaf[MEMO_LEAVES];
+};
 
 /* Memory for decrypted fragments, emptied by its owner between queries. */
 struct scratch {
