@@ -148,13 +148,14 @@ void store_guard_leave(struct store_guard *g);
 
 /* Denial: the link of a chain that matches or covers.  NSEC: the greatest
  * owner at or before `name` in the zone, wrapped round to the last; NSEC3: the
- * same for a hash under the given parameters.  STORE_ABSENT: no such chain.
+ * same for a hash under the given parameters, and only the link's owner: the
+ * FRAG_NSEC3 of that name is there, or damaged.  STORE_ABSENT: no such chain.
  * *exact tells whether it is the name (hash) itself. */
 enum store_found store_nsec(const struct store_map *m, const struct store_zone *z, const uint8_t *name,
                             struct scratch *s, struct frag *out, bool *exact);
 enum store_found store_nsec3(const struct store_map *m, const struct store_zone *z,
                              const struct nsec3_params *p, const uint8_t hash[static 20],
-                             struct scratch *s, struct frag *out, bool *exact);
+                             struct scratch *s, uint8_t owner[static NAME_MAX_LEN], bool *exact);
 
 /* Epochs (design section 4): a worker announces before it reads, and says idle
  * before it waits: in memory that the writer sees, a cache line for each. */

@@ -128,14 +128,6 @@ bool zone_owner(const struct store_zone *z, const uint8_t *key, size_t n, uint8_
 	return name_from_key(full, at + n, out) != 0;
 }
 
-/* A link that its chain names must be there. */
-static enum store_found link_get(const struct store_map *m, enum frag_kind kind, const struct store_zone *z,
-                                 const uint8_t *owner, struct scratch *s, struct frag *out)
-{
-	enum store_found r = store_get(m, kind, z->inst, owner, z->seq, s, out);
-	return r == STORE_ABSENT ? STORE_DAMAGED : r;
-}
-
 enum store_found store_nsec(const struct store_map *m, const struct store_zone *z, const uint8_t *name,
                             struct scratch *s, struct frag *out, bool *exact)
 {
@@ -146,22 +138,22 @@ enum store_found store_nsec(const struct store_map *m, const struct store_zone *
 		return r;
 	if (!zone_owner(z, got, gotn, owner))
 		return STORE_DAMAGED;
-	return link_get(m, FRAG_NAME, z, owner, s, out);
+	/* what the chain names must be there */
+	r = store_get(m, FRAG_NAME, z->inst, owner, z->seq, s, out);
+	return r == STORE_ABSENT ? STORE_DAMAGED : r;
 }
 
 enum store_found store_nsec3(const struct store_map *m, const struct store_zone *z,
                              const struct nsec3_params *p, const uint8_t hash[static 20],
-                             struct scratch *s, struct frag *out, bool *exact)
+                             struct scratch *s, uint8_t owner[static NAME_MAX_LEN], bool *exact)
 {
-	uint8_t got[TREE_KEY_MAX], owner[NAME_MAX_LEN];
+	uint8_t got[TREE_KEY_MAX];
 	size_t gotn;
 	enum store_found r = tree_find(m, z->inst, tree_nsec3_chain(m, p), z->seq, hash, 20, s, got,
 	                               &gotn, exact);
-	if (r != STORE_FOUND)
-		return r;
-	if (!nsec3_owner(got, gotn, z->name, owner))
+	if (r == STORE_FOUND && !nsec3_owner(got, gotn, z->name, owner))
 		return STORE_DAMAGED;
-	return link_get(m, FRAG_NSEC3, z, owner, s, out);
+	return r;
 }
 
 /* ---- writing ---- */
