@@ -241,7 +241,7 @@ static unsigned scan_hashes(const struct node_rd *n, const struct search *q, str
 	unsigned low = 0, high = n->count;
 	while (low < high) {
 		unsigned mid = (low + high) / 2;
-		if (memcmp(n->r.p + mid * (2u + HASH_LEN) + 2, q->key, HASH_LEN) <= 0)
+		if (key_cmp(n->r.p + mid * (2u + HASH_LEN) + 2, HASH_LEN, q->key, HASH_LEN) <= 0)
 			low = mid + 1;
 		else
 			high = mid;
