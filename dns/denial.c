@@ -168,9 +168,10 @@ void denial_guess(struct answer *a, struct answer_job *job, const struct known *
 {
 	struct guess *g = &job->guess;
 	const struct store_zone *z = job->zone;
+	const struct query *q = &job->q;
 	uint8_t hash[20];
 	g->begun = false;
-	g->name = job->q.dnssec_ok && job->q.labels > z->labels ? name_skip(job->q.qname, job->q.labels - z->labels - 1) : NULL;
+	g->name = q->dnssec_ok && q->labels > z->labels ? name_skip(q->qname, q->labels - z->labels - 1u) : NULL;
 	if (!g->name || !k || k->guesses <= 0 || k->mode != DENIAL_NSEC3 || k->n3.iterations > 0)
 		return;
 	nsec3_hash(&k->n3, g->name, hash);
