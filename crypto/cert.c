@@ -99,13 +99,15 @@ const char *cert_role_text(enum cert_role r)
 		return "node";
 	case ROLE_OPERATOR:
 		return "operator";
+	case ROLE_MACHINE:
+		return "machine";
 	}
 	return "nobody";
 }
 
 bool cert_role_parse(const void *p, size_t n, enum cert_role *out)
 {
-	for (enum cert_role r = ROLE_HUB; r <= ROLE_OPERATOR; r++) {
+	for (enum cert_role r = ROLE_HUB; r <= ROLE_MACHINE; r++) {
 		const char *t = cert_role_text(r);
 
 		if (strlen(t) == n && memcmp(t, p, n) == 0) {
