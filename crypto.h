@@ -49,15 +49,15 @@ struct key *key_from_passphrase(const char *pass, size_t n, const uint8_t *salt,
 /* HKDF-SHA256 (RFC 5869): extract with salt, expand with label. */
 struct key *key_derive(const struct key *from, const char *label, const void *salt, size_t n);
 /* The same with octets for a label. */
-struct part { const void *p; size_t n; };
-struct key *key_expand(const struct key *from, const struct part *info, size_t ninfo,
-                       const void *salt, size_t n);
+struct key *key_expand(const struct key *from, const void *info, size_t ninfo, const void *salt,
+                       size_t n);
 /* Over a socketpair between our own processes: the key's octets as one
  * message of 32 octets.  The octets never lie outside the pool. */
 int key_send(const struct key *k, int fd);
 struct key *key_recv(int fd);
 void key_free(struct key *k); /* NULL is fine */
 /* HMAC-SHA256 over parts. */
+struct part { const void *p; size_t n; };
 void key_mac(const struct key *k, const struct part *parts, size_t nparts, uint8_t out[static 32]);
 
 /* Secret octets of any kind (a credentials file), kept to be handed on. */

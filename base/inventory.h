@@ -25,24 +25,25 @@ struct inventory_diff {
 	const char *key, *was, *is; /* NUL-ended, until the call-back returns; was or is NULL when there is none */
 };
 /* Calls back for each difference, in the order of keys; how many were not volatile:
- * 0 means `unchanged`.  Both texts must be valid; -1 when one isn't. */
+ * 0 means `unchanged`.  found may be NULL.  -1: one of both is not valid. */
 int inventory_compare(const char *was, size_t nwas, const char *is, size_t nis,
                       void (*found)(void *owner, const struct inventory_diff *d), void *owner);
 
 /* ---- writing ---- */
 /* Takes lines in any order; sorts and cuts in the end. */
 struct inventory {
-	char text[2 * INVENTORY_MAX]; /* lines, NUL-ended */
+	char text[2 * INVENTORY_MAX]; /* lines, each ended by a NUL */
 	size_t n;
-	unsigned short at[2048]; /* where lines begin, halved: they begin at even places */
-	unsigned lines, lost;
+	const char *at[2048];
+	unsigned lines;
+	unsigned lost[2]; /* lines that found no room: others, volatile ones */
 };
 /* name: a device, put behind the key and a dot; NULL: none.  Escapes; leaves out
- * white space around the value.  A line that finds no room is counted. */
+ * white space around the value and lines without one. */
 void inventory_put(struct inventory *i, bool is_volatile, const char *key, const char *name,
                    const void *value, size_t n);
-/* The whole text, sorted, and its length: at most INVENTORY_MAX.  What had no room
- * (volatile lines first) stands as a number behind the key `lost`. */
+/* The whole text, sorted, and its length.  What had no room (volatile lines first)
+ * stands as a number of lines behind the key `lost`. */
 size_t inventory_write(struct inventory *i, char out[static INVENTORY_MAX]);
 
 #endif
