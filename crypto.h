@@ -102,8 +102,14 @@ bool sign_verify(const uint8_t pub[static SIGN_PUB], const void *msg, size_t n,
 /* ---- certificates (X.509 v3, P-256, ecdsa-with-SHA256; RFC 5280) ---- */
 /* A certificate's role is its issuer's and stands in its subject and SAN; TLS
  * peers must show the role that is asked for. */
-enum cert_role { ROLE_HUB = 1, ROLE_NODE, ROLE_OPERATOR };
-const char *cert_role_text(enum cert_role r); /* "hub", "node", "operator" */
+enum cert_role {
+	ROLE_HUB = 1,
+	ROLE_NODE,     /* the tunnel's */
+	ROLE_OPERATOR,
+	ROLE_MACHINE,  /* the authorisation port's: its key lies on the machine's disk, so the tunnel takes none */
+	ROLE_LAST = ROLE_MACHINE
+};
+const char *cert_role_text(enum cert_role r); /* "hub", "node", "operator", "machine" */
 
 struct cred;  /* a certificate chain, its private key, and the root that judges the peer */
 /* Reads a PEM file that holds: own certificate, issuing certificate(s), root,

@@ -199,9 +199,9 @@ static void put_spki(struct der *d, const uint8_t pub[static SIGN_PUB])
 static const uint8_t ALG[] = { 0x30, 0x0a, 0x06, 0x08, 0x2a, 0x86,
 	                       0x48, 0xce, 0x3d, 0x04, 0x03, 0x02 };
 
-void issue_serial(uint8_t serial[static 16])
+void issue_serial(uint8_t serial[static CERT_SERIAL])
 {
-	crypto_random(serial, 16);
+	crypto_random(serial, CERT_SERIAL);
 	serial[0] = (serial[0] & 0x3f) | 0x40;
 }
 
