@@ -110,7 +110,13 @@ bool sign_verify_parts(const uint8_t pub[static SIGN_PUB], const struct part *pa
 /* ---- certificates (X.509 v3, P-256, ecdsa-with-SHA256; RFC 5280) ---- */
 /* A certificate's role is its issuer's and stands in its subject and SAN; TLS
  * peers must show the role that is asked for. */
-enum cert_role { ROLE_HUB = 1, ROLE_NODE, ROLE_OPERATOR, ROLE_MACHINE };
+enum cert_role {
+	ROLE_HUB = 1,
+	ROLE_NODE,     /* the tunnel's */
+	ROLE_OPERATOR,
+	ROLE_MACHINE,  /* the authorisation port's: its key lies on the machine's disk, so the tunnel takes none */
+	ROLE_LAST = ROLE_MACHINE
+};
 const char *cert_role_text(enum cert_role r); /* "hub", "node", "operator", "machine" */
 
 struct cred;  /* a certificate chain, its private key, and the root that judges the peer */
@@ -155,7 +161,7 @@ struct tls_peer {
 	enum cert_role role;
 	char name[64];
 	uint8_t pub[SIGN_PUB];
-	uint8_t serial[20], serial_len;
+	uint8_t serial[16];
 	bool own; /* signed by itself */
 };
 const struct tls_peer *tls_peer(const struct tls *t); /* of its leaf; NULL before tls_ready */

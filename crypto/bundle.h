@@ -15,8 +15,8 @@
  * that a machine starts after the operator's year is over; a denied operator's
  * bundles open nowhere.
  *
- * Threat: the disk's octets are anyone's.  The plain text lies in mappings of its
- * own: locked (bundle_locked), not dumped, not inherited by fork. */
+ * Threat: the disk's octets are anyone's.  The plain text lies in the pool and
+ * nowhere else. */
 #ifndef CRYPTO_BUNDLE_H
 #define CRYPTO_BUNDLE_H
 
@@ -32,7 +32,7 @@
 struct bundle_head {
 	uint8_t id[MACHINE_ID];
 	uint64_t generation; /* from 1 */
-	uint64_t sealed_at;  /* seconds since 1970 */
+	uint64_t sealed_at;  /* seconds since 1970, to the year 9999 */
 };
 /* What the first BUNDLE_HEAD octets claim; nothing of it is proved. */
 bool bundle_peek(const void *p, size_t n, struct bundle_head *out);
@@ -40,7 +40,7 @@ bool bundle_peek(const void *p, size_t n, struct bundle_head *out);
 struct bundle_file { const char *name; const void *p; size_t n; };
 /* Octets that a bundle of these files takes; 0: too many, too large, a name twice or not allowed. */
 size_t bundle_size(const struct bundle_file *f, unsigned nfiles, const struct cred *operator);
-/* Writes that many octets.  0, or -1 with errno. */
+/* Writes that many octets, under a salt of its own.  0, or -1 with errno. */
 int bundle_seal(void *out, const struct bundle_head *h, const struct key *k_system,
                 const struct bundle_file *f, unsigned nfiles, const struct cred *operator);
 
@@ -57,14 +57,14 @@ struct bundle; /* an opened one */
 /* NULL and *why, words for the own console (the peer hears GATE_REFUSED). */
 struct bundle *bundle_open(const void *p, size_t n, const struct bundle_terms *t, const char **why);
 void bundle_free(struct bundle *b); /* wipes; NULL is fine */
-bool bundle_locked(const struct bundle *b);
 const struct bundle_head *bundle_head(const struct bundle *b);
 const char *bundle_signer(const struct bundle *b); /* the operator's NAME */
 /* The files in the order they were put; false: there are no more. */
 bool bundle_at(const struct bundle *b, unsigned i, struct bundle_file *out);
 bool bundle_find(const struct bundle *b, const char *name, struct bundle_file *out);
-/* Between our own processes, over a stream socket or pipe: the opened bundle.  The
- * octets never lie outside such mappings.  bundle_recv() blocks until all is there. */
+/* The opened bundle between our own processes, over a stream socket or pipe that
+ * blocks; its octets never lie outside the pool.  NULL: errno, EBADMSG when what
+ * came is no bundle. */
 int bundle_send(const struct bundle *b, int fd);
 struct bundle *bundle_recv(int fd);
 

@@ -128,6 +128,8 @@ static const char *judge_machine(const struct chain *c, const struct cert *leaf,
 	return own ? NULL : "the machine has been enrolled already";
 }
 
+_Static_assert(sizeof((struct tls_peer *)0)->serial == CERT_SERIAL, "a serial number's length");
+
 static const char *judge(struct chain *c)
 {
 	struct cert leaf;
@@ -143,11 +145,10 @@ static const char *judge(struct chain *c)
 	why = c->machine ? judge_machine(c, &leaf, own) : judge_role(c, &leaf);
 	if (why)
 		return why;
-	c->id = (struct tls_peer){ .role = leaf.role, .own = own,
-		                   .serial_len = (uint8_t)rd_left(&leaf.serial) };
+	c->id = (struct tls_peer){ .role = leaf.role, .own = own };
 	memcpy(c->id.name, leaf.name, sizeof c->id.name);
 	memcpy(c->id.pub, leaf.pub, sizeof c->id.pub);
-	memcpy(c->id.serial, leaf.serial.p, c->id.serial_len);
+	memcpy(c->id.serial, leaf.serial.p, sizeof c->id.serial);
 	c->pkey.key_type = BR_KEYTYPE_EC;
 	c->pkey.key.ec = (br_ec_public_key){ BR_EC_secp256r1, c->id.pub, sizeof c->id.pub };
 	return NULL;
