@@ -136,3 +136,8 @@ enum cert_role cred_role(const struct cred *c)
 {
 	return c->cert[CERT_LEAF].role;
 }
+
+const struct signer *cred_signer(const struct cred *c)
+{
+	return c->key;
+}

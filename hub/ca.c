@@ -200,6 +200,9 @@ static int make_ca(const char *dir, const char *name, struct issue *i, const str
 	return 0;
 }
 
+/* Names of files; role 0 is the root. */
+static const char *file_of(unsigned role) { return role ? cert_role_text((enum cert_role)role) : "root"; }
+
 static int make_dir(const char *dir, struct said err)
 {
 	char path[PATH_MAX];
@@ -207,9 +210,8 @@ static int make_dir(const char *dir, struct said err)
 
 	if (mkdir(dir, 0700) != 0 && errno != EEXIST)
 		return fail(err, "cannot make %s: %s", dir, strerror(errno));
-	static const char *const names[] = { "root", "hub", "node", "operator" };
-	for (size_t i = 0; i < 8; i++) {
-		if (join(path, dir, names[i / 2], i % 2 ? ".key" : ".pem") != 0)
+	for (unsigned i = 0; i < 2 * (ROLE_LAST + 1); i++) {
+		if (join(path, dir, file_of(i / 2), i % 2 ? ".key" : ".pem") != 0)
 			return fail(err, "%s: %s", dir, strerror(errno));
 		if (lstat(path, &st) == 0)
 			return fail(err, "there is a CA in %s already: it stays as it is", dir);
@@ -219,10 +221,25 @@ static int make_dir(const char *dir, struct said err)
 	return 0;
 }
 
-int ca_init(const char *dir, char *errtext, size_t n)
+/* An issuing CA below the root. */
+static int make_issuing(const char *dir, enum cert_role role, const struct ca *root, struct said err)
 {
-	struct said err = { errtext, n };
-	struct ca root = { 0 };
+	int64_t now = cert_now();
+	struct issue i = { .kind = CERT_ISSUING, .role = role, .from = now - BACKDATE,
+		           .until = now + (int64_t)CA_DAYS * 86400 };
+	struct ca ca = { 0 };
+
+	if (i.from < root->cert.from)
+		i.from = root->cert.from;
+	if (i.until > root->cert.until)
+		i.until = root->cert.until;
+	int rc = make_ca(dir, cert_role_text(role), &i, root, &ca, err);
+	signer_free(ca.key);
+	return rc;
+}
+
+static int make_root(const char *dir, struct ca *root, struct said err)
+{
 	char cn[17];
 	uint8_t id[8];
 	int64_t now = cert_now();
@@ -231,16 +248,75 @@ int ca_init(const char *dir, char *errtext, size_t n)
 
 	crypto_random(id, sizeof id);
 	hex_text(cn, id, sizeof id);
+	return make_ca(dir, "root", &i, NULL, root, err);
+}
+
+/* Has this CA neither key nor certificate for the role? */
+static bool lacks(const char *dir, enum cert_role role)
+{
+	char path[PATH_MAX];
+	struct stat st;
+
+	for (int i = 0; i < 2; i++)
+		if (join(path, dir, cert_role_text(role), i ? ".key" : ".pem") != 0 || lstat(path, &st) == 0)
+			return false;
+	return true;
+}
+
+static int load_ca(const char *dir, unsigned role, bool key, struct ca *ca, struct said err)
+{
+	char path[PATH_MAX];
+	const struct cert *c = &ca->cert;
+
+	if (join(path, dir, file_of(role), ".pem") == 0 && load_cert(path, ca) == 0 &&
+	    (!key || (join(path, dir, file_of(role), ".key") == 0 && load_key(path, ca) == 0))) {
+		if (role ? c->kind == CERT_ISSUING && c->role == role : c->kind == CERT_ROOT)
+			return 0;
+		errno = EBADMSG;
+	}
+	if (errno == ENOENT && role && lacks(dir, (enum cert_role)role) && !lacks(dir, ROLE_HUB))
+		return fail(err, "the CA in %s does not issue for %ss yet: `encdns-hub ca init --dir %s` adds that",
+		            dir, file_of(role), dir);
+	return fail(err, "cannot read %s: %s", path,
+	            errno == EBADMSG || errno == EINVAL ? "it is not what `ca init` wrote" : strerror(errno));
+}
+
+/* What an earlier version did not know of. */
+static int complete(const char *dir, unsigned *added, struct said err)
+{
+	struct ca root = { 0 };
+	int rc = load_ca(dir, 0, true, &root, err);
+
+	for (enum cert_role r = ROLE_HUB; rc == 0 && r <= ROLE_LAST; r++)
+		if (lacks(dir, r) && (rc = make_issuing(dir, r, &root, err)) == 0)
+			++*added;
+	signer_free(root.key);
+	return rc;
+}
+
+int ca_init(const char *dir, unsigned *added, char *errtext, size_t n)
+{
+	struct said err = { errtext, n };
+	struct ca root = { 0 };
+	unsigned count = 0;
+	bool some = false;
+
+	for (enum cert_role r = ROLE_HUB; r <= ROLE_LAST; r++)
+		some |= lacks(dir, r);
+	if (added)
+		*added = 0;
+	if (some && !lacks(dir, ROLE_HUB)) {
+		int rc = complete(dir, &count, err);
+
+		if (added)
+			*added = count;
+		return rc;
+	}
 	if (make_dir(dir, err) != 0)
 		return -1;
-	int rc = make_ca(dir, "root", &i, NULL, &root, err);
-	i.kind = CERT_ISSUING;
-	for (i.role = ROLE_HUB; rc == 0 && i.role <= ROLE_OPERATOR; i.role++) {
-		struct ca ca = { 0 };
-
-		rc = make_ca(dir, cert_role_text(i.role), &i, &root, &ca, err);
-		signer_free(ca.key);
-	}
+	int rc = make_root(dir, &root, err);
+	for (enum cert_role r = ROLE_HUB; rc == 0 && r <= ROLE_LAST; r++)
+		rc = make_issuing(dir, r, &root, err);
 	signer_free(root.key);
 	return rc;
 }
@@ -281,75 +357,69 @@ static int enter(const char *dir, const struct issue *i)
 	return rc;
 }
 
-static int write_bundle(const char *path, const struct ca *root, const struct ca *by,
-                        const uint8_t *der, size_t n, const struct signer *key)
+static int write_bundle(const char *path, const struct ca_chain *chain, const struct signer *key)
 {
 	struct draft d;
+	int rc = 0;
 
 	if (draft_open(&d, path) != 0)
 		return -1;
-	int rc = write_cert(d.fd, der, n);
-	if (rc == 0)
-		rc = write_cert(d.fd, by->der, by->len);
-	if (rc == 0)
-		rc = write_cert(d.fd, root->der, root->len);
+	for (int k = CERT_LEAF; rc == 0 && k <= CERT_ROOT; k++)
+		rc = write_cert(d.fd, chain->der[k], chain->len[k]);
 	if (rc == 0)
 		rc = issue_key_write(key, d.fd);
 	return draft_end(&d, rc, true);
 }
 
-static int issue_by(const char *dir, struct issue *i, const char *path, const struct ca *root,
-                    const struct ca *by, struct said err)
-{
-	uint8_t der[CERT_MAX], pub[SIGN_PUB];
-	struct signer *key = signer_new();
-	int rc = -1;
-
-	if (!key)
-		return fail(err, "no memory for keys");
-	signer_pub(key, pub);
-	if (i->until > by->cert.until)
-		i->until = by->cert.until;
-	if (i->from < by->cert.from)
-		i->from = by->cert.from;
-	issue_serial(i->serial);
-	size_t n = issue_cert(der, i, pub, by->key, &by->cert);
-	if (n == 0)
-		fail(err, "cannot make the certificate");
-	else if (i->until <= cert_now())
-		fail(err, "the CA in %s has expired", dir);
-	else if (enter(dir, i) != 0)
-		fail(err, "cannot write %s/register: %s", dir, strerror(errno));
-	else if (write_bundle(path, root, by, der, n, key) != 0)
-		fail(err, "cannot write %s: %s", path, strerror(errno));
-	else
-		rc = 0;
-	signer_free(key);
-	return rc;
-}
-
-static int issued_path(const char *dir, const struct issue *i, char out[static PATH_MAX],
+static int issued_path(const char *dir, enum cert_role role, const char *name, char out[static PATH_MAX],
                        struct said err)
 {
-	char file[CERT_NAME + 16];
+	char file[CERT_NAME + 24];
 
 	if (join(out, dir, "issued", "") != 0 || (mkdir(out, 0700) != 0 && errno != EEXIST))
 		return fail(err, "cannot make %s/issued: %s", dir, strerror(errno));
-	snprintf(file, sizeof file, "issued/%s-%s", cert_role_text(i->role), i->name);
+	snprintf(file, sizeof file, "issued/%s-%s", cert_role_text(role), name);
 	if (join(out, dir, file, ".pem") != 0)
 		return fail(err, "%s: %s", dir, strerror(errno));
 	return 0;
 }
 
-int ca_issue_days(const char *dir, enum cert_role role, const char *name, const char *outfile,
-                  unsigned days, char *errtext, size_t n)
+static void put_chain(struct ca_chain *out, enum cert_kind k, const uint8_t *der, size_t n)
+{
+	memcpy(out->der[k], der, n);
+	out->len[k] = n;
+}
+
+static int certify(const char *dir, struct issue *i, const uint8_t pub[static SIGN_PUB], const struct ca *root,
+                   const struct ca *by, struct ca_chain *out, struct said err)
+{
+	if (!cert_signed_by(&by->cert, &root->cert))
+		return fail(err, "the certificates in %s do not belong together", dir);
+	if (i->until > by->cert.until)
+		i->until = by->cert.until;
+	if (i->from < by->cert.from)
+		i->from = by->cert.from;
+	if (i->until <= cert_now())
+		return fail(err, "the CA in %s has expired", dir);
+	issue_serial(i->serial);
+	out->len[CERT_LEAF] = issue_cert(out->der[CERT_LEAF], i, pub, by->key, &by->cert);
+	if (out->len[CERT_LEAF] == 0)
+		return fail(err, "cannot make the certificate");
+	put_chain(out, CERT_ISSUING, by->der, by->len);
+	put_chain(out, CERT_ROOT, root->der, root->len);
+	if (enter(dir, i) != 0)
+		return fail(err, "cannot write %s/register: %s", dir, strerror(errno));
+	return 0;
+}
+
+int ca_certify(const char *dir, enum cert_role role, const char *name, const uint8_t pub[static SIGN_PUB],
+               unsigned days, struct ca_chain *out, char *errtext, size_t n)
 {
 	struct said err = { errtext, n };
 	struct ca root = { 0 }, by = { 0 };
 	int64_t now = cert_now();
 	struct issue i = { .kind = CERT_LEAF, .role = role, .name = name, .from = now - BACKDATE,
 		           .until = now + (int64_t)days * 86400 };
-	char path[PATH_MAX], issued[PATH_MAX];
 	int rc = -1;
 
 	if (!cert_name_ok(name, strlen(name)))
@@ -357,27 +427,37 @@ int ca_issue_days(const char *dir, enum cert_role role, const char *name, const 
 		                 "underscores", name);
 	if (days < 1 || days > CA_DAYS)
 		return fail(err, "the days are from 1 to %d", CA_DAYS);
-	if (!outfile) {
-		struct stat st;
+	if (load_ca(dir, 0, false, &root, err) == 0 && load_ca(dir, role, true, &by, err) == 0)
+		rc = certify(dir, &i, pub, &root, &by, out, err);
+	signer_free(by.key);
+	return rc;
+}
 
-		if (stat(dir, &st) != 0)
-			return fail(err, "%s: %s", dir, strerror(errno));
-		if (issued_path(dir, &i, issued, err) != 0)
-			return -1;
+int ca_issue_days(const char *dir, enum cert_role role, const char *name, const char *outfile,
+                  unsigned days, char *errtext, size_t n)
+{
+	struct said err = { errtext, n };
+	char issued[PATH_MAX];
+	uint8_t pub[SIGN_PUB];
+	struct ca_chain chain;
+	struct stat st;
+
+	if (role == ROLE_MACHINE)
+		return fail(err, "a machine makes its key itself, and gets its certificate when it is enrolled");
+	if (stat(dir, &st) != 0)
+		return fail(err, "%s: %s", dir, strerror(errno));
+	struct signer *key = signer_new();
+	if (!key)
+		return fail(err, "no memory for keys");
+	signer_pub(key, pub);
+	int rc = ca_certify(dir, role, name, pub, days, &chain, errtext, n);
+	if (rc == 0 && !outfile) {
+		rc = issued_path(dir, role, name, issued, err);
 		outfile = issued;
 	}
-	if (join(path, dir, "root", ".pem") != 0 || load_cert(path, &root) != 0 ||
-	    join(path, dir, cert_role_text(role), ".pem") != 0 || load_cert(path, &by) != 0 ||
-	    join(path, dir, cert_role_text(role), ".key") != 0 || load_key(path, &by) != 0)
-		fail(err, "cannot read %s: %s", path,
-		     errno == EBADMSG || errno == EINVAL ? "it is not what `ca init` wrote" :
-		                                           strerror(errno));
-	else if (root.cert.kind != CERT_ROOT || by.cert.kind != CERT_ISSUING ||
-	         by.cert.role != role || !cert_signed_by(&by.cert, &root.cert))
-		fail(err, "the certificates in %s do not belong together", dir);
-	else
-		rc = issue_by(dir, &i, outfile, &root, &by, err);
-	signer_free(by.key);
+	if (rc == 0 && write_bundle(outfile, &chain, key) != 0)
+		rc = fail(err, "cannot write %s: %s", outfile, strerror(errno));
+	signer_free(key);
 	return rc;
 }
 
@@ -393,8 +473,8 @@ static const char USAGE[] =
         "usage: encdns-hub ca init --dir DIR\n"
         "       encdns-hub ca issue hub|node|operator NAME --dir DIR [--out FILE] [--days N]\n"
         "\n"
-        "init   makes a private CA in DIR: a root and three issuing CAs, for hubs, nodes and\n"
-        "       operators.  A CA that is there already stays as it is.\n"
+        "init   makes a private CA in DIR: a root, and issuing CAs for hubs, nodes, operators and\n"
+        "       machines.  A CA that is there already stays as it is, but gets what it lacks.\n"
         "issue  makes a key and a certificate for NAME and writes both, with the certificates\n"
         "       above, to FILE (default DIR/issued/ROLE-NAME.pem).  Valid for N days (365).\n"
         "\n"
@@ -471,8 +551,12 @@ int ca_main(int argc, char **argv)
 	if (rc != 0)
 		return rc < 0 ? 0 : rc;
 	if (strcmp(a.word[0], "init") == 0 && a.words == 1 && !a.out && !a.days) {
-		rc = ca_init(a.dir, err, sizeof err);
-		if (rc == 0)
+		unsigned added;
+
+		rc = ca_init(a.dir, &added, err, sizeof err);
+		if (rc == 0 && added)
+			printf("the CA in %s issues for all roles now\n", a.dir);
+		else if (rc == 0)
 			printf("a new CA lies in %s\n", a.dir);
 	} else if (strcmp(a.word[0], "issue") == 0 && a.words == 3 &&
 	           cert_role_parse(a.word[1], strlen(a.word[1]), &role)) {

@@ -34,6 +34,8 @@ struct node_conf {
 };
 extern const struct conf_key node_keys[];
 extern const size_t node_nkeys;
+/* Reads and checks all; path NULL: the defaults.  The number of mistakes, each said. */
+int node_conf_read(const char *path, struct node_conf *c);
 
 /* What a worker tells the other processes: the only shared memory that
  * encdns-dns may write, and a page for each worker. */
@@ -107,6 +109,13 @@ struct msg { enum node_msg type; size_t n; uint8_t p[MSG_MAX]; int fd; };
 /* 0, or -1 with errno (at the end: ECONNRESET) and nothing to be closed. */
 int msg_recv(int fd, struct msg *m);
 void msg_end(struct msg *m);
+
+/* open.c: what is made before the children; 0, or 1 and it is said why not. */
+int node_complain(const char *what); /* says it; 1 */
+void node_fit_descriptors(struct node_conf *c);
+int node_open_sockets(struct node *n);
+int node_open_store(struct node *n);
+int node_make_pages(struct node *n);
 
 /* admin.c: is what the configuration says of admin addresses possible?  The
  * number of mistakes, each said. */

@@ -691,7 +691,7 @@ static void test_tls(void)
 	int fd[2];
 	snprintf(ca, sizeof ca, "%s/ca", dir);
 	loop_init(&loop);
-	bool made = ca_init(ca, err, sizeof err) == 0;
+	bool made = ca_init(ca, NULL, err, sizeof err) == 0;
 	struct cred *hub = issue(ca, ROLE_HUB, "hub1"), *node = issue(ca, ROLE_NODE, "node1");
 	if (!ok(made && hub && node, "credentials (%s)", made ? "" : err))
 		return;

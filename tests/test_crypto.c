@@ -668,16 +668,16 @@ static void test_ca(void)
 	char dir[160];
 
 	snprintf(dir, sizeof dir, "%s", path_of("ca"));
-	ok(ca_init(dir, err, sizeof err) == 0, "ca_init %s", err);
+	ok(ca_init(dir, NULL, err, sizeof err) == 0, "ca_init %s", err);
 	ok(mode_of("ca") == 0700 && mode_of("ca/root.key") == 0600 && mode_of("ca/hub.key") == 0600 &&
 	           mode_of("ca/node.pem") && mode_of("ca/operator.pem"),
 	   "its files and their modes");
 	size_t n = slurp("ca/root.key", before, sizeof before);
-	ok(ca_init(dir, err, sizeof err) == -1 && slurp("ca/root.key", after, sizeof after) == n &&
+	ok(ca_init(dir, NULL, err, sizeof err) == -1 && slurp("ca/root.key", after, sizeof after) == n &&
 	           memcmp(before, after, n) == 0,
 	   "a second ca_init changes nothing: %s", err);
 	err[0] = 0;
-	ok(ca_init(path_of("other"), err, sizeof err) == 0, "another CA %s", err);
+	ok(ca_init(path_of("other"), NULL, err, sizeof err) == 0, "another CA %s", err);
 	ok(ca_issue(dir, ROLE_HUB, "hub1", NULL, err, sizeof err) == 0 &&
 	           ca_issue(dir, ROLE_NODE, "fra1.example", NULL, err, sizeof err) == 0 &&
 	           ca_issue(dir, ROLE_OPERATOR, "alice", path_of("alice.pem"), err, sizeof err) == 0 &&
@@ -699,6 +699,37 @@ static void test_ca(void)
 	ok(strstr((char *)reg, " hub hub1 ") && strstr((char *)reg, " node fra1.example ") &&
 	           strstr((char *)reg, " operator alice "),
 	   "the register has them");
+}
+
+/* A certificate for a key of the machine's own; a CA from before there were any. */
+static void test_ca_machine(void)
+{
+	static struct ca_chain chain;
+	struct cert c[3];
+	struct signer *key = signer_new();
+	char err[300] = "", dir[160];
+	uint8_t pub[SIGN_PUB];
+	const char *why;
+	unsigned added = 9;
+	bool good = true;
+
+	snprintf(dir, sizeof dir, "%s", path_of("ca"));
+	signer_pub(key, pub);
+	unlink(path_of("ca/machine.key"));
+	ok(ca_init(dir, &added, err, sizeof err) == -1 && added == 0, "half an issuing CA is not mended: %s", err);
+	unlink(path_of("ca/machine.pem"));
+	ok(ca_certify(dir, ROLE_MACHINE, "m1", pub, 30, &chain, err, sizeof err) == -1 && strstr(err, "ca init"),
+	   "a CA of an earlier version: %s", err);
+	ok(ca_init(dir, &added, err, sizeof err) == 0 && added == 1, "ca_init adds what it lacks %s", err);
+	ok(ca_certify(dir, ROLE_MACHINE, "m1", pub, 30, &chain, err, sizeof err) == 0, "ca_certify %s", err);
+	for (int k = CERT_LEAF; k <= CERT_ROOT; k++)
+		good = good && cert_parse(chain.der[k], chain.len[k], &c[k], &why) == 0;
+	ok(good && memcmp(c[0].pub, pub, SIGN_PUB) == 0 && strcmp(c[0].name, "m1") == 0 &&
+	           !cert_judge(&c[0], &c[1], &c[2], ROLE_MACHINE, cert_now()),
+	   "its certificate is for the key that was given");
+	ok(cert_judge(&c[0], &c[1], &c[2], ROLE_NODE, cert_now()) != NULL, "and opens no tunnel");
+	ok(ca_issue(dir, ROLE_MACHINE, "m1", NULL, err, sizeof err) == -1, "no key is made for a machine: %s", err);
+	signer_free(key);
 }
 
 static void test_ca_main(void)
@@ -1167,6 +1198,7 @@ int main(void)
 	test_sip_read();
 	test_sign();
 	test_ca();
+	test_ca_machine();
 	test_ca_main();
 	test_cred();
 	test_pkcs8();

@@ -33,7 +33,7 @@ static void one_cert(const uint8_t *data, size_t n)
 		abort();
 	if (c.kind == CERT_LEAF && !cert_name_ok(c.name, strlen(c.name)))
 		abort();
-	if (c.kind != CERT_ROOT && (c.role < ROLE_HUB || c.role > ROLE_OPERATOR))
+	if (c.kind != CERT_ROOT && (c.role < ROLE_HUB || c.role > ROLE_LAST))
 		abort();
 	(void)cert_judge(&c, &c, &c, ROLE_NODE, cert_now());
 }
