@@ -122,10 +122,11 @@ size_t zone_key(const uint8_t *owner, unsigned zone_labels, uint8_t out[static N
 
 bool zone_owner(const struct store_zone *z, const uint8_t *key, size_t n, uint8_t out[static NAME_MAX_LEN])
 {
-	uint8_t full[2 * NAME_KEY_MAX];
-	size_t at = name_key(z->name, full);
-	memcpy(full + at, key, n);
-	return name_from_key(full, at + n, out) != 0;
+	size_t below = name_from_key(key, n, out), zone = name_len(z->name);
+	if (below == 0 || below - 1 + zone > NAME_MAX_LEN)
+		return false;
+	copy_short(out + below - 1, z->name, zone);
+	return true;
 }
 
 enum store_found store_nsec(const struct store_map *m, const struct store_zone *z, const uint8_t *name,
