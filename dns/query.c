@@ -8,7 +8,7 @@
  * records; authority records only below an IXFR (RFC 1995 section 3), which is
  * refused anyway; additional records of any type, OPT at most once and owned by
  * the root (RFC 6891 section 6.1.1), TSIG only as the last (RFC 8945 section
- * 5.1). */
+ * 5.1).  Messages of other opcodes are refused whatever is in them. */
 #include "dns/query.h"
 
 #define EXTRA_MAX 16 /* records behind the question */
@@ -175,6 +175,30 @@ static bool asks_for_cookie(const struct query *q)
 	return q->cookie_len && !q->tsig_name_len;
 }
 
+/* Steps over records, whatever the sections they are in. */
+static bool skim_records(struct query *q, const uint8_t *pkt, size_t len)
+{
+	unsigned front = get_u16(pkt + 6) + get_u16(pkt + 8), all = front + get_u16(pkt + 10);
+	size_t off = DNS_HEAD + (size_t)q->question_len;
+	if (all > EXTRA_MAX)
+		return false;
+	for (unsigned i = 0; i < all; i++)
+		if (!take_record(q, pkt, len, &off, i >= front, i + 1 == all))
+			return false;
+	return off == len;
+}
+
+/* A message of another opcode is refused, but what its answer repeats is taken
+ * from it where it has the form of a query: the question, and that there was an
+ * OPT (RFC 6891 section 6.1.1). */
+static enum query_kind other_opcode(struct query *q, const uint8_t *pkt, size_t len, uint16_t rcode)
+{
+	if (get_u16(pkt + 4) == 1 && take_question(q, pkt, len) && !skim_records(q, pkt, len))
+		forget_options(q);
+	q->tsig_name_len = 0;
+	return q->rcode == RCODE_NOERROR ? fail(q, rcode) : QUERY_ERROR;
+}
+
 enum query_kind query_parse(const uint8_t *pkt, size_t len, struct query *q)
 {
 	if (len < DNS_HEAD || (get_u16(pkt + 2) & FLAG_QR))
@@ -192,7 +216,7 @@ enum query_kind query_parse(const uint8_t *pkt, size_t len, struct query *q)
 
 	unsigned op = OPCODE(q->flags);
 	if (op != OP_QUERY)
-		return fail(q, op == OP_NOTIFY || op == OP_UPDATE ? RCODE_REFUSED : RCODE_NOTIMP);
+		return other_opcode(q, pkt, len, op == OP_NOTIFY || op == OP_UPDATE ? RCODE_REFUSED : RCODE_NOTIMP);
 	unsigned questions = get_u16(pkt + 4);
 	if (questions > 1 || (questions == 1 && !take_question(q, pkt, len)))
 		return fail(q, RCODE_FORMERR);
