@@ -229,6 +229,14 @@ static void test_fields(void)
 	query_parse(pkt, n, &q);
 	ok(q.edns && q.question_len == 17, "FORMERR repeats the question and has an OPT");
 
+	static const struct one full[] = {
+		{ "", 0, 1, 1, 0, 1, B(Q REC OPT_DO), QUERY_ERROR, 0 }, { "", 0, 1, 0, 1, 1, B(Q REC OPT_DO), QUERY_ERROR, 0 } };
+	for (unsigned i = 0; i < 2; i++) {
+		n = build(&full[i], pkt);
+		ok(query_parse(pkt, n, &q) == QUERY_ERROR && q.rcode == RCODE_FORMERR && q.edns && q.dnssec_ok,
+		   "FORMERR because of a record in front of the OPT has an OPT, too");
+	}
+
 	static const struct one cut = { "", 0, 1, 0, 0, 1,
 		B(Q "\0\0\x29\2\0\0\0\x80\0\0\x10\0\3\0\0\0\x0a\0\x0c" "abcdefgh"), QUERY_ERROR, 0 };
 	n = build(&cut, pkt);
