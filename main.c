@@ -14,8 +14,12 @@
  * to be a sequence, a descriptor or a wish to stop. */
 #include "main/node.h"
 
+#include "base/addr.h"
 #include "base/ctl.h"
 #include "base/log.h"
+#include "crypto/cert.h"
+#include "main/inventory.h"
+#include "main/unlock.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -34,7 +38,6 @@
 #define VERSION "0.1"
 #endif
 
-#define PEM_MAX        65536
 #define STOP_NS        5000000000ull
 #define WATCH_NS       500000000ull
 #define STILL_LOOKS    6
@@ -44,14 +47,16 @@
 static const char usage[] =
 	"encdns: an authoritative DNS server that keeps its zones encrypted\n"
 	"\n"
-	"  encdns run --dir DIR --conf FILE --key fd:N   run a node in the foreground\n"
+	"  encdns run --dir DIR                          run a node in the foreground: it waits for an\n"
+	"                operator (encdns-hub authorise) at the addresses of DIR/boot, who sends keys\n"
+	"  encdns run --dir DIR --conf FILE --key fd:N   the same, with keys from descriptors\n"
 	"  encdns run --ad-hoc [--port PORT]             answer from a stream on stdin, in memory:\n"
 	"                encdns-hub stream ORIGIN=ZONEFILE... | encdns run --ad-hoc --port 5300\n"
 	"  encdns status --dir DIR [--json]              where a running node stands\n"
 	"  encdns check --dir DIR | --store PATH --key fd:N [--json]\n"
 	"                is the store of a stopped node sound? 0: yes, 1: damaged, 2: it can't be told\n"
 	"  encdns checkconf FILE                         is this configuration right?\n"
-	"  encdns --help keys                            what a configuration file may say\n"
+	"  encdns --help keys|boot                       what a configuration file, or DIR/boot, may say\n"
 	"  encdns --version\n"
 	"\n"
 	"The key is 64 hex digits or 32 octets, read from the descriptor to its end.\n";
@@ -81,8 +86,6 @@ struct super {
 	struct src signals, timer;
 	struct key *key;
 	struct blob *cred;
-	char *title;             /* argv's memory, for names */
-	size_t title_len;
 	struct src watch;
 	uint64_t turns[WORKERS_MAX]; /* of the workers, when last looked at */
 	uint64_t route_turns;
@@ -108,14 +111,6 @@ static int make_route_page(struct node *n)
 		return node_complain(strerror(errno));
 	n->route_page = mmap(NULL, sizeof *n->route_page, PROT_READ, MAP_SHARED, n->route_fd, 0);
 	return n->route_page == MAP_FAILED ? node_complain(strerror(errno)) : 0;
-}
-
-static void set_name(struct super *s, const char *name)
-{
-	memset(s->title, 0, s->title_len);
-	snprintf(s->title, s->title_len, "%s", name);
-	prctl(PR_SET_NAME, name, 0, 0, 0);
-	log_name(name);
 }
 
 static int channel(int out[2])
@@ -182,13 +177,7 @@ static void forget_roots(struct node *n, unsigned keep)
 /* In the child: nothing of the supervisor's that it has no business with. */
 static void become(struct super *s, int which, pid_t parent)
 {
-	sigset_t none;
-	prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
-	if (getppid() != parent)
-		_exit(1);
-	sigemptyset(&none);
-	sigprocmask(SIG_SETMASK, &none, NULL);
-	set_name(s, s->child[which].name);
+	process_begin(s->child[which].name, parent);
 	close(s->loop.ep);
 	close(s->signals.fd);
 	if (s->zones_fd >= 0)
@@ -200,6 +189,8 @@ static void become(struct super *s, int which, pid_t parent)
 		route_close_sockets(&s->node);
 		close(s->node.route_fd);
 	}
+	for (unsigned i = 0; which != CONTROL && i < s->node.nunlock; i++)
+		close(s->node.unlock[i]);
 	if (which != CONTROL) {
 		close(s->node.store_rw);
 		s->node.store_rw = -1;
@@ -594,7 +585,7 @@ static int supervise(struct super *s)
 	return s->code;
 }
 
-struct args { const char *dir, *conf, *store; int key; uint16_t port; bool ad_hoc, json; };
+struct args { const char *dir, *conf, *store; int key, handed; uint16_t port; bool ad_hoc, json; };
 
 static void ad_hoc_conf(struct super *s, uint16_t port)
 {
@@ -662,10 +653,12 @@ static int read_secrets(struct super *s, const struct args *a)
 		s->key = key_random(); /* gone with the process */
 		return s->key ? 0 : node_complain("no memory for keys");
 	}
-	s->key = key_read(a->key);
-	if (!s->key)
-		return node_complain("--key: 64 hex digits or 32 octets are wanted on that descriptor");
-	close(a->key);
+	if (!s->node.machine) {
+		s->key = key_read(a->key);
+		if (!s->key)
+			return node_complain("--key: 64 hex digits or 32 octets are wanted on that descriptor");
+		close(a->key);
+	}
 	s->cred = blob_read(s->node.conf.credentials, PEM_MAX);
 	if (!s->cred) {
 		fprintf(stderr, "encdns: credentials fd:%d: %s; nothing was started\n", s->node.conf.credentials, strerror(errno));
@@ -677,14 +670,78 @@ static int read_secrets(struct super *s, const struct args *a)
 	return check_credentials(s->cred);
 }
 
+/* ---- run level 1 ---- */
+
+static int open_port(struct node *n)
+{
+	const struct conf_addrs *l = &n->machine->boot.unlock;
+	for (unsigned i = 0; i < l->n; i++) {
+		int fd = addr_open(&l->at[i], SOCK_STREAM, ADDR_V6ONLY);
+		if (fd < 0) {
+			fprintf(stderr, "encdns: %s/boot: unlock %s@%u: %s; nothing was started\n", n->dir, l->at[i].host,
+			        l->at[i].port, strerror(errno));
+			return 1;
+		}
+		n->unlock[n->nunlock++] = fd;
+	}
+	return 0;
+}
+
+/* Takes what an operator has sent; the configuration and its secrets then come
+ * from the bundle. */
+static int take_unlocked(struct super *s, struct unlocked *u)
+{
+	struct node *n = &s->node;
+	s->key = u->k_data;
+	u->k_data = NULL;
+	n->least_seq = u->seq;
+	memcpy(n->least_chain, u->chain, CHAIN_LEN);
+	n->machine->foreign = u->refill || n->machine->boot.refill;
+	cert_seen((int64_t)u->time);
+	return unlocked_conf(u->bundle, &n->conf, &conf_say_stderr) ? node_complain("nothing was started") : 0;
+}
+
+/* 0; -1: stopped; 1: it is said why not. */
+static int wait_for_operator(struct super *s, const struct args *a)
+{
+	static struct machine m;
+	struct unlocked u = { .k_system = NULL };
+	struct node *n = &s->node;
+	n->machine = &m;
+	inventory_image(m.image); /* zeros: it can't be told */
+	crypto_harden();
+	if (machine_open(&m, n->dir, a->handed < 0) != 0)
+		return 1;
+	if (a->handed >= 0) {
+		if (unlock_take(&m, a->handed, n->unlock, &n->nunlock, &u) != 0)
+			return 1;
+	} else {
+		int over = open_port(n) != 0 ? 1 : unlock_wait(&m, n->unlock, n->nunlock, &u);
+		if (over)
+			return over;
+		unlock_become(&m, n->unlock, n->nunlock, &u);
+	}
+	int r = take_unlocked(s, &u);
+	unlocked_wipe(&u);
+	return r;
+}
+
 static int run(const struct args *a, char **argv)
 {
 	static struct super s;
 	s.zones_fd = -1;
 	s.node.ad_hoc = a->ad_hoc;
 	s.node.dir = a->dir ? strdup(a->dir) : NULL; /* argv is written over */
-	if (node_conf_read(a->conf, &s.node.conf) != 0)
+	process_titles(argv);
+	bool machine = a->dir && !a->conf;
+	if (machine) {
+		process_name("encdns-super");
+		int over = wait_for_operator(&s, a);
+		if (over)
+			return over > 0;
+	} else if (node_conf_read(a->conf, &s.node.conf) != 0) {
 		return node_complain("nothing was started");
+	}
 	if (a->ad_hoc)
 		ad_hoc_conf(&s, a->port);
 	/* by way of /proc/self, which is closed to an undumpable process */
@@ -693,25 +750,20 @@ static int run(const struct args *a, char **argv)
 	crypto_harden();
 	if (read_secrets(&s, a) != 0)
 		return 1;
-	if (a->dir && mkdir(a->dir, 0700) != 0 && errno != EEXIST) {
-		fprintf(stderr, "encdns: %s: %s\n", a->dir, strerror(errno));
+	if (a->dir && mkdir(s.node.dir, 0700) != 0 && errno != EEXIST) {
+		fprintf(stderr, "encdns: %s: %s\n", s.node.dir, strerror(errno));
 		return 1;
 	}
 	node_fit_descriptors(&s.node.conf);
 	if (a->dir && s.node.conf.route.peers.n)
-		memory_read(a->dir, &s.node.health);
+		memory_read(s.node.dir, &s.node.health);
 	if (node_make_pages(&s.node) != 0 || make_route_page(&s.node) != 0 || route_open(&s.node) != 0 || loopback_add(&s.node) != 0)
 		return 1;
 	if (node_open_sockets(&s.node) != 0 || admin_open(&s.node) != 0 || (!a->ad_hoc && node_open_store(&s.node) != 0)) {
 		loopback_remove(&s.node);
 		return 1;
 	}
-	s.title = argv[0];
-	for (char **p = argv; *p; p++) /* the words lie in a row */
-		if (*p == s.title + s.title_len)
-			s.title_len += strlen(*p) + 1;
-	prctl(PR_SET_NAME, "encdns-super", 0, 0, 0);
-	log_name("encdns-super");
+	process_name("encdns-super");
 	if (!crypto_locked())
 		log_say(LOG_WARNING, "keys can't be locked in memory and may be swapped out: raise the limit RLIMIT_MEMLOCK (ulimit -l)");
 	return supervise(&s);
@@ -736,7 +788,7 @@ static int parse_args(int argc, char **argv, struct args *out)
 	char err[100];
 	struct conf_key fd = { .key = "--key" }, number = { .key = "--port", .min = 1, .max = 65535 };
 	uint64_t port;
-	*out = (struct args){ .key = -1, .port = 5300 };
+	*out = (struct args){ .key = -1, .handed = -1, .port = 5300 };
 	for (int i = 0; i < argc; i++) {
 		const char *a = argv[i], *v = i + 1 < argc ? argv[i + 1] : NULL;
 		if (strcmp(a, "--help") == 0 || strcmp(a, "-h") == 0) {
@@ -744,7 +796,7 @@ static int parse_args(int argc, char **argv, struct args *out)
 			exit(0);
 		}
 		bool valued = strcmp(a, "--dir") == 0 || strcmp(a, "--conf") == 0 || strcmp(a, "--key") == 0 ||
-		              strcmp(a, "--port") == 0 || strcmp(a, "--store") == 0;
+		              strcmp(a, "--port") == 0 || strcmp(a, "--store") == 0 || strcmp(a, "--handed") == 0;
 		if (valued && !v) {
 			snprintf(err, sizeof err, "%s lacks its value", a);
 			return wrong_usage(err);
@@ -757,6 +809,9 @@ static int parse_args(int argc, char **argv, struct args *out)
 			out->store = v;
 		} else if (strcmp(a, "--key") == 0) {
 			if (conf_fd(&fd, &out->key, v, err, sizeof err) != 0)
+				return wrong_usage(err);
+		} else if (strcmp(a, "--handed") == 0) { /* from ourselves: unlock_become() */
+			if (conf_fd(&fd, &out->handed, v, err, sizeof err) != 0)
 				return wrong_usage(err);
 		} else if (strcmp(a, "--port") == 0) {
 			if (conf_number(&number, &port, v, err, sizeof err) != 0)
@@ -781,8 +836,8 @@ static int command_run(int argc, char **argv)
 	int r = parse_args(argc - 2, argv + 2, &a);
 	if (r != 0)
 		return r;
-	if (a.ad_hoc ? a.dir || a.conf || a.key >= 0 : !a.dir || !a.conf || a.key < 0)
-		return wrong_usage("run wants --dir DIR --conf FILE --key fd:N, or --ad-hoc [--port PORT]");
+	if (a.ad_hoc ? a.dir || a.conf || a.key >= 0 : !a.dir || !a.conf != (a.key < 0))
+		return wrong_usage("run wants --dir DIR, or --dir DIR --conf FILE --key fd:N, or --ad-hoc [--port PORT]");
 	if (a.ad_hoc && isatty(0))
 		return wrong_usage("--ad-hoc reads a stream from stdin: encdns-hub stream ORIGIN=FILE | encdns run --ad-hoc");
 	rename_process(argv);
@@ -823,11 +878,19 @@ static int command_check(int argc, char **argv)
 	return r;
 }
 
+/* Whatever it is called, it may be there. */
+static int any_bundle(const char *name)
+{
+	(void)name;
+	return open("/dev/null", O_RDONLY | O_CLOEXEC);
+}
+
 static int command_checkconf(int argc, char **argv)
 {
-	struct node_conf c;
+	static struct node_conf c;
 	if (argc != 3 || argv[2][0] == '-')
 		return wrong_usage("checkconf wants one FILE");
+	conf_bundle = any_bundle;
 	if (node_conf_read(argv[2], &c) != 0)
 		return 1;
 	printf("%s: all is right\n", argv[2]);
@@ -856,6 +919,8 @@ int main(int argc, char **argv)
 		return wrong_usage("unknown command");
 	if (argc > 2 && strcmp(argv[2], "keys") == 0)
 		conf_help(node_keys, node_nkeys);
+	else if (argc > 2 && strcmp(argv[2], "boot") == 0)
+		conf_help(boot_keys, boot_nkeys);
 	else
 		fputs(usage, stdout);
 	return 0;
