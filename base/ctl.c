@@ -308,8 +308,16 @@ static bool read_all(int fd, void *p, size_t n)
 	return true;
 }
 
-/* Prints the answer; the exit code. */
-static int print_answer(int fd)
+static void print(void *owner, int stream, const char *p, size_t n)
+{
+	FILE *to = stream == CTL_ERR ? stderr : stdout;
+	(void)owner;
+	fwrite(p, 1, n, to);
+	fflush(to);
+}
+
+/* Hands over the answer; the exit code. */
+static int take_answer(int fd, void (*got)(void *owner, int stream, const char *p, size_t n), void *owner)
 {
 	uint8_t head[5];
 	char *text = NULL;
@@ -323,15 +331,17 @@ static int print_answer(int fd)
 		text = p ? p : text;
 		if (!p || !read_all(fd, p, n))
 			break;
-		fwrite(text, 1, n, head[0] == CTL_ERR ? stderr : stdout);
-		fflush(head[0] == CTL_ERR ? stderr : stdout);
+		got(owner, head[0], text, n);
 	}
 	free(text);
 	fprintf(stderr, "the connection broke before the answer was complete\n");
 	return 1;
 }
 
-int ctl_call(const char *dir, int argc, char **argv)
+int ctl_call(const char *dir, int argc, char **argv) { return ctl_ask(dir, argc, argv, print, NULL); }
+
+int ctl_ask(const char *dir, int argc, char **argv, void (*got)(void *owner, int stream, const char *p, size_t n),
+            void *owner)
 {
 	int d = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
@@ -346,7 +356,7 @@ int ctl_call(const char *dir, int argc, char **argv)
 			return 1;
 		}
 	shutdown(fd, SHUT_WR);
-	int code = print_answer(fd);
+	int code = take_answer(fd, got, owner);
 	close(fd);
 	close(d);
 	return code;

@@ -35,5 +35,8 @@ void ctl_sink_lost(struct ctl_conn *c); /* nobody listens any more; the handler 
 /* The client: sends, prints what comes, returns the exit code (1 with a
  * message when nobody answers at DIR/control). */
 int ctl_call(const char *dir, int argc, char **argv);
+/* The same with what comes handed to got(). */
+int ctl_ask(const char *dir, int argc, char **argv, void (*got)(void *owner, int stream, const char *p, size_t n),
+            void *owner);
 
 #endif

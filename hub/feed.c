@@ -527,6 +527,17 @@ void feeds_print(struct feeds *f, struct ctl_conn *c, bool json)
 	}
 }
 
+bool feeds_know(const struct feeds *f, const char *name, bool *connected, uint64_t *acked)
+{
+	for (const struct mark *m = f->marks; m; m = m->next)
+		if (strcmp(m->name, name) == 0) {
+			*connected = m->sessions > 0;
+			*acked = m->acked;
+			return true;
+		}
+	return false;
+}
+
 /* ---- ad hoc ---- */
 
 static int send_plain(int fd, uint8_t type, const void *p, size_t n)

@@ -63,6 +63,8 @@ void feeds_free(struct feeds *f);
 void feeds_wake(struct feeds *f); /* there is something new */
 void feeds_ping(struct feeds *f);
 void feeds_print(struct feeds *f, struct ctl_conn *c, bool json);
+/* Has this node a session now, and what has it acknowledged?  False: it was never here. */
+bool feeds_know(const struct feeds *f, const char *name, bool *connected, uint64_t *acked);
 /* One snapshot into a plain descriptor (ad hoc), until it is written. */
 int feed_plain(struct hub *h, int fd, char *err, size_t n);
 

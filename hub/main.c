@@ -7,6 +7,7 @@
 #include "base/conf.h"
 #include "base/log.h"
 #include "hub/ca.h"
+#include "hub/grant.h"
 #include "hub/hub.h"
 
 #include <errno.h>
@@ -36,6 +37,12 @@ static const char usage[] =
 	"\n"
 	"  encdns-hub ca init --dir CADIR           make the private CA (at the operator's station)\n"
 	"  encdns-hub ca issue hub|node|operator NAME --dir CADIR [--out FILE] [--days N]\n"
+	"  encdns-hub station init --station DIR    make an operator's station (with a CA)\n"
+	"  encdns-hub enrol HOST NAME --station DIR --conf FILE\n"
+	"                                           make a new machine known, and authorise it\n"
+	"  encdns-hub authorise HOST|NAME --station DIR\n"
+	"                                           look at a machine that has started, and unlock it\n"
+	"                                           (these three, and ca: --help tells more)\n"
 	"  encdns-hub run --dir DIR --conf FILE [--key fd:N]\n"
 	"                                           run the hub; without --key it asks for a passphrase\n"
 	"  encdns-hub load --dir DIR [--force] [--list FILE] [ORIGIN=ZONEFILE...]\n"
@@ -297,6 +304,18 @@ static void status(struct daemon *d, struct ctl_conn *c, bool json)
 	ctl_done(c, 0);
 }
 
+/* For authorise: where the journal stands, and what is known of a node. */
+static void where(struct daemon *d, struct ctl_conn *c, const char *node)
+{
+	char chain[CHAIN_LEN * 2 + 1];
+	bool connected = false;
+	uint64_t acked = 0;
+	hex_text(chain, d->hub.chain, CHAIN_LEN);
+	feeds_know(d->hub.feeds, node, &connected, &acked);
+	ctl_print(c, CTL_OUT, "%llu %s %d %llu\n", (unsigned long long)d->hub.seq, chain, connected, (unsigned long long)acked);
+	ctl_done(c, 0);
+}
+
 static void command(void *owner, struct ctl_conn *c, int argc, char **argv)
 {
 	struct daemon *d = owner;
@@ -305,6 +324,8 @@ static void command(void *owner, struct ctl_conn *c, int argc, char **argv)
 		status(d, c, strcmp(how, "json") == 0);
 	} else if (argc > 1 && (strcmp(argv[0], "load") == 0 || strcmp(argv[0], "drop") == 0)) {
 		begin_load(d, c, argc - 2, argv + 2, strcmp(how, "force") == 0, argv[0][0] == 'd');
+	} else if (argc > 1 && strcmp(argv[0], "where") == 0) {
+		where(d, c, argv[1]);
 	} else if (strcmp(argv[0], "stop") == 0) {
 		d->stop = true;
 		ctl_done(c, 0);
@@ -684,8 +705,12 @@ int main(int argc, char **argv)
 			fputs(usage, stdout);
 		return 0;
 	}
-	if (strcmp(verb, "ca") == 0)
-		return ca_main(argc - 1, argv + 1);
+	static const struct { const char *verb; int (*main)(int argc, char **argv); } rooms[] = {
+		{ "ca", ca_main }, { "station", station_main }, { "enrol", enrol_main }, { "authorise", authorise_main },
+	};
+	for (size_t i = 0; i < sizeof rooms / sizeof *rooms; i++)
+		if (strcmp(verb, rooms[i].verb) == 0)
+			return rooms[i].main(argc - 1, argv + 1);
 	int r = parse_args(argc - 2, argv + 2, &a);
 	if (r != 0)
 		return r;

@@ -235,6 +235,10 @@ static void wake(struct src *s, uint32_t got, uint64_t now)
 	loop_due(c->gate->loop, s, LOOP_NEVER);
 	if (got && !take_wire(c, now))
 		return;
+	if (!send_wire(c)) { /* the handshake ends with our own last words */
+		drop(c);
+		return;
+	}
 	if (!c->session && tls_ready(c->tls) && !begin_session(c, now))
 		return;
 	bool idle = c->session && session_turn(c->session, now);
