@@ -134,9 +134,10 @@ static int parse(int argc, char **argv, struct args *a)
 			*to = v;
 		else if (wait)
 			a->wait = (unsigned)strtoul(v, NULL, 10);
-		else if (file && grant_file_word(&a->files, v) != 0)
-			return 1;
-		else if (strcmp(w, "--yes") == 0)
+		else if (file) {
+			if (grant_file_word(&a->files, v) != 0)
+				return 1;
+		} else if (strcmp(w, "--yes") == 0)
 			a->yes = true;
 		else if (strcmp(w, "--replace") == 0)
 			a->replace = true;
@@ -144,11 +145,11 @@ static int parse(int argc, char **argv, struct args *a)
 			a->json = true;
 		else if (w[0] == '-')
 			return 2;
-		else if (!file && !a->host)
+		else if (!a->host)
 			a->host = w;
-		else if (!file && !a->name)
+		else if (!a->name)
 			a->name = w;
-		else if (!file)
+		else
 			return 2;
 	}
 	return a->station && a->conf && a->host && a->name ? 0 : 2;
