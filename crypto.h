@@ -48,6 +48,9 @@ struct key *key_from_passphrase(const char *pass, size_t n, const uint8_t *salt,
                                 unsigned iterations);
 /* HKDF-SHA256 (RFC 5869): extract with salt, expand with label. */
 struct key *key_derive(const struct key *from, const char *label, const void *salt, size_t n);
+/* The same with octets for a label. */
+struct key *key_expand(const struct key *from, const void *info, size_t ninfo, const void *salt,
+                       size_t n);
 /* Over a socketpair between our own processes: the key's octets as one
  * message of 32 octets.  The octets never lie outside the pool. */
 int key_send(const struct key *k, int fd);
@@ -111,6 +114,11 @@ int signer_sign(const struct signer *s, const void *msg, size_t n, uint8_t out[s
 void signer_free(struct signer *s);
 bool sign_verify(const uint8_t pub[static SIGN_PUB], const void *msg, size_t n,
                  const uint8_t sig[static SIGN_SIG]);
+/* The message in parts. */
+int signer_sign_parts(const struct signer *s, const struct part *parts, size_t n,
+                      uint8_t out[static SIGN_SIG]);
+bool sign_verify_parts(const uint8_t pub[static SIGN_PUB], const struct part *parts, size_t n,
+                       const uint8_t sig[static SIGN_SIG]);
 
 /* ---- certificates (X.509 v3, P-256, ecdsa-with-SHA256; RFC 5280) ---- */
 /* A certificate's role is its issuer's and stands in its subject and SAN; TLS
@@ -134,6 +142,7 @@ struct cred *cred_read_pass(int fd, const struct pass *pass, char *err, size_t e
 void cred_free(struct cred *c);
 const char *cred_name(const struct cred *c); /* the NAME it was issued to */
 enum cert_role cred_role(const struct cred *c);
+const struct signer *cred_signer(const struct cred *c); /* its private key, as long as c is there */
 /* From now on sessions of c refuse who is on this list (crypto/denial.h), which
  * stays the caller's; NULL: nobody is. */
 struct denials;
@@ -147,6 +156,10 @@ struct tls;
 /* peer: the role the other side must have.  The credentials outlive the session. */
 struct tls *tls_client(const struct cred *c, enum cert_role peer);
 struct tls *tls_server(const struct cred *c, enum cert_role peer);
+/* An operator's session with a machine (crypto/identity.h): pub names its key, and
+ * it may show any certificate of role machine for that; NULL, for enrolment: one
+ * that it signed itself, whose key is then asked for with tls_peer(). */
+struct tls *tls_client_machine(const struct cred *c, const uint8_t *pub);
 void tls_free(struct tls *t);
 /* Each returns a buffer and its size, or NULL when it is not the time; the
  * `done` call says how much of it was used or filled. */
@@ -164,5 +177,16 @@ bool tls_ready(const struct tls *t);              /* handshake done, peer's role
 bool tls_closed(const struct tls *t);             /* ended, well or not */
 const char *tls_error(const struct tls *t);       /* in words; NULL while all is well */
 const char *tls_peer_name(const struct tls *t);   /* the NAME it was issued to; NULL before tls_ready */
+struct tls_peer {
+	enum cert_role role;
+	char name[64];
+	uint8_t pub[SIGN_PUB];
+	uint8_t serial[16];
+	bool own; /* signed by itself */
+};
+const struct tls_peer *tls_peer(const struct tls *t); /* of its leaf; NULL before tls_ready */
+/* Keying material of this session (RFC 5705, no context).  0, or -1 with EAGAIN
+ * before tls_ready. */
+int tls_export(const struct tls *t, const char *label, uint8_t out[static 32]);
 
 #endif

@@ -153,3 +153,8 @@ bool cred_denied(const struct cred *c)
 {
 	return c->der_len[CERT_LEAF] && denials_have(c->denied, c->cert[CERT_LEAF].serial.p);
 }
+
+const struct signer *cred_signer(const struct cred *c)
+{
+	return c->key;
+}

@@ -6,7 +6,7 @@
 
 struct cred {
 	uint8_t der[3][CERT_MAX]; /* by enum cert_kind */
-	size_t der_len[3];        /* 0: not there (yet) */
+	size_t der_len[3];        /* 0: not there (yet); a machine's may lack the issuing one */
 	struct cert cert[3];      /* views into der */
 	struct signer *key;
 	const struct denials *denied; /* NULL: nobody; its owner frees it */

@@ -1,5 +1,6 @@
-/* issue.h - writing certificates and keys: for the operator's CA (hub/ca.c)
- * and the tests; no node calls it.  The profile stands in cert.h. */
+/* issue.h - writing certificates and keys: for the operator's CA (hub/ca.c), for
+ * a machine's own identity (identity.c) and the tests.  The profile stands in
+ * cert.h. */
 #ifndef CRYPTO_ISSUE_H
 #define CRYPTO_ISSUE_H
 
