@@ -20,6 +20,7 @@ static const char usage[] =
 	"encdns-hub authorise HOST[@PORT]|NAME --station DIR\n"
 	"                     [--yes-if-unchanged] [--accept-ticket] [--refill] [--conf FILE] [--file NAME=FILE]...\n"
 	"                     [--renew] [--minimum SEQUENCE:CHAIN | --hub HUBDIR] [--wait SECONDS] [--json]\n"
+	"                     [--passphrase fd:N]\n"
 	"    shows what has changed since the machine was enrolled or last authorised, asks, and unlocks it\n"
 	"  --yes-if-unchanged  no question when nothing has changed.  The risk: what a machine says of itself\n"
 	"                      is no proof, and nobody looks; whoever has stolen it whole, with its address,\n"
@@ -35,7 +36,7 @@ static const char usage[] =
 	"Exit status: 0 unlocked, or it runs already; 1 not; 2 wrong usage.\n";
 
 struct args {
-	const char *station, *conf, *minimum, *hub, *who;
+	const char *station, *pass, *conf, *minimum, *hub, *who;
 	unsigned wait;
 	bool unchanged, accept, refill, renew, json;
 	struct grant_files files;
@@ -46,6 +47,7 @@ static int parse(int argc, char **argv, struct args *a)
 	*a = (struct args){ .wait = 10 };
 	const struct { const char *word; const char **to; } valued[] = {
 		{ "--station", &a->station }, { "--conf", &a->conf }, { "--minimum", &a->minimum }, { "--hub", &a->hub },
+		{ "--passphrase", &a->pass },
 	};
 	const struct { const char *word; bool *to; } flags[] = {
 		{ "--yes-if-unchanged", &a->unchanged }, { "--accept-ticket", &a->accept }, { "--refill", &a->refill },
@@ -344,7 +346,7 @@ static int run(struct args *a)
 	struct station s;
 	struct remote r;
 	int wrong = 1;
-	if (station_open(&s, a->station) != 0)
+	if (station_open(&s, a->station, a->pass) != 0)
 		return 1;
 	if (record_open(&s, a->who, &m) == 0) {
 		if (remote_open(&r, m.host, s.cred, m.pub, a->wait) == 0) {

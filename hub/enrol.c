@@ -14,17 +14,19 @@
 #include <unistd.h>
 
 static const char station_usage[] =
-	"encdns-hub station init --station DIR [--operator NAME]\n"
+	"encdns-hub station init --station DIR [--operator NAME] [--passphrase fd:N | --no-passphrase]\n"
 	"    makes an operator's station: the private CA, the master key that all machines' keys are\n"
-	"    derived from, and the operator's own credentials\n"
+	"    derived from, and the operator's own credentials, all under one passphrase\n"
 	"encdns-hub station list --station DIR\n"
 	"    the machines that are enrolled\n"
 	"encdns-hub station key NAME --station DIR\n"
-	"    the key of NAME's store to stdout, for: encdns check --key fd:N\n";
+	"    the key of NAME's store to stdout, for: encdns check --key fd:N\n"
+	"The passphrase is asked for at the terminal, or read from a descriptor: --passphrase fd:N\n";
 
 static const char enrol_usage[] =
 	"encdns-hub enrol HOST[@PORT] NAME --station DIR --conf FILE [--file NAME=FILE]...\n"
 	"                 [--fingerprint HEX | --yes] [--replace] [--wait SECONDS] [--json]\n"
+	"                 [--passphrase fd:N]\n"
 	"    makes the machine at HOST, which waits at its first start, known as NAME: certifies its\n"
 	"    identity, seals its configuration and credentials for it, and authorises it\n"
 	"  --conf FILE         its configuration (encdns --help keys); secrets in it are bundle:NAME\n"
@@ -71,10 +73,10 @@ static void list_one(const struct machine_record *m, void *owner)
 
 int station_main(int argc, char **argv)
 {
-	const char *dir = NULL, *operator = getenv("USER"), *word[2] = { NULL, NULL };
+	const char *dir = NULL, *operator = getenv("USER"), *word[2] = { NULL, NULL }, *pass = NULL;
 	struct station s;
 	unsigned words = 0;
-	bool wrong = false;
+	bool wrong = false, plain = false;
 	for (int i = 1; i < argc && !wrong; i++) {
 		if (strcmp(argv[i], "--help") == 0)
 			return fputs(station_usage, stdout) < 0;
@@ -82,6 +84,10 @@ int station_main(int argc, char **argv)
 			dir = argv[++i];
 		else if (strcmp(argv[i], "--operator") == 0 && i + 1 < argc)
 			operator = argv[++i];
+		else if (strcmp(argv[i], "--passphrase") == 0 && i + 1 < argc)
+			pass = argv[++i];
+		else if (strcmp(argv[i], "--no-passphrase") == 0)
+			plain = true;
 		else if (argv[i][0] != '-' && words < 2)
 			word[words++] = argv[i];
 		else
@@ -91,7 +97,7 @@ int station_main(int argc, char **argv)
 	if (!operator || !cert_name_ok(operator, strlen(operator)))
 		operator = "operator";
 	if (!wrong && strcmp(word[0], "init") == 0) {
-		if (station_make(dir, operator) != 0)
+		if (station_make(dir, operator, pass, plain) != 0)
 			return 1;
 		printf("a new station lies in %s, its operator is %s; machines want %s/ca/root.pem\n", dir, operator, dir);
 		return 0;
@@ -100,7 +106,7 @@ int station_main(int argc, char **argv)
 		fputs(station_usage, stderr);
 		return 2;
 	}
-	if (station_open(&s, dir) != 0)
+	if (station_open(&s, dir, pass) != 0)
 		return 1;
 	int r = words == 2 ? show_key(&s, word[1]) : record_each(&s, list_one, NULL);
 	station_close(&s);
@@ -110,7 +116,7 @@ int station_main(int argc, char **argv)
 /* ---- enrol ---- */
 
 struct args {
-	const char *station, *conf, *fingerprint, *host, *name;
+	const char *station, *pass, *conf, *fingerprint, *host, *name;
 	unsigned wait;
 	bool yes, replace, json;
 	struct grant_files files;
@@ -125,6 +131,7 @@ static int parse(int argc, char **argv, struct args *a)
 		const char **to = strcmp(w, "--station") == 0       ? &a->station
 		                  : strcmp(w, "--conf") == 0        ? &a->conf
 		                  : strcmp(w, "--fingerprint") == 0 ? &a->fingerprint
+		                  : strcmp(w, "--passphrase") == 0  ? &a->pass
 		                                                    : NULL;
 		bool file = strcmp(w, "--file") == 0, wait = strcmp(w, "--wait") == 0;
 		if ((to || file || wait) && !v)
@@ -191,8 +198,9 @@ static int certify(const struct station *s, const struct args *a, struct remote 
 {
 	char dir[PATH_MAX], err[PATH_MAX + 256];
 	struct ca_chain c;
+	struct ca_order o = { .role = ROLE_MACHINE, .name = a->name, .days = CA_DAYS };
 	snprintf(dir, sizeof dir, "%.4000s/ca", s->dir);
-	if (ca_certify(dir, ROLE_MACHINE, a->name, r->pub, CA_DAYS, &c, err, sizeof err) != 0)
+	if (ca_certify(dir, s->pass, &o, r->pub, &c, err, sizeof err) != 0)
 		return station_complain("%s", err);
 	struct gate_identity i = { rd_init(c.der[CERT_LEAF], c.len[CERT_LEAF]), rd_init(c.der[CERT_ISSUING], c.len[CERT_ISSUING]) };
 	return gate_put_identity(r->out, &i) ? remote_flush(r) : station_complain("no memory");
@@ -238,7 +246,7 @@ static int run(struct args *a)
 	int wrong = 1;
 	if (!cert_name_ok(a->name, strlen(a->name)) || a->name[0] == '.')
 		return station_complain("%.80s: a name has 1 to 63 letters, digits, dots, dashes or underscores", a->name);
-	if (station_open(&s, a->station) != 0)
+	if (station_open(&s, a->station, a->pass) != 0)
 		return 1;
 	if (record_there(&s, a->name) && !a->replace)
 		station_complain("%s is enrolled already (--replace: it is another machine from now on)", a->name);

@@ -3,9 +3,12 @@
  * its disk before it is sent, a bundle before it is delivered. */
 #include "hub/grant.h"
 
+#include "crypto/cred.h"
+#include "crypto/issue.h"
 #include "hub/ca.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -107,14 +110,46 @@ int grant_files_merge(const struct station *s, const struct machine_record *m, s
 	return r;
 }
 
+/* The certificates and, in clear, the key: what the node reads. */
+static int put_credentials(const struct cred *c, struct buf *out)
+{
+	uint8_t text[2 * CERT_MAX];
+	int p[2];
+	for (int i = 0; i < 3; i++) {
+		struct wr w = wr_init(text, sizeof text);
+		pem_put(&w, "CERTIFICATE", c->der[i], c->der_len[i]);
+		buf_put(out, text, wr_len(&w));
+	}
+	if (pipe(p) != 0)
+		return -1;
+	bool good = issue_key_write(c->key, p[1]) == 0;
+	close(p[1]);
+	ssize_t n = good ? read(p[0], text, sizeof text) : -1;
+	close(p[0]);
+	buf_put(out, text, n > 0 ? (size_t)n : 0);
+	crypto_wipe(text, sizeof text);
+	return n > 0 && !out->bad ? 0 : -1;
+}
+
 int grant_credentials(const struct station *s, const struct machine_record *m, struct grant_files *f)
 {
 	char dir[PATH_MAX], path[PATH_MAX], err[PATH_MAX + 256];
-	snprintf(dir, sizeof dir, "%.4000s/ca", s->dir);
-	snprintf(path, sizeof path, "%.3900s/issued/node-%s.pem", dir, m->name);
-	if (ca_issue(dir, ROLE_NODE, m->name, NULL, err, sizeof err) != 0)
+	struct ca_order o = { .role = ROLE_NODE, .name = m->name, .pass = s->pass };
+	struct buf b = { 0 };
+	snprintf(dir, sizeof dir, "%.3900s/ca", s->dir);
+	snprintf(path, sizeof path, "%.4000s/issued/node-%.63s.pem", dir, m->name);
+	if (ca_issue(dir, s->pass, &o, err, sizeof err) != 0)
 		return station_complain("%s", err);
-	return grant_file_read(f, "credentials", path);
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	struct cred *c = fd >= 0 ? cred_read_pass(fd, s->pass, err, sizeof err) : NULL;
+	int wrong = !c || put_credentials(c, &b) != 0 ? station_complain("%s: it can't be read", path)
+	                                              : grant_file_put(f, "credentials", b.p, b.n);
+	if (fd >= 0)
+		close(fd);
+	cred_free(c);
+	crypto_wipe(b.p, b.n);
+	buf_free(&b);
+	return wrong;
 }
 
 int grant_seal(const struct station *s, struct machine_record *m, const struct grant_files *f, uint64_t generation)

@@ -4,6 +4,7 @@
  * store, the CA's keys make operators. */
 #include "hub/station.h"
 
+#include "base/conf.h"
 #include "base/io.h"
 #include "hub/ca.h"
 
@@ -33,38 +34,6 @@ int station_complain(const char *fmt, ...)
 }
 
 /* ---- files ---- */
-
-static int sync_folder(const char *path)
-{
-	int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	int r = fd < 0 ? -1 : fsync(fd);
-	if (fd >= 0)
-		close(fd);
-	return r;
-}
-
-static int save(const char *dir, const char *name, const void *p, size_t n)
-{
-	char path[PATH_MAX], new[PATH_MAX];
-	if (snprintf(path, sizeof path, "%s/%s", dir, name) >= (int)sizeof path ||
-	    snprintf(new, sizeof new, "%s/%s.new", dir, name) >= (int)sizeof new) {
-		errno = ENAMETOOLONG;
-		return -1;
-	}
-	int fd = open(new, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-	if (fd < 0)
-		return -1;
-	bool good = io_write_all(fd, p, n) == 0 && fsync(fd) == 0;
-	int e = errno;
-	good &= close(fd) == 0;
-	if (good && rename(new, path) == 0)
-		return sync_folder(dir);
-	if (good)
-		e = errno;
-	unlink(new);
-	errno = e;
-	return -1;
-}
 
 int read_whole(const char *path, struct buf *out, size_t max)
 {
@@ -124,16 +93,79 @@ static int take_lock(struct station *s)
 	return s->lock < 0 ? station_complain("%s: %s", path, strerror(errno)) : 0;
 }
 
-static int read_master(struct station *s)
+/* ---- the passphrase, and what is under it ---- */
+
+#define PASS_SALT   16
+#define SEALED_LEN  (32 + 16)
+#define MASTER_LINE "encdns-master 1 "
+
+static int get_pass(const char *how, const char *prompt, const char *again, struct pass **out)
+{
+	char err[200];
+	int fd = how ? conf_source("--passphrase", how, err, sizeof err) : -1;
+	if (how && fd < 0)
+		return station_complain("%s", err);
+	*out = how ? pass_read(fd) : pass_ask(prompt, again, err, sizeof err);
+	if (*out)
+		return 0;
+	return how ? station_complain("--passphrase %s: %s", how, pass_error(errno)) : station_complain("%s (or give --passphrase fd:N)", err);
+}
+
+static struct aead *master_cipher(const struct pass *pass, const uint8_t *salt, unsigned rounds)
+{
+	struct key *k = pass_key(pass, salt, PASS_SALT, rounds);
+	struct aead *a = k ? aead_new(k) : NULL;
+	key_free(k);
+	return a;
+}
+
+/* "encdns-master 1 ROUNDS SALT SEALED" */
+static struct key *open_master(const char *text, const struct pass *pass)
+{
+	static const uint8_t nonce[12];
+	uint8_t salt[PASS_SALT], b[SEALED_LEN];
+	char *end;
+	unsigned long rounds = strtoul(text + strlen(MASTER_LINE), &end, 10);
+	if (rounds < 1 || rounds > 100000000 || strlen(end) < 2 + 2 * PASS_SALT + 2 * SEALED_LEN ||
+	    !from_hex(end + 1, 2 * PASS_SALT, salt, PASS_SALT) ||
+	    !from_hex(end + 2 + 2 * PASS_SALT, 2 * SEALED_LEN, b, SEALED_LEN)) {
+		station_complain("master.key: it is damaged");
+		return NULL;
+	}
+	struct aead *a = master_cipher(pass, salt, (unsigned)rounds);
+	struct key *k = NULL;
+	if (a && aead_open(a, nonce, MASTER_LINE, strlen(MASTER_LINE), b, 32, b + 32, 16, b))
+		k = key_from(b);
+	else
+		station_complain(a ? "master.key: this is not its passphrase" : "no memory for keys");
+	crypto_wipe(b, sizeof b);
+	aead_free(a);
+	return k;
+}
+
+static int read_master(struct station *s, const char *pass)
 {
 	char path[PATH_MAX];
+	struct buf b = { 0 };
 	snprintf(path, sizeof path, "%.4000s/master.key", s->dir);
-	int fd = open(path, O_RDONLY | O_CLOEXEC);
-	if (fd < 0)
+	if (read_whole(path, &b, FILE_MAX) != 0)
 		return station_complain("%s: %s%s", path, strerror(errno), errno == ENOENT ? " (encdns-hub station init makes one)" : "");
-	s->master = key_read(fd);
-	close(fd);
-	return s->master ? 0 : station_complain("%s: it is no key", path);
+	buf_put(&b, "", 1);
+	uint8_t raw[32];
+	if (!b.bad && strncmp((char *)b.p, MASTER_LINE, strlen(MASTER_LINE)) == 0) {
+		char prompt[PATH_MAX + 40];
+		snprintf(prompt, sizeof prompt, "passphrase of the station in %s", s->dir);
+		if (get_pass(pass, prompt, NULL, &s->pass) == 0)
+			s->master = open_master((char *)b.p, s->pass);
+	} else if (!b.bad && from_hex((char *)b.p, b.n - 1, raw, sizeof raw)) {
+		s->master = key_from(raw);
+		crypto_wipe(raw, sizeof raw);
+	} else {
+		station_complain("%s: it is no key", path);
+	}
+	crypto_wipe(b.p, b.n);
+	buf_free(&b);
+	return s->master ? 0 : 1;
 }
 
 static int read_operator(struct station *s)
@@ -143,7 +175,7 @@ static int read_operator(struct station *s)
 	int fd = open(path, O_RDONLY | O_CLOEXEC);
 	if (fd < 0)
 		return station_complain("%s: %s", path, strerror(errno));
-	s->cred = cred_read(fd, err, sizeof err);
+	s->cred = cred_read_pass(fd, s->pass, err, sizeof err);
 	close(fd);
 	if (!s->cred)
 		return station_complain("%s: %s", path, err);
@@ -152,12 +184,12 @@ static int read_operator(struct station *s)
 	return 0;
 }
 
-int station_open(struct station *s, const char *dir)
+int station_open(struct station *s, const char *dir, const char *pass)
 {
 	*s = (struct station){ .lock = -1 };
 	snprintf(s->dir, sizeof s->dir, "%.4000s", dir);
 	crypto_harden();
-	if (read_master(s) == 0 && read_operator(s) == 0 && take_lock(s) == 0)
+	if (read_master(s, pass) == 0 && read_operator(s) == 0 && take_lock(s) == 0)
 		return 0;
 	station_close(s);
 	return 1;
@@ -167,40 +199,64 @@ void station_close(struct station *s)
 {
 	key_free(s->master);
 	cred_free(s->cred);
+	pass_free(s->pass);
 	if (s->lock >= 0)
 		close(s->lock);
 	*s = (struct station){ .lock = -1 };
 }
 
-static int make_master(const char *dir)
+static int make_master(const char *dir, const struct pass *pass)
 {
-	uint8_t raw[32];
-	char text[66];
-	crypto_random(raw, sizeof raw);
-	hex_text(text, raw, sizeof raw);
-	text[64] = '\n';
-	int r = save(dir, "master.key", text, 65);
-	crypto_wipe(raw, sizeof raw);
+	static const uint8_t nonce[12];
+	uint8_t b[SEALED_LEN], salt[PASS_SALT];
+	char text[300], hex[2][2 * SEALED_LEN + 1];
+	struct aead *a = NULL;
+	crypto_random(b, 32);
+	crypto_random(salt, sizeof salt);
+	if (pass && (a = master_cipher(pass, salt, PASS_ROUNDS)) == NULL)
+		return station_complain("no memory for keys");
+	if (a)
+		aead_seal(a, nonce, MASTER_LINE, strlen(MASTER_LINE), b, 32, b + 32, 16);
+	hex_text(hex[0], salt, sizeof salt);
+	hex_text(hex[1], b, pass ? SEALED_LEN : 32);
+	int n = pass ? snprintf(text, sizeof text, MASTER_LINE "%u %s %s\n", PASS_ROUNDS, hex[0], hex[1])
+	             : snprintf(text, sizeof text, "%s\n", hex[1]);
+	int r = io_save(dir, "master.key", text, (size_t)n, 0600);
+	aead_free(a);
+	crypto_wipe(b, sizeof b);
+	crypto_wipe(hex, sizeof hex);
 	crypto_wipe(text, sizeof text);
 	return r == 0 ? 0 : station_complain("%s/master.key: %s", dir, strerror(errno));
 }
 
-int station_make(const char *dir, const char *operator)
+static int make_all(const char *dir, const char *operator, const struct pass *pass)
 {
 	char path[PATH_MAX], out[PATH_MAX], err[PATH_MAX + 256];
-	snprintf(path, sizeof path, "%.4000s/master.key", dir);
-	if (access(path, F_OK) == 0)
-		return station_complain("there is a station in %s already: it stays as it is", dir);
-	if (mkdir(dir, 0700) != 0 && errno != EEXIST)
-		return station_complain("%s: %s", dir, strerror(errno));
+	struct ca_order o = { .role = ROLE_OPERATOR, .name = operator, .outfile = out, .pass = pass };
 	snprintf(path, sizeof path, "%.4000s/ca", dir);
 	snprintf(out, sizeof out, "%.4000s/operator.pem", dir);
-	if (ca_init(path, NULL, err, sizeof err) != 0 || ca_issue(path, ROLE_OPERATOR, operator, out, err, sizeof err) != 0)
+	if (ca_init(path, pass, NULL, err, sizeof err) != 0 || ca_issue(path, pass, &o, err, sizeof err) != 0)
 		return station_complain("%s", err);
 	snprintf(path, sizeof path, "%.4000s/machines", dir);
 	if (mkdir(path, 0700) != 0 && errno != EEXIST)
 		return station_complain("%s: %s", path, strerror(errno));
-	return make_master(dir); /* last: with it the station is there */
+	return make_master(dir, pass); /* last: with it the station is there */
+}
+
+int station_make(const char *dir, const char *operator, const char *how, bool plain)
+{
+	char path[PATH_MAX];
+	struct pass *pass = NULL;
+	snprintf(path, sizeof path, "%.4000s/master.key", dir);
+	if (access(path, F_OK) == 0)
+		return station_complain("there is a station in %s already: it stays as it is", dir);
+	if (!plain && get_pass(how, "new passphrase for this station", "the same once more", &pass) != 0)
+		return 1;
+	crypto_harden();
+	int r = mkdir(dir, 0700) != 0 && errno != EEXIST ? station_complain("%s: %s", dir, strerror(errno))
+	                                                  : make_all(dir, operator, pass);
+	pass_free(pass);
+	return r;
 }
 
 int station_audit(const struct station *s, const char *verb, const char *machine, const char *outcome,
@@ -388,7 +444,7 @@ int record_put(const struct station *s, const struct machine_record *m, const ch
 {
 	char path[PATH_MAX];
 	folder_of(s, m->name, path);
-	return save(path, file, p, n) == 0 ? 0 : station_complain("%s/%s: %s", path, file, strerror(errno));
+	return io_save(path, file, p, n, 0600) == 0 ? 0 : station_complain("%s/%s: %s", path, file, strerror(errno));
 }
 
 static int put_hex(const struct station *s, const struct machine_record *m, const char *file, const uint8_t *p, size_t n)

@@ -3,7 +3,9 @@
  * hub and no machine.
  *
  *   DIR/ca/           the private CA (ca.h)
- *   DIR/master.key    what all machines' keys are derived from
+ *   DIR/master.key    what all machines' keys are derived from: 64 hex digits, or under
+ *                     the station's passphrase, as the CA's keys and the operator's are:
+ *                     "encdns-master 1 ROUNDS SALT SEALED" (PBKDF2, AES-256-GCM; hex)
  *   DIR/operator.pem  this operator's credentials
  *   DIR/audit.log     who did what to which machine, when, and what had changed
  *   DIR/machines/NAME/
@@ -30,12 +32,15 @@ struct station {
 	char dir[PATH_MAX];
 	struct key *master;
 	struct cred *cred;
+	struct pass *pass; /* what its keys are under; NULL: nothing */
 	int lock;
 };
-/* 0, or 1 and it is said why not. */
-int station_open(struct station *s, const char *dir);
+/* pass: "fd:N" to read the passphrase from; NULL: it is asked for when one is wanted.
+ * 0, or 1 and it is said why not. */
+int station_open(struct station *s, const char *dir, const char *pass);
 void station_close(struct station *s);
-int station_make(const char *dir, const char *operator);
+/* plain: without a passphrase. */
+int station_make(const char *dir, const char *operator, const char *pass, bool plain);
 int station_complain(const char *fmt, ...) __attribute__((format(printf, 1, 2))); /* 1 */
 
 struct machine_record {
