@@ -17,6 +17,9 @@
 int crypto_init(void);
 /* False when the system refused to lock (some of) the pool: it can be swapped. */
 bool crypto_locked(void);
+/* Wipes every secret of this process, whoever holds it: for one that stops at once.
+ * Nothing that needs a key works any more. */
+void crypto_end(void);
 /* No core file, no ptrace by the same user, from here on; before secrets are read. */
 void crypto_harden(void);
 /* Random octets from the kernel; never fails, aborts when there are none. */
@@ -177,6 +180,10 @@ bool tls_ready(const struct tls *t);              /* handshake done, peer's role
 bool tls_closed(const struct tls *t);             /* ended, well or not */
 const char *tls_error(const struct tls *t);       /* in words; NULL while all is well */
 const char *tls_peer_name(const struct tls *t);   /* the NAME it was issued to; NULL before tls_ready */
+bool tls_peer_denied(const struct tls *t);        /* by the list that is in force now */
+/* Before the handshake: a peer that is denied gets through all the same, so that it
+ * can be told; the caller asks tls_peer_denied(). */
+void tls_admit_denied(struct tls *t);
 struct tls_peer {
 	enum cert_role role;
 	char name[64];

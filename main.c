@@ -9,7 +9,8 @@
  * it dies before it was of use.  A dns that stands still for 3 s is killed.  A
  * control that can't even begin at the very first start ends the node.
  * Stop: TERM to route, which leaves its neighbours in order; once it has gone (or
- * at the second signal, or too late) TERM to all, KILL after 5 s.
+ * at the second signal, or too late) TERM to all, KILL after 5 s.  Denied: all of
+ * that within a second, keys wiped, EXIT_DENIED.
  * Threat: the children, who may be taken over: what they say is only believed
  * to be a sequence, a descriptor or a wish to stop. */
 #include "main/node.h"
@@ -18,6 +19,7 @@
 #include "base/ctl.h"
 #include "base/log.h"
 #include "crypto/cert.h"
+#include "crypto/denial.h"
 #include "main/inventory.h"
 #include "main/unlock.h"
 
@@ -39,6 +41,7 @@
 #endif
 
 #define STOP_NS        5000000000ull
+#define DENIED_NS      300000000ull  /* the same when we are denied; before that as long for route */
 #define WATCH_NS       500000000ull
 #define STILL_LOOKS    6
 #define PAUSE_MIN_NS   20000000ull
@@ -303,10 +306,33 @@ static void begin_stop(struct super *s, uint64_t now)
 		return;
 	s->stopping = true;
 	s->leaving = false;
-	s->kill_at = now + STOP_NS;
+	s->kill_at = now + (s->code == EXIT_DENIED ? DENIED_NS : STOP_NS);
 	for (int i = 0; i < CHILDREN; i++)
 		if (s->child[i].pid)
 			kill(s->child[i].pid, SIGTERM);
+	loop_due(&s->loop, &s->timer, s->kill_at);
+}
+
+/* Our certificate is denied: nobody is to be sent here, then nothing is answered,
+ * and nothing is started any more. */
+static void denied(struct super *s, uint64_t now)
+{
+	struct node *n = &s->node;
+	if (s->code == EXIT_DENIED)
+		return;
+	s->code = EXIT_DENIED;
+	crypto_end();
+	crypto_wipe(n->cookie_keys, sizeof n->cookie_keys);
+	if (n->route_secrets)
+		crypto_wipe(n->route_secrets, n->conf.route.peers.n * sizeof *n->route_secrets);
+	for (int i = 0; i < CHILDREN; i++)
+		s->child[i].again = 0;
+	to_route(s, MSG_DENIED, NULL, 0, -1);
+	if (!s->stopping && s->child[ROUTE].pid)
+		s->leaving = true;
+	else
+		begin_stop(s, now);
+	s->kill_at = now + DENIED_NS;
 	loop_due(&s->loop, &s->timer, s->kill_at);
 }
 
@@ -395,6 +421,8 @@ static bool hear_control(struct super *s, struct msg *m, uint64_t now)
 		m->fd = -1;
 	} else if (m->type == MSG_PULSE && m->n == PULSE_LEN) {
 		to_route(s, MSG_PULSE, m->p, m->n, -1);
+	} else if (m->type == MSG_DENIED) {
+		denied(s, now);
 	} else if (m->type == MSG_END && n->ad_hoc) {
 		s->code = 1;
 		begin_stop(s, now);
@@ -444,6 +472,10 @@ static void buried(struct super *s, struct child *c, int status, uint64_t now)
 		begin_stop(s, now);
 		return;
 	}
+	if (c == &s->child[CONTROL] && WIFEXITED(status) && WEXITSTATUS(status) == EXIT_DENIED)
+		denied(s, now);
+	if (s->code == EXIT_DENIED)
+		return;
 	if (c->ready) /* a crash in service is mended at once; who can't begin waits ever longer */
 		c->pause_ns = PAUSE_MIN_NS;
 	bool again = c == &s->child[CONTROL] && refill(s, status, now);
@@ -599,8 +631,22 @@ static void ad_hoc_conf(struct super *s, uint16_t port)
 	s->node.conf.rrl = LIMIT_NOBODY; /* nobody else is to be had by asking from the loopback */
 }
 
-/* Is it a node's certificate, with its key?  Better said now than by a child. */
-static int check_credentials(const struct blob *b)
+/* On the list that was kept the last time. */
+static bool is_denied(struct cred *c, const char *dir)
+{
+	struct denied d;
+	char err[300];
+	bool out = denied_open(&d, dir, c, err, sizeof err) == 0 && cred_denied(c);
+	if (out)
+		fprintf(stderr, "encdns: credentials: this certificate is denied (list %llu in %s/denials); nothing was started\n",
+		        (unsigned long long)denials_number(d.list), dir);
+	denied_close(&d);
+	return out;
+}
+
+/* Is it a node's certificate, with its key, and not denied?  Better said now than by
+ * a child. */
+static int check_credentials(const struct blob *b, const char *dir)
 {
 	int p[2];
 	char err[300] = "can't be read";
@@ -618,10 +664,11 @@ static int check_credentials(const struct blob *b)
 	bool good = c && cred_role(c) == ROLE_NODE;
 	if (c && !good)
 		snprintf(err, sizeof err, "the certificate is a %s's, not a node's", cert_role_text(cred_role(c)));
+	bool out = good && is_denied(c, dir);
 	cred_free(c);
 	if (!good)
 		fprintf(stderr, "encdns: credentials: %s; nothing was started\n", err);
-	return good ? 0 : 1;
+	return out ? EXIT_DENIED : good ? 0 : 1;
 }
 
 /* Nodes that share an address share the secret; a lone one makes its own, and
@@ -667,7 +714,7 @@ static int read_secrets(struct super *s, const struct args *a)
 	close(s->node.conf.credentials);
 	if (route_read_secrets(&s->node) != 0)
 		return 1;
-	return check_credentials(s->cred);
+	return check_credentials(s->cred, s->node.dir);
 }
 
 /* ---- run level 1 ---- */
@@ -748,8 +795,9 @@ static int run(const struct args *a, char **argv)
 	if (a->ad_hoc && node_open_store(&s.node) != 0)
 		return 1;
 	crypto_harden();
-	if (read_secrets(&s, a) != 0)
-		return 1;
+	int wrong = read_secrets(&s, a);
+	if (wrong)
+		return wrong;
 	if (a->dir && mkdir(s.node.dir, 0700) != 0 && errno != EEXIST) {
 		fprintf(stderr, "encdns: %s: %s\n", s.node.dir, strerror(errno));
 		return 1;

@@ -52,6 +52,10 @@ const char *denials_follow(const struct denials *have, const struct denials *nex
 size_t denials_write(uint8_t *out, const struct denial *entries, size_t n, uint64_t number, uint64_t time,
                      const struct signer *root);
 
+/* What a process ends with whose own certificate is denied: it is not to be started
+ * again with that one. */
+#define EXIT_DENIED 77
+
 /* ---- denied.c: the list that a process goes by, kept in DIR/denials ---- */
 struct denied {
 	const char *dir;
@@ -60,9 +64,11 @@ struct denied {
 };
 /* Reads DIR/denials, if there is one.  -1: err has one line, and nobody is denied. */
 int denied_open(struct denied *d, const char *dir, struct cred *cred, char *err, size_t n);
-/* 1: it is newer and in force from now on; err is empty, or says why it isn't on the
- * disk.  0: it is the one we have.  -1: refused, err says why. */
+/* 1: it is newer, and in force from now on.  0: it is the one we have.  -1: refused,
+ * err says why. */
 int denied_take(struct denied *d, const void *p, size_t n, char *err, size_t errn);
+/* What is in force to DIR/denials: 0, or -1 with errno. */
+int denied_save(const struct denied *d);
 void denied_close(struct denied *d);
 
 #endif

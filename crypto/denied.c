@@ -60,7 +60,6 @@ int denied_take(struct denied *d, const void *p, size_t n, char *err, size_t err
 	size_t len;
 	const void *have = denials_octets(d->list, &len);
 
-	*err = 0;
 	if (have && len == n && memcmp(have, p, n) == 0)
 		return 0;
 	struct denials *next = denials_read(p, n, d->cred->cert[CERT_ROOT].pub, &why);
@@ -74,9 +73,15 @@ int denied_take(struct denied *d, const void *p, size_t n, char *err, size_t err
 	cred_deny(d->cred, next);
 	denials_free(d->list);
 	d->list = next;
-	if (io_save(d->dir, "denials", p, n, 0644) != 0)
-		snprintf(err, errn, "%s/denials: %s", d->dir, strerror(errno));
 	return 1;
+}
+
+int denied_save(const struct denied *d)
+{
+	size_t n;
+	const void *p = denials_octets(d->list, &n);
+
+	return p ? io_save(d->dir, "denials", p, n, 0644) : 0;
 }
 
 void denied_close(struct denied *d)

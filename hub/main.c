@@ -6,6 +6,7 @@
  * (jfile.c, the store).  Its key comes by descriptor or is typed in. */
 #include "base/conf.h"
 #include "base/log.h"
+#include "crypto/denial.h"
 #include "hub/ca.h"
 #include "hub/grant.h"
 #include "hub/hub.h"
@@ -46,6 +47,7 @@ static const char usage[] =
 	"  encdns-hub load --dir DIR [--force] [--list FILE] [ORIGIN=ZONEFILE...]\n"
 	"                                           read zones; only what has changed is sent on\n"
 	"  encdns-hub drop --dir DIR ORIGIN...      serve these zones no longer\n"
+	"  encdns-hub denials --dir DIR FILE        put the CA's denial list in force, here and at all nodes\n"
 	"  encdns-hub status --dir DIR [--json]     where journal and nodes stand\n"
 	"  encdns-hub stop --dir DIR                clean stop\n"
 	"  encdns-hub stream ORIGIN=ZONEFILE...     zones to stdout, for: encdns run --ad-hoc\n"
@@ -98,6 +100,8 @@ struct daemon {
 	struct load *loads;
 	uint64_t import_memory;
 	_Atomic bool stop;
+	struct cred *cred;
+	struct src farewell;  /* our own certificate is denied: time for nodes to hear of it */
 };
 
 static void report_line(void *ctx, bool error, const char *file, unsigned line, const char *text)
@@ -289,14 +293,15 @@ static void status(struct daemon *d, struct ctl_conn *c, bool json)
 	hex_text(pub, h->pub, SIGN_PUB);
 	if (json) {
 		ctl_print(c, CTL_OUT, "{\"sequence\":%llu,\"chain\":\"%s\",\"journal\":\"%s\",\"journal_key\":\"%s\",\"zones\":%llu,"
-		          "\"names\":%llu,\"store_bytes\":%llu,\"nodes\":[", (unsigned long long)h->seq, chain, id, pub, zones,
-		          (unsigned long long)s.names, (unsigned long long)s.file_bytes);
+		          "\"names\":%llu,\"store_bytes\":%llu,\"denials\":%llu,\"nodes\":[", (unsigned long long)h->seq, chain, id, pub,
+		          zones, (unsigned long long)s.names, (unsigned long long)s.file_bytes,
+		          (unsigned long long)feeds_denials(h->feeds));
 		feeds_print(h->feeds, c, true);
 		ctl_print(c, CTL_OUT, "]}\n");
 	} else {
-		ctl_print(c, CTL_OUT, "journal %s, sequence %llu, chain %.16s...\njournal key %s\n%llu zones, %llu names, store %llu MiB\n", id,
+		ctl_print(c, CTL_OUT, "journal %s, sequence %llu, chain %.16s...\njournal key %s\n%llu zones, %llu names, store %llu MiB\ndenial list %llu\n", id,
 		          (unsigned long long)h->seq, chain, pub, zones, (unsigned long long)s.names,
-		          (unsigned long long)s.file_bytes >> 20);
+		          (unsigned long long)s.file_bytes >> 20, (unsigned long long)feeds_denials(h->feeds));
 		feeds_print(h->feeds, c, false);
 	}
 	ctl_done(c, 0);
@@ -314,6 +319,61 @@ static void where(struct daemon *d, struct ctl_conn *c, const char *node)
 	ctl_done(c, 0);
 }
 
+/* The whole file, for free(); NULL with errno. */
+static uint8_t *read_list(const char *path, size_t *n)
+{
+	FILE *f = fopen(path, "re");
+	uint8_t *p = f ? malloc(DENIALS_BYTES + 1) : NULL;
+	if (!p) {
+		if (f)
+			fclose(f);
+		return NULL;
+	}
+	*n = fread(p, 1, DENIALS_BYTES + 1, f);
+	bool bad = ferror(f);
+	fclose(f);
+	if (!bad)
+		return p;
+	free(p);
+	errno = EIO;
+	return NULL;
+}
+
+static void stop_denied(struct src *s, uint32_t got, uint64_t now)
+{
+	struct daemon *d = SRC_OWNER(s, struct daemon, farewell);
+	(void)got;
+	(void)now;
+	d->stop = true;
+}
+
+static int take_denials(struct daemon *d, struct ctl_conn *c, const char *path)
+{
+	struct feeds_denied got;
+	char err[400];
+	size_t n;
+	uint8_t *p = read_list(path, &n);
+	if (!p) {
+		ctl_print(c, CTL_ERR, "encdns-hub: %s: %s\n", path, strerror(errno));
+		return 1;
+	}
+	int r = feeds_deny(d->hub.feeds, p, n, &got, err, sizeof err);
+	free(p);
+	if (r < 0) {
+		ctl_print(c, CTL_ERR, "encdns-hub: %s: %s\n", path, err);
+		return 1;
+	}
+	if (r > 0 && *err)
+		ctl_print(c, CTL_ERR, "encdns-hub: it is in force, but not at the next start: %s\n", err);
+	ctl_print(c, CTL_OUT, "denial list %llu%s: %u certificates; %u nodes told, %u of them denied\n",
+	          (unsigned long long)got.number, r ? "" : " is in force already", got.certificates, got.told, got.ended);
+	if (cred_denied(d->cred)) {
+		log_say(LOG_ERROR, "this hub's own certificate is denied: stopping");
+		loop_due(&d->hub.loop, &d->farewell, loop_now() + TICK_NS);
+	}
+	return r > 0 && *err;
+}
+
 static void command(void *owner, struct ctl_conn *c, int argc, char **argv)
 {
 	struct daemon *d = owner;
@@ -324,6 +384,8 @@ static void command(void *owner, struct ctl_conn *c, int argc, char **argv)
 		begin_load(d, c, argc - 2, argv + 2, strcmp(how, "force") == 0, argv[0][0] == 'd');
 	} else if (argc > 1 && strcmp(argv[0], "where") == 0) {
 		where(d, c, argv[1]);
+	} else if (argc == 3 && strcmp(argv[0], "denials") == 0) {
+		ctl_done(c, take_denials(d, c, argv[2]));
 	} else if (strcmp(argv[0], "stop") == 0) {
 		d->stop = true;
 		ctl_done(c, 0);
@@ -357,6 +419,8 @@ static int watch_signals(struct daemon *d)
 {
 	d->signals = (struct src){ .fd = loop_signals(0), .want = EPOLLIN, .due_ns = LOOP_NEVER, .wake = on_signal };
 	d->tick = (struct src){ .fd = -1, .due_ns = loop_now() + TICK_NS, .wake = on_tick };
+	d->farewell = (struct src){ .fd = -1, .due_ns = LOOP_NEVER, .wake = stop_denied };
+	loop_add(&d->hub.loop, &d->farewell); /* a timer alone can't fail */
 	return d->signals.fd < 0 || loop_add(&d->hub.loop, &d->signals) != 0 || loop_add(&d->hub.loop, &d->tick) != 0;
 }
 
@@ -418,10 +482,11 @@ static struct key *ask_key(const char *dir, char *err, size_t n)
 	return k;
 }
 
-static int serve(struct daemon *d, const char *dir, const struct conf *c, const struct key *k, const struct cred *cred)
+static int serve(struct daemon *d, const char *dir, const struct conf *c, const struct key *k, struct cred *cred)
 {
 	char err[1400];
 	struct hub *h = &d->hub;
+	d->cred = cred;
 	if (loop_init(&h->loop) != 0 || watch_signals(d) != 0)
 		return complain(strerror(errno));
 	if (hub_open(h, dir, k, err, sizeof err) != 0)
@@ -433,6 +498,8 @@ static int serve(struct daemon *d, const char *dir, const struct conf *c, const 
 		log_say(LOG_NOTICE, "ready at sequence %llu", (unsigned long long)h->seq);
 		if (loop_run(&h->loop, &d->stop) != 0)
 			code = complain(strerror(errno));
+		else if (cred_denied(cred))
+			code = EXIT_DENIED;
 	} else {
 		code = complain(err);
 	}
@@ -568,17 +635,17 @@ static int parse_args(int argc, char **argv, struct args *out)
 	return 0;
 }
 
-/* The hub runs elsewhere: paths become absolute. */
-static char *absolute(const char *arg)
+/* The hub runs elsewhere: paths (behind a '=', if there is one) become absolute. */
+static char *absolute(const char *arg, bool whole)
 {
-	const char *eq = strchr(arg, '=');
+	const char *eq = strchr(arg, '='), *path = whole ? arg : eq ? eq + 1 : NULL;
 	char cwd[PATH_MAX], *out = NULL;
-	if (!eq || eq[1] == '/' || !getcwd(cwd, sizeof cwd))
+	if (!path || *path == '/' || !getcwd(cwd, sizeof cwd))
 		return strdup(arg);
 	size_t n = strlen(arg) + strlen(cwd) + 2;
 	out = malloc(n);
 	if (out)
-		snprintf(out, n, "%.*s%s/%s", (int)(eq + 1 - arg), arg, cwd, eq + 1);
+		snprintf(out, n, "%.*s%s/%s", (int)(path - arg), arg, cwd, path);
 	return out;
 }
 
@@ -612,7 +679,7 @@ static int add_list(struct words *w, const char *path)
 	int code = 0;
 	while (code == 0 && getline(&line, &n, f) > 0) {
 		line[strcspn(line, "\r\n")] = 0;
-		if (*line && *line != '#' && !add_word(w, absolute(line)))
+		if (*line && *line != '#' && !add_word(w, absolute(line, false)))
 			code = complain("no memory");
 	}
 	if (code == 0 && !feof(f)) {
@@ -629,7 +696,7 @@ static int call(const struct args *a, const char *verb, const char *how)
 	struct words w = { 0 };
 	bool good = add_word(&w, strdup(verb)) && add_word(&w, strdup(how));
 	for (int i = 0; i < a->argc && good; i++)
-		good = add_word(&w, absolute(a->argv[i]));
+		good = add_word(&w, absolute(a->argv[i], strcmp(verb, "denials") == 0));
 	int code = good ? 0 : complain("no memory");
 	if (code == 0 && a->list)
 		code = add_list(&w, a->list);
@@ -646,6 +713,8 @@ static int local(const char *verb, const struct args *a)
 	bool zones = strcmp(verb, "load") == 0 || strcmp(verb, "drop") == 0;
 	if (!a->dir)
 		return wrong_usage("--dir DIR is wanted");
+	if (strcmp(verb, "denials") == 0 && a->argc != 1)
+		return wrong_usage("denials wants one FILE");
 	if (zones && a->argc == 0 && !a->list)
 		return wrong_usage("no zone was named");
 	return call(a, verb, zones && a->force ? "force" : !zones && a->json ? "json" : "plain");
@@ -680,7 +749,7 @@ int main(int argc, char **argv)
 		return a.dir && a.conf ? run(a.dir, a.conf, a.key) : wrong_usage("run wants --dir DIR and --conf FILE");
 	if (strcmp(verb, "stream") == 0)
 		return stream(a.argc, a.argv);
-	static const char *const verbs[] = { "load", "drop", "status", "stop" };
+	static const char *const verbs[] = { "load", "drop", "denials", "status", "stop" };
 	for (size_t i = 0; i < sizeof verbs / sizeof *verbs; i++)
 		if (strcmp(verb, verbs[i]) == 0)
 			return local(verb, &a);

@@ -182,10 +182,13 @@ int machine_reopen(struct machine *m)
 {
 	char err[300];
 	m->cred = identity_read(m->dir, err, sizeof err);
-	if (m->cred)
-		return 0;
-	fprintf(stderr, "encdns: %s: %s\n", m->path, err);
-	return 1;
+	if (!m->cred) {
+		fprintf(stderr, "encdns: %s: %s\n", m->path, err);
+		return 1;
+	}
+	if (denied_open(&m->denied, m->path, m->cred, err, sizeof err) != 0)
+		fprintf(stderr, "encdns: %s: who is denied is not known until the hub says so\n", err);
+	return 0;
 }
 
 int machine_open(struct machine *m, const char *dir, bool start)

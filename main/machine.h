@@ -7,12 +7,14 @@
  *   ticket                     64 hex digits, of the last authorisation
  *   boots                      how often it was started
  *   bundle                     the sealed bundle (crypto/bundle.h)
+ *   denials                    the denial list, as it came last (crypto/denial.h)
  */
 #ifndef MAIN_MACHINE_H
 #define MAIN_MACHINE_H
 
 #include "base/conf.h"
 #include "crypto/bundle.h"
+#include "crypto/denial.h"
 #include "crypto/gate.h"
 #include "crypto/identity.h"
 
@@ -32,6 +34,7 @@ struct machine {
 	int dir;               /* its descriptor */
 	struct boot_conf boot;
 	struct cred *cred;     /* of this process */
+	struct denied denied;  /* who is no operator any more */
 	uint8_t id[MACHINE_ID], salt[GATE_SALT];
 	uint8_t image[32];     /* SHA-256 of the executable; zero: not known */
 	uint64_t boots;

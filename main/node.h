@@ -99,6 +99,7 @@ enum node_msg {
 	MSG_KEYS,          /* control to dns: store_keys_send() follows */
 	MSG_MOVED,         /* dns to control, then to super: all workers use the new root */
 	MSG_HARMED,        /* control to super: instance 32, that met damage; it ends now */
+	MSG_DENIED,        /* control to super, then to route: our certificate is denied; withdraw, stop, now */
 	MSG_END,           /* ad hoc: the stream could not be used; stop */
 	MSG_ZONES,         /* control to super, then to route: the zone list's descriptor (probe.h) */
 	MSG_PULSE,         /* control to super, then to route: four times a second */

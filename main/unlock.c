@@ -83,7 +83,7 @@ void unlocked_wipe(struct unlocked *u)
 	*u = (struct unlocked){ .k_system = NULL };
 }
 
-/* NULL and why: the bundle as these keys open it. */
+/* NULL and why: the bundle as these keys open it; m->cred knows who is denied. */
 static struct bundle *open_bundle(const struct machine *m, const char *name, const struct key *k_system,
                                   uint64_t least, const char **why)
 {
