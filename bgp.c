@@ -100,6 +100,13 @@ void bgp_drain(struct bgp *b, uint64_t now, uint64_t wait_ns, const char *why)
 		bgp_peer_drain(&b->peer[i], now, wait_ns, why);
 }
 
+void bgp_stop(struct bgp *b, uint64_t now, const char *why)
+{
+	bgp_announce_all(b, now, BGP_SILENT);
+	for (unsigned i = 0; i < b->npeers; i++)
+		bgp_peer_stop(&b->peer[i], now, BGP_SHUTDOWN, why);
+}
+
 bool bgp_over(const struct bgp *b)
 {
 	for (unsigned i = 0; i < b->npeers; i++)

@@ -463,12 +463,29 @@ static void on_head(struct journal *j, const uint8_t *p, size_t n)
 	ask_again(j);
 }
 
+/* No transaction: it is the root's, not the origin's, and must reach nodes whose
+ * journal waits for a disk, for a snapshot, or for nothing any more. */
+static void on_denials(struct journal *j, const uint8_t *p, size_t n)
+{
+	if (j->conf.plain_fd >= 0 || !j->calls->denials) {
+		refuse(j, "a denial list out of place");
+		return;
+	}
+	j->calls->denials(j->owner, p, n);
+	if (j->link && tls_peer_denied(link_tls(j->link)))
+		link_fail(j->link, "the hub's certificate is denied");
+}
+
 static void on_frame(struct link *l, uint8_t type, const uint8_t *p, size_t n, uint64_t now)
 {
 	struct journal *j = link_owner(l);
 	(void)now;
 	if (j->dead)
 		return;
+	if (type == FRAME_DENIALS) {
+		on_denials(j, p, n);
+		return;
+	}
 	if ((type == FRAME_HELLO) != (j->state == JOURNAL_CONNECTING)) {
 		refuse(j, "a frame out of order");
 		return;

@@ -35,6 +35,8 @@ enum frame_type {
 	FRAME_AGAIN,     /* node, streaming: a zone's name: its data here is damaged, send it again */
 	FRAME_ZONE,      /* hub: sequence 64 | chain 32 | time 64 | zone's name; where the stream stands:
 	                  * chunks with this zone alone and a manifest that says so follow */
+	FRAME_DENIALS,   /* hub, at any time: the signed denial list (crypto/denial.h).  To a node that
+	                  * is on it: in place of HELLO, and nothing more */
 };
 
 /* ---- operations: op 8 | length 24 | content ---- */
@@ -208,6 +210,8 @@ struct journal_calls {
 	/* A repair has begun (why NULL, done false), come to its end (done), or did not
 	 * succeed (why). */
 	void (*repair)(void *owner, const uint8_t *zone, bool done, const char *why);
+	/* A denial list has come, from whoever.  NULL: they are refused. */
+	void (*denials)(void *owner, const uint8_t *p, size_t n);
 };
 struct journal *journal_new(struct loop *loop, struct store *st, const struct journal_conf *c,
                             const struct journal_calls *calls, void *owner);

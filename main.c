@@ -9,13 +9,19 @@
  * it dies before it was of use.  A dns that stands still for 3 s is killed.  A
  * control that can't even begin at the very first start ends the node.
  * Stop: TERM to route, which leaves its neighbours in order; once it has gone (or
- * at the second signal, or too late) TERM to all, KILL after 5 s.
+ * at the second signal, or too late) TERM to all, KILL after 5 s.  Denied: all of
+ * that within a second, keys wiped, EXIT_DENIED.
  * Threat: the children, who may be taken over: what they say is only believed
  * to be a sequence, a descriptor or a wish to stop. */
 #include "main/node.h"
 
+#include "base/addr.h"
 #include "base/ctl.h"
 #include "base/log.h"
+#include "crypto/cert.h"
+#include "crypto/denial.h"
+#include "main/inventory.h"
+#include "main/unlock.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -34,8 +40,8 @@
 #define VERSION "0.1"
 #endif
 
-#define PEM_MAX        65536
 #define STOP_NS        5000000000ull
+#define DENIED_NS      300000000ull  /* the same when we are denied; before that as long for route */
 #define WATCH_NS       500000000ull
 #define STILL_LOOKS    6
 #define PAUSE_MIN_NS   20000000ull
@@ -44,14 +50,16 @@
 static const char usage[] =
 	"encdns: an authoritative DNS server that keeps its zones encrypted\n"
 	"\n"
-	"  encdns run --dir DIR --conf FILE --key fd:N   run a node in the foreground\n"
+	"  encdns run --dir DIR                          run a node in the foreground: it waits for an\n"
+	"                operator (encdns-hub authorise) at the addresses of DIR/boot, who sends keys\n"
+	"  encdns run --dir DIR --conf FILE --key fd:N   the same, with keys from descriptors\n"
 	"  encdns run --ad-hoc [--port PORT]             answer from a stream on stdin, in memory:\n"
 	"                encdns-hub stream ORIGIN=ZONEFILE... | encdns run --ad-hoc --port 5300\n"
 	"  encdns status --dir DIR [--json]              where a running node stands\n"
 	"  encdns check --dir DIR | --store PATH --key fd:N [--json]\n"
 	"                is the store of a stopped node sound? 0: yes, 1: damaged, 2: it can't be told\n"
 	"  encdns checkconf FILE                         is this configuration right?\n"
-	"  encdns --help keys                            what a configuration file may say\n"
+	"  encdns --help keys|boot                       what a configuration file, or DIR/boot, may say\n"
 	"  encdns --version\n"
 	"\n"
 	"The key is 64 hex digits or 32 octets, read from the descriptor to its end.\n";
@@ -81,8 +89,6 @@ struct super {
 	struct src signals, timer;
 	struct key *key;
 	struct blob *cred;
-	char *title;             /* argv's memory, for names */
-	size_t title_len;
 	struct src watch;
 	uint64_t turns[WORKERS_MAX]; /* of the workers, when last looked at */
 	uint64_t route_turns;
@@ -108,14 +114,6 @@ static int make_route_page(struct node *n)
 		return node_complain(strerror(errno));
 	n->route_page = mmap(NULL, sizeof *n->route_page, PROT_READ, MAP_SHARED, n->route_fd, 0);
 	return n->route_page == MAP_FAILED ? node_complain(strerror(errno)) : 0;
-}
-
-static void set_name(struct super *s, const char *name)
-{
-	memset(s->title, 0, s->title_len);
-	snprintf(s->title, s->title_len, "%s", name);
-	prctl(PR_SET_NAME, name, 0, 0, 0);
-	log_name(name);
 }
 
 static int channel(int out[2])
@@ -182,13 +180,7 @@ static void forget_roots(struct node *n, unsigned keep)
 /* In the child: nothing of the supervisor's that it has no business with. */
 static void become(struct super *s, int which, pid_t parent)
 {
-	sigset_t none;
-	prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
-	if (getppid() != parent)
-		_exit(1);
-	sigemptyset(&none);
-	sigprocmask(SIG_SETMASK, &none, NULL);
-	set_name(s, s->child[which].name);
+	process_begin(s->child[which].name, parent);
 	close(s->loop.ep);
 	close(s->signals.fd);
 	if (s->zones_fd >= 0)
@@ -200,6 +192,8 @@ static void become(struct super *s, int which, pid_t parent)
 		route_close_sockets(&s->node);
 		close(s->node.route_fd);
 	}
+	for (unsigned i = 0; which != CONTROL && i < s->node.nunlock; i++)
+		close(s->node.unlock[i]);
 	if (which != CONTROL) {
 		close(s->node.store_rw);
 		s->node.store_rw = -1;
@@ -312,10 +306,33 @@ static void begin_stop(struct super *s, uint64_t now)
 		return;
 	s->stopping = true;
 	s->leaving = false;
-	s->kill_at = now + STOP_NS;
+	s->kill_at = now + (s->code == EXIT_DENIED ? DENIED_NS : STOP_NS);
 	for (int i = 0; i < CHILDREN; i++)
 		if (s->child[i].pid)
 			kill(s->child[i].pid, SIGTERM);
+	loop_due(&s->loop, &s->timer, s->kill_at);
+}
+
+/* Our certificate is denied: nobody is to be sent here, then nothing is answered,
+ * and nothing is started any more. */
+static void denied(struct super *s, uint64_t now)
+{
+	struct node *n = &s->node;
+	if (s->code == EXIT_DENIED)
+		return;
+	s->code = EXIT_DENIED;
+	crypto_end();
+	crypto_wipe(n->cookie_keys, sizeof n->cookie_keys);
+	if (n->route_secrets)
+		crypto_wipe(n->route_secrets, n->conf.route.peers.n * sizeof *n->route_secrets);
+	for (int i = 0; i < CHILDREN; i++)
+		s->child[i].again = 0;
+	to_route(s, MSG_DENIED, NULL, 0, -1);
+	if (!s->stopping && s->child[ROUTE].pid)
+		s->leaving = true;
+	else
+		begin_stop(s, now);
+	s->kill_at = now + DENIED_NS;
 	loop_due(&s->loop, &s->timer, s->kill_at);
 }
 
@@ -404,6 +421,8 @@ static bool hear_control(struct super *s, struct msg *m, uint64_t now)
 		m->fd = -1;
 	} else if (m->type == MSG_PULSE && m->n == PULSE_LEN) {
 		to_route(s, MSG_PULSE, m->p, m->n, -1);
+	} else if (m->type == MSG_DENIED) {
+		denied(s, now);
 	} else if (m->type == MSG_END && n->ad_hoc) {
 		s->code = 1;
 		begin_stop(s, now);
@@ -453,6 +472,10 @@ static void buried(struct super *s, struct child *c, int status, uint64_t now)
 		begin_stop(s, now);
 		return;
 	}
+	if (c == &s->child[CONTROL] && WIFEXITED(status) && WEXITSTATUS(status) == EXIT_DENIED)
+		denied(s, now);
+	if (s->code == EXIT_DENIED)
+		return;
 	if (c->ready) /* a crash in service is mended at once; who can't begin waits ever longer */
 		c->pause_ns = PAUSE_MIN_NS;
 	bool again = c == &s->child[CONTROL] && refill(s, status, now);
@@ -594,7 +617,7 @@ static int supervise(struct super *s)
 	return s->code;
 }
 
-struct args { const char *dir, *conf, *store; int key; uint16_t port; bool ad_hoc, json; };
+struct args { const char *dir, *conf, *store; int key, handed; uint16_t port; bool ad_hoc, json; };
 
 static void ad_hoc_conf(struct super *s, uint16_t port)
 {
@@ -608,8 +631,22 @@ static void ad_hoc_conf(struct super *s, uint16_t port)
 	s->node.conf.rrl = LIMIT_NOBODY; /* nobody else is to be had by asking from the loopback */
 }
 
-/* Is it a node's certificate, with its key?  Better said now than by a child. */
-static int check_credentials(const struct blob *b)
+/* On the list that was kept the last time. */
+static bool is_denied(struct cred *c, const char *dir)
+{
+	struct denied d;
+	char err[300];
+	bool out = denied_open(&d, dir, c, err, sizeof err) == 0 && cred_denied(c);
+	if (out)
+		fprintf(stderr, "encdns: credentials: this certificate is denied (list %llu in %s/denials); nothing was started\n",
+		        (unsigned long long)denials_number(d.list), dir);
+	denied_close(&d);
+	return out;
+}
+
+/* Is it a node's certificate, with its key, and not denied?  Better said now than by
+ * a child. */
+static int check_credentials(const struct blob *b, const char *dir)
 {
 	int p[2];
 	char err[300] = "can't be read";
@@ -627,10 +664,11 @@ static int check_credentials(const struct blob *b)
 	bool good = c && cred_role(c) == ROLE_NODE;
 	if (c && !good)
 		snprintf(err, sizeof err, "the certificate is a %s's, not a node's", cert_role_text(cred_role(c)));
+	bool out = good && is_denied(c, dir);
 	cred_free(c);
 	if (!good)
 		fprintf(stderr, "encdns: credentials: %s; nothing was started\n", err);
-	return good ? 0 : 1;
+	return out ? EXIT_DENIED : good ? 0 : 1;
 }
 
 /* Nodes that share an address share the secret; a lone one makes its own, and
@@ -662,10 +700,12 @@ static int read_secrets(struct super *s, const struct args *a)
 		s->key = key_random(); /* gone with the process */
 		return s->key ? 0 : node_complain("no memory for keys");
 	}
-	s->key = key_read(a->key);
-	if (!s->key)
-		return node_complain("--key: 64 hex digits or 32 octets are wanted on that descriptor");
-	close(a->key);
+	if (!s->node.machine) {
+		s->key = key_read(a->key);
+		if (!s->key)
+			return node_complain("--key: 64 hex digits or 32 octets are wanted on that descriptor");
+		close(a->key);
+	}
 	s->cred = blob_read(s->node.conf.credentials, PEM_MAX);
 	if (!s->cred) {
 		fprintf(stderr, "encdns: credentials fd:%d: %s; nothing was started\n", s->node.conf.credentials, strerror(errno));
@@ -674,7 +714,63 @@ static int read_secrets(struct super *s, const struct args *a)
 	close(s->node.conf.credentials);
 	if (route_read_secrets(&s->node) != 0)
 		return 1;
-	return check_credentials(s->cred);
+	return check_credentials(s->cred, s->node.dir);
+}
+
+/* ---- run level 1 ---- */
+
+static int open_port(struct node *n)
+{
+	const struct conf_addrs *l = &n->machine->boot.unlock;
+	for (unsigned i = 0; i < l->n; i++) {
+		int fd = addr_open(&l->at[i], SOCK_STREAM, ADDR_V6ONLY);
+		if (fd < 0) {
+			fprintf(stderr, "encdns: %s/boot: unlock %s@%u: %s; nothing was started\n", n->dir, l->at[i].host,
+			        l->at[i].port, strerror(errno));
+			return 1;
+		}
+		n->unlock[n->nunlock++] = fd;
+	}
+	return 0;
+}
+
+/* Takes what an operator has sent; the configuration and its secrets then come
+ * from the bundle. */
+static int take_unlocked(struct super *s, struct unlocked *u)
+{
+	struct node *n = &s->node;
+	s->key = u->k_data;
+	u->k_data = NULL;
+	n->least_seq = u->seq;
+	memcpy(n->least_chain, u->chain, CHAIN_LEN);
+	n->machine->foreign = u->refill || n->machine->boot.refill;
+	cert_seen((int64_t)u->time);
+	return unlocked_conf(u->bundle, &n->conf, &conf_say_stderr) ? node_complain("nothing was started") : 0;
+}
+
+/* 0; -1: stopped; 1: it is said why not. */
+static int wait_for_operator(struct super *s, const struct args *a)
+{
+	static struct machine m;
+	struct unlocked u = { .k_system = NULL };
+	struct node *n = &s->node;
+	n->machine = &m;
+	inventory_image(m.image); /* zeros: it can't be told */
+	crypto_harden();
+	if (machine_open(&m, n->dir, a->handed < 0) != 0)
+		return 1;
+	if (a->handed >= 0) {
+		if (unlock_take(&m, a->handed, n->unlock, &n->nunlock, &u) != 0)
+			return 1;
+	} else {
+		int over = open_port(n) != 0 ? 1 : unlock_wait(&m, n->unlock, n->nunlock, &u);
+		if (over)
+			return over;
+		unlock_become(&m, n->unlock, n->nunlock, &u);
+	}
+	int r = take_unlocked(s, &u);
+	unlocked_wipe(&u);
+	return r;
 }
 
 static int run(const struct args *a, char **argv)
@@ -683,35 +779,39 @@ static int run(const struct args *a, char **argv)
 	s.zones_fd = -1;
 	s.node.ad_hoc = a->ad_hoc;
 	s.node.dir = a->dir ? strdup(a->dir) : NULL; /* argv is written over */
-	if (node_conf_read(a->conf, &s.node.conf) != 0)
+	process_titles(argv);
+	bool machine = a->dir && !a->conf;
+	if (machine) {
+		process_name("encdns-super");
+		int over = wait_for_operator(&s, a);
+		if (over)
+			return over > 0;
+	} else if (node_conf_read(a->conf, &s.node.conf) != 0) {
 		return node_complain("nothing was started");
+	}
 	if (a->ad_hoc)
 		ad_hoc_conf(&s, a->port);
 	/* by way of /proc/self, which is closed to an undumpable process */
 	if (a->ad_hoc && node_open_store(&s.node) != 0)
 		return 1;
 	crypto_harden();
-	if (read_secrets(&s, a) != 0)
-		return 1;
-	if (a->dir && mkdir(a->dir, 0700) != 0 && errno != EEXIST) {
-		fprintf(stderr, "encdns: %s: %s\n", a->dir, strerror(errno));
+	int wrong = read_secrets(&s, a);
+	if (wrong)
+		return wrong;
+	if (a->dir && mkdir(s.node.dir, 0700) != 0 && errno != EEXIST) {
+		fprintf(stderr, "encdns: %s: %s\n", s.node.dir, strerror(errno));
 		return 1;
 	}
 	node_fit_descriptors(&s.node.conf);
 	if (a->dir && s.node.conf.route.peers.n)
-		memory_read(a->dir, &s.node.health);
+		memory_read(s.node.dir, &s.node.health);
 	if (node_make_pages(&s.node) != 0 || make_route_page(&s.node) != 0 || route_open(&s.node) != 0 || loopback_add(&s.node) != 0)
 		return 1;
 	if (node_open_sockets(&s.node) != 0 || admin_open(&s.node) != 0 || (!a->ad_hoc && node_open_store(&s.node) != 0)) {
 		loopback_remove(&s.node);
 		return 1;
 	}
-	s.title = argv[0];
-	for (char **p = argv; *p; p++) /* the words lie in a row */
-		if (*p == s.title + s.title_len)
-			s.title_len += strlen(*p) + 1;
-	prctl(PR_SET_NAME, "encdns-super", 0, 0, 0);
-	log_name("encdns-super");
+	process_name("encdns-super");
 	if (!crypto_locked())
 		log_say(LOG_WARNING, "keys can't be locked in memory and may be swapped out: raise the limit RLIMIT_MEMLOCK (ulimit -l)");
 	return supervise(&s);
@@ -736,7 +836,7 @@ static int parse_args(int argc, char **argv, struct args *out)
 	char err[100];
 	struct conf_key fd = { .key = "--key" }, number = { .key = "--port", .min = 1, .max = 65535 };
 	uint64_t port;
-	*out = (struct args){ .key = -1, .port = 5300 };
+	*out = (struct args){ .key = -1, .handed = -1, .port = 5300 };
 	for (int i = 0; i < argc; i++) {
 		const char *a = argv[i], *v = i + 1 < argc ? argv[i + 1] : NULL;
 		if (strcmp(a, "--help") == 0 || strcmp(a, "-h") == 0) {
@@ -744,7 +844,7 @@ static int parse_args(int argc, char **argv, struct args *out)
 			exit(0);
 		}
 		bool valued = strcmp(a, "--dir") == 0 || strcmp(a, "--conf") == 0 || strcmp(a, "--key") == 0 ||
-		              strcmp(a, "--port") == 0 || strcmp(a, "--store") == 0;
+		              strcmp(a, "--port") == 0 || strcmp(a, "--store") == 0 || strcmp(a, "--handed") == 0;
 		if (valued && !v) {
 			snprintf(err, sizeof err, "%s lacks its value", a);
 			return wrong_usage(err);
@@ -757,6 +857,9 @@ static int parse_args(int argc, char **argv, struct args *out)
 			out->store = v;
 		} else if (strcmp(a, "--key") == 0) {
 			if (conf_fd(&fd, &out->key, v, err, sizeof err) != 0)
+				return wrong_usage(err);
+		} else if (strcmp(a, "--handed") == 0) { /* from ourselves: unlock_become() */
+			if (conf_fd(&fd, &out->handed, v, err, sizeof err) != 0)
 				return wrong_usage(err);
 		} else if (strcmp(a, "--port") == 0) {
 			if (conf_number(&number, &port, v, err, sizeof err) != 0)
@@ -781,8 +884,8 @@ static int command_run(int argc, char **argv)
 	int r = parse_args(argc - 2, argv + 2, &a);
 	if (r != 0)
 		return r;
-	if (a.ad_hoc ? a.dir || a.conf || a.key >= 0 : !a.dir || !a.conf || a.key < 0)
-		return wrong_usage("run wants --dir DIR --conf FILE --key fd:N, or --ad-hoc [--port PORT]");
+	if (a.ad_hoc ? a.dir || a.conf || a.key >= 0 : !a.dir || !a.conf != (a.key < 0))
+		return wrong_usage("run wants --dir DIR, or --dir DIR --conf FILE --key fd:N, or --ad-hoc [--port PORT]");
 	if (a.ad_hoc && isatty(0))
 		return wrong_usage("--ad-hoc reads a stream from stdin: encdns-hub stream ORIGIN=FILE | encdns run --ad-hoc");
 	rename_process(argv);
@@ -823,11 +926,19 @@ static int command_check(int argc, char **argv)
 	return r;
 }
 
+/* Whatever it is called, it may be there. */
+static int any_bundle(const char *name)
+{
+	(void)name;
+	return open("/dev/null", O_RDONLY | O_CLOEXEC);
+}
+
 static int command_checkconf(int argc, char **argv)
 {
-	struct node_conf c;
+	static struct node_conf c;
 	if (argc != 3 || argv[2][0] == '-')
 		return wrong_usage("checkconf wants one FILE");
+	conf_bundle = any_bundle;
 	if (node_conf_read(argv[2], &c) != 0)
 		return 1;
 	printf("%s: all is right\n", argv[2]);
@@ -856,6 +967,8 @@ int main(int argc, char **argv)
 		return wrong_usage("unknown command");
 	if (argc > 2 && strcmp(argv[2], "keys") == 0)
 		conf_help(node_keys, node_nkeys);
+	else if (argc > 2 && strcmp(argv[2], "boot") == 0)
+		conf_help(boot_keys, boot_nkeys);
 	else
 		fputs(usage, stdout);
 	return 0;

@@ -42,17 +42,16 @@ static int fail(char *err, size_t n, const char *file, const char *why)
 
 /* ---- writing ---- */
 
-static int put_file(int dir, const char *name, const struct signer *key, const struct wr *text)
+static int put_file(int dir, const char *name, const struct wr *text, mode_t mode)
 {
 	char beside[64];
 	int rc = -1;
 
 	snprintf(beside, sizeof beside, "%s.new", name);
-	int fd = openat(dir, beside, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, key ? 0600 : 0644);
+	int fd = openat(dir, beside, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, mode);
 	if (fd < 0)
 		return -1;
-	if ((key ? issue_key_write(key, fd) : io_write_all(fd, text->start, wr_len(text))) == 0 &&
-	    fsync(fd) == 0 && renameat(dir, beside, dir, name) == 0 && fsync(dir) == 0)
+	if (io_write_all(fd, text->start, wr_len(text)) == 0 && fsync(fd) == 0 && renameat(dir, beside, dir, name) == 0 && fsync(dir) == 0)
 		rc = 0;
 	int e = errno;
 	close(fd);
@@ -69,7 +68,7 @@ static int put_certs(int dir, const struct rd *certs, size_t n)
 
 	for (size_t i = 0; i < n; i++)
 		pem_put(&w, "CERTIFICATE", certs[i].p, rd_left(&certs[i]));
-	return w.bad ? (errno = EMSGSIZE, -1) : put_file(dir, CERT, NULL, &w);
+	return w.bad ? (errno = EMSGSIZE, -1) : put_file(dir, CERT, &w, 0644);
 }
 
 static size_t certify_own(const struct signer *key, uint8_t der[static CERT_MAX])
@@ -87,18 +86,42 @@ static size_t certify_own(const struct signer *key, uint8_t der[static CERT_MAX]
 static struct signer *read_key(int dir)
 {
 	int fd = openat(dir, KEY, O_RDONLY | O_CLOEXEC);
-	struct signer *s = fd >= 0 ? issue_key_read(fd) : NULL;
+	struct key *seed = fd >= 0 ? key_read(fd) : NULL;
+	struct signer *s = seed ? signer_from(seed) : NULL;
 	int e = errno;
 
 	if (fd >= 0)
 		close(fd);
+	key_free(seed);
 	errno = e;
+	return s;
+}
+
+/* A new seed, on the disk; its pair, or NULL. */
+static struct signer *make_key(int dir)
+{
+	struct key *seed = key_random();
+	struct signer *s = seed ? signer_from(seed) : NULL;
+	char text[66];
+	struct wr w = wr_init(text, sizeof text);
+
+	if (s) {
+		hex_text(text, seed->b, sizeof seed->b);
+		text[64] = '\n';
+		wr_take(&w, 65);
+		if (put_file(dir, KEY, &w, 0600) != 0) {
+			signer_free(s);
+			s = NULL;
+		}
+		crypto_wipe(text, sizeof text);
+	}
+	key_free(seed);
 	return s;
 }
 
 static const char *key_error(void)
 {
-	return errno == EINVAL ? "it is not a P-256 key in PEM" : strerror(errno);
+	return errno == EINVAL ? "it is not 64 hex digits" : strerror(errno);
 }
 
 int identity_make(int dir, char *err, size_t n)
@@ -110,7 +133,7 @@ int identity_make(int dir, char *err, size_t n)
 
 	if (!key && !made)
 		return fail(err, n, KEY, key_error());
-	if (made && (!(key = signer_new()) || put_file(dir, KEY, key, NULL) != 0))
+	if (made && !(key = make_key(dir)))
 		rc = fail(err, n, KEY, strerror(errno));
 	if (rc == 0 && (made || (faccessat(dir, CERT, F_OK, 0) != 0 && errno == ENOENT))) {
 		struct rd own = rd_init(der, certify_own(key, der));

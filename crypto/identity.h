@@ -1,7 +1,8 @@
 /* identity.h - a machine's identity: the P-256 key by which its port 22 is known.
  *
- *   DIR/identity.key   the private key (mode 0600).  A stolen disk holds it, so it
- *                      opens nothing: role `machine` is refused by every tunnel.
+ *   DIR/identity.key   what its private key is made from: 64 hex digits (mode 0600).
+ *                      A stolen disk holds it, so it opens nothing: role `machine` is
+ *                      refused by every tunnel.
  *   DIR/identity.pem   its certificate.  Until enrolment signed by itself, for the
  *                      NAME that is the machine's id in hex; then by the machine
  *                      issuing CA, whose certificate follows it in the file.

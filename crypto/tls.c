@@ -14,6 +14,7 @@
  * States: handshake -> ready -> closed, or -> closed at any time; the first
  * error stays.  The whole context, buffers included, lies in the pool. */
 #include "crypto/cred.h"
+#include "crypto/denial.h"
 #include "crypto/internal.h"
 
 #include <errno.h>
@@ -30,6 +31,7 @@ struct chain {
 	enum cert_role want;
 	bool machine;            /* known by its key, not by our root */
 	bool pinned;             /* its key is this */
+	bool admit_denied;       /* who is denied gets through */
 	uint8_t pin[SIGN_PUB];
 	unsigned count;                /* certificates begun */
 	size_t len[CHAIN_MAX];         /* of each, so far */
@@ -143,6 +145,8 @@ static const char *judge(struct chain *c)
 		return why;
 	bool own = c->machine && cert_signed_by(&leaf, &leaf);
 	why = c->machine ? judge_machine(c, &leaf, own) : judge_role(c, &leaf);
+	if (!why && !c->admit_denied && denials_have(c->cred->denied, leaf.serial.p))
+		why = "the peer's certificate is denied";
 	if (why)
 		return why;
 	c->id = (struct tls_peer){ .role = leaf.role, .own = own };
@@ -445,6 +449,13 @@ const char *tls_peer_name(const struct tls *t)
 {
 	return t->ready ? t->peer.id.name : NULL;
 }
+
+bool tls_peer_denied(const struct tls *t)
+{
+	return t->ready && denials_have(t->peer.cred->denied, t->peer.id.serial);
+}
+
+void tls_admit_denied(struct tls *t) { t->peer.admit_denied = true; }
 
 const struct tls_peer *tls_peer(const struct tls *t)
 {

@@ -7,12 +7,15 @@
  * Threat: strangers on the port: only so many unfinished handshakes, each with
  * 5 s in all, and a newcomer takes the place of any of them, so that idle
  * connections keep nobody out.  A node that lies about where it stands gets
- * DIVERGED and is closed; of two sessions of one node the newer stays. */
+ * DIVERGED and is closed; of two sessions of one node the newer stays.
+ * A node that is denied gets the denial list and nothing else: that is how it
+ * learns, and stops. */
 #include "hub/hub.h"
 
 #include "base/addr.h"
 #include "base/io.h"
 #include "base/log.h"
+#include "crypto/denial.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -29,15 +32,17 @@
 #define HEAD_EVERY_NS 10000000000ull
 #define TICK_NS       1000000000ull
 #define AGAIN_NS      1000000000ull /* between two zones that a node wants again */
+#define DENIED        16          /* told at a time that they are denied */
+#define DENIED_NS     1000000000ull /* for a node that is denied, to hear of it and go */
 #define HANDSHAKE_NS  5000000000ull /* from accept to a certified node, whatever trickles in */
 
-enum feed_state { FEED_HANDSHAKE, FEED_GREETED, FEED_SNAPSHOT, FEED_STREAMING, FEED_ZONE, FEED_DIVERGED };
+enum feed_state { FEED_HANDSHAKE, FEED_GREETED, FEED_SNAPSHOT, FEED_STREAMING, FEED_ZONE, FEED_DIVERGED, FEED_DENIED };
 
 struct feed {
 	struct feed *next;
 	struct feeds *all;
 	struct link *link;
-	struct mark *mark;       /* who it is; NULL before */
+	struct mark *mark;       /* who it is; NULL before, and for who is denied from the start */
 	enum feed_state state;
 	uint64_t born_ns;
 	uint64_t acked, headed;  /* headed: the last sequence a head was sent for */
@@ -58,6 +63,7 @@ struct mark { struct mark *next; char name[64]; uint64_t acked; unsigned session
 struct feeds {
 	struct hub *h;
 	const struct cred *cred;
+	struct denied denied;    /* the list in force */
 	struct src listener, timer;
 	struct feed *first;
 	struct mark *marks;
@@ -263,12 +269,39 @@ static void write_marks(struct feeds *f)
 
 /* ---- receiving ---- */
 
+static void send_denials(struct feed *s)
+{
+	size_t n;
+	const void *p = denials_octets(s->all->denied.list, &n);
+	if (p)
+		link_send(s->link, FRAME_DENIALS, &(struct part){ p, n }, 1);
+}
+
+/* It is on the list, which it gets; nothing more is heard, and soon it goes. */
+static void turn_away(struct feed *s)
+{
+	log_limited(LOG_WARNING, "node %s is denied: it is told so, and gets nothing more", tls_peer_name(link_tls(s->link)));
+	s->state = FEED_DENIED;
+	s->born_ns = loop_now();
+	send_denials(s);
+}
+
 static void on_ready(struct link *l)
 {
 	struct feed *s = link_owner(l);
 	struct hub *h = s->all->h;
 	uint8_t version = JOURNAL_VERSION;
 	s->all->unfinished--;
+	if (tls_peer_denied(link_tls(l))) {
+		unsigned others = 0;
+		for (const struct feed *o = s->all->first; o; o = o->next)
+			others += o->state == FEED_DENIED;
+		if (others < DENIED)
+			turn_away(s);
+		else
+			give_up(s, "it is denied, and so are too many others");
+		return;
+	}
 	s->state = FEED_GREETED;
 	s->mark = mark_of(s->all, tls_peer_name(link_tls(l)));
 	if (!s->mark) {
@@ -283,6 +316,7 @@ static void on_ready(struct link *l)
 	s->mark->sessions++;
 	struct part p[] = { { &version, 1 }, { h->id, JOURNAL_ID }, { h->pub, SIGN_PUB } };
 	link_send(l, FRAME_HELLO, p, 3);
+	send_denials(s);
 }
 
 static void begin_snapshot(struct feed *s)
@@ -369,7 +403,7 @@ static void on_frame(struct link *l, uint8_t type, const uint8_t *p, size_t n, u
 	struct feed *s = link_owner(l);
 	struct rd r = rd_init(p, n);
 	(void)now;
-	if (s->state == FEED_DIVERGED)
+	if (s->state == FEED_DIVERGED || s->state == FEED_DENIED)
 		return;
 	if (type == FRAME_RESUME) {
 		on_resume(s, r);
@@ -396,6 +430,8 @@ static void on_closed(struct link *l, const char *why)
 	struct feed *s = link_owner(l);
 	if (s->mark)
 		log_limited(LOG_NOTICE, "node %s: %s", s->mark->name, why);
+	else if (s->state == FEED_DENIED)
+		log_limited(LOG_NOTICE, "node %s, which is denied: %s", tls_peer_name(link_tls(l)), why);
 	else
 		log_limited(LOG_NOTICE, "a connection to the tunnel's port failed: %s", why);
 	feed_end(s);
@@ -434,6 +470,7 @@ static void accept_wake(struct src *src, uint32_t got, uint64_t now)
 		return;
 	}
 	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
+	tls_admit_denied(tls);
 	s->all = f;
 	s->born_ns = now;
 	s->reader.fd = -1;
@@ -464,13 +501,59 @@ static void tick_wake(struct src *src, uint32_t got, uint64_t now)
 		next = s->next;
 		if (!begun && now - s->born_ns > HANDSHAKE_NS)
 			give_up(s, "it took too long to say what it wants");
+		else if (s->state == FEED_DENIED && now - s->born_ns > DENIED_NS)
+			give_up(s, "it was told, and is sent away");
 		else if (heads && s->state == FEED_STREAMING && s->headed == f->h->seq)
 			send_head(s, f->h->chain, f->h->seq);
 	}
 	loop_due(&f->h->loop, &f->timer, now + TICK_NS);
 }
 
-struct feeds *feeds_new(struct hub *h, const struct cred *cred, const char *addr, uint16_t port, char *err, size_t n)
+/* ---- who is denied ---- */
+
+int feeds_deny(struct feeds *f, const void *p, size_t n, struct feeds_denied *out, char *err, size_t errn)
+{
+	int r = denied_take(&f->denied, p, n, err, errn);
+	*out = (struct feeds_denied){ denials_number(f->denied.list), denials_count(f->denied.list), 0, 0 };
+	if (r <= 0)
+		return r;
+	*err = 0;
+	if (denied_save(&f->denied) != 0)
+		snprintf(err, errn, "%s/denials: %s", f->h->dir, strerror(errno));
+	log_say(LOG_NOTICE, "denial list %llu is in force: %u certificates", (unsigned long long)out->number, out->certificates);
+	for (struct feed *s = f->first, *next; s; s = next) {
+		next = s->next;
+		if (s->state == FEED_HANDSHAKE || s->state == FEED_DENIED)
+			continue;
+		out->told++;
+		if (tls_peer_denied(link_tls(s->link))) {
+			out->ended++;
+			turn_away(s);
+		} else {
+			send_denials(s);
+		}
+	}
+	return 1;
+}
+
+uint64_t feeds_denials(const struct feeds *f) { return f ? denials_number(f->denied.list) : 0; }
+
+/* A hub that can't tell who is denied lets nobody in. */
+static int open_denials(struct feeds *f, struct cred *cred, char *err, size_t n)
+{
+	char why[300];
+	if (denied_open(&f->denied, f->h->dir, cred, why, sizeof why) != 0) {
+		snprintf(err, n, "%s; put the CA's list in its place", why);
+		return -1;
+	}
+	if (!cred_denied(cred))
+		return 0;
+	snprintf(err, n, "this hub's certificate is denied, and nodes refuse it: it needs another one");
+	denied_close(&f->denied);
+	return -1;
+}
+
+struct feeds *feeds_new(struct hub *h, struct cred *cred, const char *addr, uint16_t port, char *err, size_t n)
 {
 	struct feeds *f = calloc(1, sizeof *f);
 	struct conf_addr a = { .port = port };
@@ -485,6 +568,11 @@ struct feeds *feeds_new(struct hub *h, const struct cred *cred, const char *addr
 	f->cred = cred;
 	f->listener = (struct src){ .fd = fd, .want = EPOLLIN, .due_ns = LOOP_NEVER, .wake = accept_wake };
 	f->timer = (struct src){ .fd = -1, .due_ns = loop_now() + TICK_NS, .wake = tick_wake };
+	if (open_denials(f, cred, err, n) != 0) {
+		close(fd);
+		free(f);
+		return NULL;
+	}
 	read_marks(f);
 	if (loop_add(&h->loop, &f->timer) == 0 && loop_add(&h->loop, &f->listener) == 0)
 		return f;
@@ -505,6 +593,7 @@ void feeds_free(struct feeds *f)
 	loop_del(&f->h->loop, &f->timer);
 	loop_del(&f->h->loop, &f->listener);
 	close(f->listener.fd);
+	denied_close(&f->denied);
 	write_marks(f);
 	for (struct mark *m = f->marks, *next; m; m = next) {
 		next = m->next;
@@ -525,6 +614,17 @@ void feeds_print(struct feeds *f, struct ctl_conn *c, bool json)
 			          m->sessions ? "" : ", not connected");
 		sep = ",";
 	}
+}
+
+bool feeds_know(const struct feeds *f, const char *name, bool *connected, uint64_t *acked)
+{
+	for (const struct mark *m = f->marks; m; m = m->next)
+		if (strcmp(m->name, name) == 0) {
+			*connected = m->sessions > 0;
+			*acked = m->acked;
+			return true;
+		}
+	return false;
 }
 
 /* ---- ad hoc ---- */

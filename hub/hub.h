@@ -58,11 +58,20 @@ void snapshot_header(const struct snapshot *s, uint8_t out[static 8 + CHAIN_LEN 
 void snapshot_end(struct snapshot *s); /* NULL is fine */
 
 /* feed.c: the nodes' sessions */
-struct feeds *feeds_new(struct hub *h, const struct cred *cred, const char *addr, uint16_t port, char *err, size_t n);
+struct feeds *feeds_new(struct hub *h, struct cred *cred, const char *addr, uint16_t port, char *err, size_t n);
 void feeds_free(struct feeds *f);
 void feeds_wake(struct feeds *f); /* there is something new */
 void feeds_ping(struct feeds *f);
 void feeds_print(struct feeds *f, struct ctl_conn *c, bool json);
+/* Has this node a session now, and what has it acknowledged?  False: it was never here. */
+bool feeds_know(const struct feeds *f, const char *name, bool *connected, uint64_t *acked);
+/* A denial list: in force and in DIR/denials, then told to every node; who is on it
+ * is told too, and its session ends.  1; 0: it is the one we have; -1: refused.  err
+ * has a line unless it went well (after 1: it could not be written). */
+struct feeds_denied { uint64_t number; uint32_t certificates; unsigned told, ended; };
+int feeds_deny(struct feeds *f, const void *p, size_t n, struct feeds_denied *out, char *err, size_t errn);
+/* The list in force; 0: none. */
+uint64_t feeds_denials(const struct feeds *f);
 /* One snapshot into a plain descriptor (ad hoc), until it is written. */
 int feed_plain(struct hub *h, int fd, char *err, size_t n);
 

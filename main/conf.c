@@ -99,8 +99,8 @@ const struct conf_key node_keys[] = {
 	  "UDP is silent and TCP refused.", 0, CONF_ADDRS, true },
 	{ "hub", conf_addr, offsetof(struct node_conf, hub), "", "ADDRESS@PORT",
 	  "Journal server, in order of preference.", 0, JOURNAL_HUBS, true },
-	{ "credentials", conf_fd, offsetof(struct node_conf, credentials), "", "fd:N",
-	  "Descriptor to read the node's certificate, chain and private key (PEM) from.", 0, 0, false },
+	{ "credentials", conf_fd, offsetof(struct node_conf, credentials), "", "fd:N|bundle:NAME",
+	  "Descriptor, or file of the sealed bundle, to read the node's certificate, chain and private key (PEM) from.", 0, 0, false },
 	{ "workers", conf_number, offsetof(struct node_conf, workers), "0", "NUMBER",
 	  "Threads that answer; 0: one for each processor the process may use.", 0, WORKERS_MAX, false },
 	{ "pin", conf_yes, offsetof(struct node_conf, pin), "off", "on|off",
@@ -117,8 +117,8 @@ const struct conf_key node_keys[] = {
 	  "Which node this is, told by NSID and id.server. Without it nothing is told.", 0, 64, false },
 	{ "version", conf_text, offsetof(struct node_conf, version), "", "TEXT",
 	  "What version.server tells. Without it nothing is told.", 0, 64, false },
-	{ "cookie-secret", conf_fd, offsetof(struct node_conf, cookie_secret), "", "fd:N",
-	  "Descriptor to read the secret of DNS cookies from, 32 hex digits; a second line is the previous one. Without it: random at each start.", 0, 0, false },
+	{ "cookie-secret", conf_fd, offsetof(struct node_conf, cookie_secret), "", "fd:N|bundle:NAME",
+	  "Descriptor, or file of the sealed bundle, to read the secret of DNS cookies from, 32 hex digits; a second line is the previous one. Without it: random at each start.", 0, 0, false },
 	{ "cookie-required", conf_yes, offsetof(struct node_conf, need_cookie), "off", "on|off",
 	  "Answer a client that sends a cookie over UDP by BADCOOKIE until it is one of ours.", 0, 0, false },
 	{ "rrl", take_rrl, offsetof(struct node_conf, rrl), "remote", "on|remote|off",
@@ -147,7 +147,7 @@ const struct conf_key node_keys[] = {
 	  "      mode dial|listen|both   who opens the connection (both)\n"
 	  "      hold S, retry S         hold time (90), first pause after a failure (5)\n"
 	  "      gtsm on|off, ttl N      TTL 255 both ways (off), or the TTL of what we send\n"
-	  "      md5 fd:N                descriptor to read the secret of TCP MD5 from\n"
+	  "      md5 fd:N|bundle:NAME    where to read the secret of TCP MD5 from\n"
 	  "      source ADDRESS          our own address\n"
 	  "      families v4,v6          what to speak of (those of the prefixes)\n"
 	  "      v4-by-v6 on             IPv4 prefixes by an IPv6 next hop\n"
@@ -187,24 +187,46 @@ static unsigned processors(void)
 	return n < WORKERS_MAX ? n : WORKERS_MAX;
 }
 
+/* What the lines need together. */
+static int complete(struct node_conf *c, const char *path, const struct conf_say *say)
+{
+	static const struct { const char *key; size_t off; } wanted[] = {
+		{ "service", offsetof(struct node_conf, service) }, { "hub", offsetof(struct node_conf, hub) },
+	};
+	char text[100];
+	int wrong = 0;
+	for (size_t i = 0; i < 2; i++)
+		if (((struct conf_addrs *)(void *)((char *)c + wanted[i].off))->n == 0) {
+			snprintf(text, sizeof text, "at least one line \"%s ADDRESS@PORT\" is wanted", wanted[i].key);
+			say->line(say->ctx, path, 0, text);
+			wrong++;
+		}
+	if (c->credentials < 0) {
+		say->line(say->ctx, path, 0, "a line \"credentials fd:N\" is wanted");
+		wrong++;
+	}
+	return wrong + route_check(&c->route, &c->service, path);
+}
+
 int node_conf_read(const char *path, struct node_conf *c)
 {
 	memset(c, 0, sizeof *c);
 	int wrong = conf_read(path, node_keys, node_nkeys, c, &conf_say_stderr);
-	static const struct { const char *key; size_t off; } wanted[] = {
-		{ "service", offsetof(struct node_conf, service) }, { "hub", offsetof(struct node_conf, hub) },
-	};
-	for (size_t i = 0; path && i < 2; i++)
-		if (((struct conf_addrs *)(void *)((char *)c + wanted[i].off))->n == 0) {
-			fprintf(stderr, "%s: at least one line \"%s ADDRESS@PORT\" is wanted\n", path, wanted[i].key);
-			wrong++;
-		}
-	if (path && c->credentials < 0) {
-		fprintf(stderr, "%s: a line \"credentials fd:N\" is wanted\n", path);
-		wrong++;
-	}
 	if (c->workers == 0)
 		c->workers = processors();
-	wrong += path ? route_check(&c->route, &c->service, path) : 0;
+	wrong += path ? complete(c, path, &conf_say_stderr) : 0;
 	return wrong + admin_check(c, path);
+}
+
+int node_conf_text(const char *text, size_t n, struct node_conf *c, const struct conf_say *say)
+{
+	static const char path[] = "the bundle's conf";
+	char err[100];
+	memset(c, 0, sizeof *c);
+	int wrong = conf_read_text(text, n, path, node_keys, node_nkeys, c, say);
+	if (c->workers == 0)
+		c->workers = processors();
+	if (c->credentials < 0) /* that is what it is for */
+		c->credentials = conf_source("credentials", "bundle:credentials", err, sizeof err);
+	return wrong + complete(c, path, say) + admin_check(c, path);
 }

@@ -12,6 +12,8 @@
 
 #include "base/ctl.h"
 #include "base/log.h"
+#include "crypto/denial.h"
+#include "main/gate.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -30,7 +32,9 @@ struct control {
 	struct journal *journal;
 	struct key *key;
 	struct cred *cred;
+	struct denied denied;
 	struct ctl *ctl;
+	struct gate *gate;   /* NULL: keys came by descriptors */
 	const struct store_beat *beats[WORKERS_MAX]; /* the workers' announcements */
 	struct src sup, dns, signals, tick, pulse;
 	struct zone_list zones;
@@ -197,7 +201,51 @@ static void repair(void *owner, const uint8_t *zone, bool done, const char *why)
 	repair_event(&c->repair, zone, done, why, loop_now());
 }
 
-static const struct journal_calls journal_calls = { committed, broken, ended, harmed, repair };
+/* The supervisor first: neighbours are to hear of it before a disk does. */
+static void stop_denied(struct control *c)
+{
+	msg_send(c->sup.fd, MSG_DENIED, NULL, 0, -1);
+	log_say(LOG_ERROR, "this node's certificate is denied (list %llu): withdrawing, stopping, wiping all keys",
+	        (unsigned long long)denials_number(c->denied.list));
+	c->code = EXIT_DENIED;
+	c->stop = true;
+}
+
+static void denials(void *owner, const uint8_t *p, size_t n)
+{
+	struct control *c = owner;
+	char err[200];
+	int r = denied_take(&c->denied, p, n, err, sizeof err);
+	if (r < 0)
+		log_limited(LOG_ERROR, "the hub's denial list is not taken: %s", err);
+	if (r <= 0)
+		return;
+	if (c->node->machine)
+		cred_deny(c->node->machine->cred, c->denied.list);
+	if (cred_denied(c->cred))
+		stop_denied(c);
+	else
+		log_say(LOG_NOTICE, "denial list %llu is in force: %u certificates",
+		        (unsigned long long)denials_number(c->denied.list), denials_count(c->denied.list));
+	if (denied_save(&c->denied) != 0)
+		log_say(LOG_ERROR, "%s/denials: %s", c->node->dir, strerror(errno));
+}
+
+/* False: we are on it. */
+static bool open_denials(struct control *c)
+{
+	char err[300];
+	if (!c->cred)
+		return true; /* ad hoc */
+	if (denied_open(&c->denied, c->node->dir, c->cred, err, sizeof err) != 0)
+		log_say(LOG_ERROR, "%s; it is replaced by the hub's", err);
+	if (!cred_denied(c->cred))
+		return true;
+	stop_denied(c);
+	return false;
+}
+
+static const struct journal_calls journal_calls = { committed, broken, ended, harmed, repair, denials };
 
 /* ---- status ---- */
 
@@ -265,8 +313,9 @@ static void status_json(struct control *c, struct ctl_conn *conn, const struct j
 	char chain[CHAIN_LEN * 2 + 1];
 	hex_text(chain, j->chain, CHAIN_LEN);
 	ctl_print(conn, CTL_OUT, "{\"sequence\":%llu,\"chain\":\"%s\",\"run_level\":%d,\"journal\":{\"state\":\"%s\",\"hub\":\"%s\","
-	          "\"origin_sequence\":%llu,\"head_time\":%llu},", (unsigned long long)j->seq, chain, c->level4 ? 4 : 2,
-	          journal_state_text(j->state), j->hub, (unsigned long long)j->origin_seq, (unsigned long long)j->head_time);
+	          "\"origin_sequence\":%llu,\"head_time\":%llu},\"denials\":%llu,", (unsigned long long)j->seq, chain,
+	          c->level4 ? 4 : 2, journal_state_text(j->state), j->hub, (unsigned long long)j->origin_seq,
+	          (unsigned long long)j->head_time, (unsigned long long)denials_number(c->denied.list));
 	repair_print(&c->repair, conn, true);
 	ctl_print(conn, CTL_OUT, "\"store\":{\"names\":%llu,\"file_bytes\":%llu,\"log_bytes\":%llu,\"index_bytes\":%llu,\"damaged\":%llu},\"queries\":{",
 	          (unsigned long long)s->names, (unsigned long long)s->file_bytes, (unsigned long long)s->log_bytes,
@@ -289,6 +338,9 @@ static void status_text(struct control *c, struct ctl_conn *conn, const struct j
 		ctl_print(conn, CTL_OUT, ", last head %lld s ago", (long long)time(NULL) - (long long)j->head_time);
 	char chain[CHAIN_LEN * 2 + 1];
 	hex_text(chain, j->chain, CHAIN_LEN);
+	if (c->denied.list)
+		ctl_print(conn, CTL_OUT, "\ndenial list %llu: %u certificates", (unsigned long long)denials_number(c->denied.list),
+		          denials_count(c->denied.list));
 	ctl_print(conn, CTL_OUT, "\nchain %s\nstore: %llu names, %llu MiB\nqueries:", chain,
 	          (unsigned long long)s->names, (unsigned long long)s->file_bytes >> 20);
 	bool any = false;
@@ -398,6 +450,24 @@ static int add_sources(struct control *c)
 	return -1;
 }
 
+static const struct gate_calls gate_calls = { .command = command };
+
+/* The port at which we were unlocked takes commands from now on. */
+static int open_port(struct control *c)
+{
+	struct node *n = c->node;
+	struct gate_conf gc = { .machine = n->machine, .socks = n->unlock, .nsocks = n->nunlock, .running = true, .store = true };
+	if (!n->machine)
+		return 0;
+	if (machine_reopen(n->machine) != 0)
+		return -1;
+	cred_deny(n->machine->cred, c->denied.list);
+	if ((c->gate = gate_new(&c->loop, &gc, &gate_calls, c)) != NULL)
+		return 0;
+	log_say(LOG_ERROR, "the port for operators can't be served: %s", strerror(errno));
+	return -1;
+}
+
 static int start(struct control *c, int key_fd, int cred_fd)
 {
 	struct node *n = c->node;
@@ -421,6 +491,8 @@ static int start(struct control *c, int key_fd, int cred_fd)
 			return -1;
 		}
 	}
+	if (!open_denials(c))
+		return -1;
 	jc.cred = c->cred;
 	repair_init(&c->repair, n);
 	for (unsigned i = 0; i < n->conf.hub.n && i < JOURNAL_HUBS; i++)
@@ -436,7 +508,7 @@ static int start(struct control *c, int key_fd, int cred_fd)
 		log_say(LOG_ERROR, "%s", err);
 		return -1;
 	}
-	return 0;
+	return open_port(c);
 }
 
 int control_main(struct node *n, int sup, int key_fd, int cred_fd)
@@ -452,6 +524,11 @@ int control_main(struct node *n, int sup, int key_fd, int cred_fd)
 		c.code = 1;
 	}
 	ctl_close(c.ctl);
+	if (c.code == EXIT_DENIED) { /* the store is left as after a crash: no time for more */
+		crypto_end();
+		return c.code;
+	}
+	gate_free(c.gate);
 	buf_free(&c.zones.last);
 	journal_free(c.journal);
 	if (c.st && store_close(c.st) != 0 && c.code == 0)

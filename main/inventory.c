@@ -141,8 +141,16 @@ static FILE *open_text(const struct look *l, const char *path)
 /* Of the first processor; all others count. */
 static void look_cpu(struct look *l)
 {
-	static const char *const name[] = { "vendor_id", "cpu family", "model", "model name", "stepping",
-		                            "CPU implementer", "CPU part", "CPU revision" };
+	static const struct { const char *field, *name; } part[] = {
+		{ "vendor_id", "vendor" },
+		{ "cpu family", "family" },
+		{ "model", "model" },
+		{ "model name", "model-name" },
+		{ "stepping", "stepping" },
+		{ "CPU implementer", "implementer" }, /* ARM */
+		{ "CPU part", "part" },
+		{ "CPU revision", "revision" },
+	};
 	char line[1024], text[32];
 	const char *v;
 	unsigned count = 0;
@@ -157,9 +165,9 @@ static void look_cpu(struct look *l)
 			count++;
 		else if (count == 1 && (v = field(line, "microcode")))
 			put_text(l, true, "cpu", "microcode", v);
-		for (size_t i = 0; count == 1 && i < sizeof name / sizeof name[0]; i++)
-			if ((v = field(line, name[i])))
-				put_text(l, false, "cpu", name[i], v);
+		for (size_t i = 0; count == 1 && i < sizeof part / sizeof part[0]; i++)
+			if ((v = field(line, part[i].field)))
+				put_text(l, false, "cpu", part[i].name, v);
 	}
 	fclose(f);
 	snprintf(text, sizeof text, "%u", count);

@@ -5,7 +5,7 @@
  * knows comes by messages, from mapped memory and from its own questions.
  * When it dies its connections close, and the neighbours drop the route.
  * States: leading (announcing what health says) -> leaving (SIGTERM: graceful
- * shutdown, withdrawn, farewell) -> over.
+ * shutdown, withdrawn, farewell) -> over; or -> over at once (we are denied).
  * Threat: neighbours and strangers at their port (speaker.c), and the other
  * processes, who may be taken over: what they say is bounded, and at worst
  * withdraws us. */
@@ -172,6 +172,11 @@ static void from_super(struct src *s, uint32_t got, uint64_t now)
 	}
 	if (m.type == MSG_CHILD && m.n == 2 && m.p[0] < CHILDREN) {
 		hear_child(r, (enum node_child)m.p[0], m.p[1] != 0);
+	} else if (m.type == MSG_DENIED) {
+		r->leaving = r->health.planned = true;
+		r->health.memory.announced = false;
+		speaker_stop(r->speaker, now, "planned stop");
+		r->stop = true;
 	} else if (m.type == MSG_PULSE && m.n == PULSE_LEN) {
 		health_pulse(&r->health, get_u64(m.p), m.p[8] != 0, get_u32(m.p + 9));
 	} else if (m.type == MSG_ZONES && m.fd >= 0) {

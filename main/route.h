@@ -74,6 +74,8 @@ void speaker_start(struct speaker *s, uint64_t now);
 void speaker_announce(struct speaker *s, uint64_t now, enum bgp_level level);
 void speaker_drain(struct speaker *s, uint64_t now, uint64_t wait_ns, const char *why);
 bool speaker_over(const struct speaker *s);
+/* Withdrawn and over when this returns. */
+void speaker_stop(struct speaker *s, uint64_t now, const char *why);
 /* Once over: so that no neighbour takes our end for a dead path. */
 void speaker_stop_bfd(struct speaker *s, uint64_t now);
 

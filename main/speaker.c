@@ -823,6 +823,13 @@ void speaker_drain(struct speaker *s, uint64_t now, uint64_t wait_ns, const char
 	serve(s, now);
 }
 
+void speaker_stop(struct speaker *s, uint64_t now, const char *why)
+{
+	bgp_stop(&s->bgp, now, why);
+	serve(s, now);
+	speaker_stop_bfd(s, now);
+}
+
 /* BFD goes last: while it is Up the neighbour believes in our last words. */
 bool speaker_over(const struct speaker *s) { return bgp_over(&s->bgp); }
 

@@ -186,6 +186,8 @@ for my $k (1, 2) {
 	my $other = 3 - $k;
 	my $conf = Lab::slurp($lab->dir . "/node$k/conf");
 	$conf =~ s/^(bgp-peer .*) gtsm on .*/$1 md5 fd:30/m or die;
+	$conf =~ s/bundle:credentials/fd:11/;
+	$conf =~ s/bundle:cookie-secret/fd:12/;
 	my ($super) = $lab->pids("node$k", 'encdns-super');
 	kill 'KILL', $super;
 	Lab::wait_for(5, sub { !$lab->pids("node$k") });
