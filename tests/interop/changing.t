@@ -82,7 +82,7 @@ my @asker = map {
 		my %f = (asked => 0, wrong => 0, mute => 0, seen => {}, text => []);
 		srand $seed + $k;
 		until (-e $stop) {
-			my @i = map { int rand @packet } 1 .. 2000;
+			my @i = map { int rand @packet } 1 .. 500;
 			my $r = DNS::ask_udp('127.0.0.1', $lab->port, [ @packet[@i] ]);
 			for (0 .. $#i) {
 				my $a = $r->[$_];
@@ -114,7 +114,7 @@ for my $f (@f) {
 	diag($_) for @{ $f->{text} };
 }
 note("versions and answers: @{[ map { \"$_:$seen{$_}\" } sort { $a <=> $b } keys %seen ]}");
-cmp_ok(scalar(keys %seen), '>', $versions / 2, 'most versions were asked');
+cmp_ok(scalar(keys %seen), '>=', 3, 'they were asked while they changed');
 is($f[0]{mute} + $f[1]{mute}, 0, 'all questions were answered');
 is($f[0]{wrong} + $f[1]{wrong}, 0, 'each answer is right for its version, octet by octet');
 $lab->down;
