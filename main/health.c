@@ -28,6 +28,7 @@
 
 /* ---- the conditions ---- */
 
+static bool held(const struct health *h) { return h->held; }
 static bool dns_gone(const struct health *h) { return !h->dns_alive; }
 
 static bool worker_still(const struct health *h)
@@ -109,6 +110,7 @@ static const struct condition {
 	enum bgp_level at_most;
 	const char *why;
 } conditions[] = {
+	{ held,         BGP_SILENT, "withdrawn by an operator" },
 	{ dns_gone,     BGP_SILENT, "encdns-dns does not run" },
 	{ worker_still, BGP_SILENT, "a worker stands still" },
 	{ no_progress,  BGP_SILENT, "our own questions get no answer, and nobody else's do" },
@@ -276,7 +278,7 @@ static void withdraw(struct health *h)
 {
 	h->level = BGP_SILENT;
 	h->memory.announced = false;
-	if (!h->planned)
+	if (!h->planned && !h->held)
 		note_flap(h);
 }
 

@@ -56,6 +56,7 @@ struct health {
 	uint64_t forgive_ns;            /* when a flap is forgiven next */
 	uint64_t start_ns, start_s;     /* felt, and seconds since 1970 */
 	struct health_memory memory;
+	bool held;                      /* an operator has withdrawn us */
 	bool planned;                   /* leaving: what comes now is no flap */
 	enum bgp_level level;
 	const char *why;                /* of the level, for people */

@@ -172,6 +172,8 @@ static void from_super(struct src *s, uint32_t got, uint64_t now)
 	}
 	if (m.type == MSG_CHILD && m.n == 2 && m.p[0] < CHILDREN) {
 		hear_child(r, (enum node_child)m.p[0], m.p[1] != 0);
+	} else if (m.type == MSG_HELD && m.n == 1) {
+		r->health.held = m.p[0] != 0;
 	} else if (m.type == MSG_DENIED) {
 		r->leaving = r->health.planned = true;
 		r->health.memory.announced = false;

@@ -129,6 +129,33 @@ sub pids {
 	return @p;
 }
 
+# Starts a server as our own child, by descriptors and without its port: its exit
+# status is ours to see. More files: descriptor => path. Returns its pid.
+sub by_hand {
+	my ($self, $who, %file) = @_;
+	my $base = $self->{dir};
+	my ($role, $exe) = $who =~ /^hub/ ? ('hub', 'encdns-hub') : ('node', 'encdns');
+	my $conf = slurp("$base/$who/conf");
+	%file = (%file, 3 => "$base/operator/$who.key", 11 => "$base/operator/ca/issued/$role-$who.pem");
+	$conf =~ s/bundle:credentials/fd:11/;
+	$file{12} = "$base/operator/cookie-secret" if $conf =~ s/bundle:cookie-secret/fd:12/;
+	spurt("$base/$who/conf.fd", $conf);
+	my $pid = fork // die "fork: $!\n";
+	if (!$pid) {
+		POSIX::setsid();
+		open STDIN, '<', '/dev/null';
+		open STDOUT, '>>', "$base/$who/log";
+		open STDERR, '>&', \*STDOUT;
+		my %fd = map { my $f = POSIX::open($file{$_}, POSIX::O_RDONLY()) // die "$file{$_}: $!"; ($_ => $f) } keys %file;
+		POSIX::dup2($fd{$_}, $_ + 100) for keys %fd;
+		POSIX::dup2($_ + 100, $_) for keys %fd;
+		POSIX::close($_) for grep { !$fd{$_} } 3 .. 255;
+		exec "$bin/$exe", 'run', '--dir', "$base/$who", '--conf', "$base/$who/conf.fd", '--key', 'fd:3' or POSIX::_exit(127);
+	}
+	spurt("$base/$who.pid", "$pid\n");
+	return $pid;
+}
+
 sub down {
 	my ($self) = @_;
 	delete $live{ $self->{dir} };
