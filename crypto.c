@@ -3,7 +3,8 @@
  * The door of the module; the rooms are crypto/pool.c (the pages that hold
  * secrets), crypto/aead.c and crypto/aead_x86.c (AES-256-GCM),
  * crypto/sha256_x86.c (SHA-256 by the processor), crypto/cert.c and
- * crypto/pem.c (reading certificates), crypto/cred.c (chain and key of one
+ * crypto/pem.c (reading certificates), crypto/pass.c and crypto/pbes.c
+ * (passphrases, and keys under them), crypto/cred.c (chain and key of one
  * party), crypto/tls.c (the profile), crypto/issue.c (writing certificates:
  * the operator's CA, and a machine for itself), crypto/identity.c (a machine's
  * key on port 22), crypto/gate.c (what is said there), crypto/bundle.c (what a

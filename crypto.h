@@ -60,6 +60,19 @@ void key_free(struct key *k); /* NULL is fine */
 struct part { const void *p; size_t n; };
 void key_mac(const struct key *k, const struct part *parts, size_t nparts, uint8_t out[static 32]);
 
+/* ---- passphrases ---- */
+#define PASS_MAX    1023    /* octets */
+#define PASS_ROUNDS 600000u /* of PBKDF2-HMAC-SHA256, in all that we write */
+struct pass;
+/* All of a descriptor, one line.  NULL: errno, for pass_error(). */
+struct pass *pass_read(int fd);
+/* Typed at the terminal, not echoed; a second time when `again` is a prompt too.
+ * NULL: err has a line. */
+struct pass *pass_ask(const char *prompt, const char *again, char *err, size_t n);
+const char *pass_error(int e);
+struct key *pass_key(const struct pass *p, const uint8_t *salt, size_t saltn, unsigned rounds);
+void pass_free(struct pass *p);
+
 /* Secret octets of any kind (a credentials file), kept to be handed on. */
 struct blob;
 struct blob *blob_read(int fd, size_t max);        /* to the end of file; NULL: errno */
@@ -124,10 +137,17 @@ struct cred;  /* a certificate chain, its private key, and the root that judges 
  * and the private key (any order, told apart by content).  The descriptor may
  * be a pipe.  err gets one line for people. */
 struct cred *cred_read(int fd, char *err, size_t errn);
+/* The same with a private key under a passphrase.  NULL with EACCES: one is wanted. */
+struct cred *cred_read_pass(int fd, const struct pass *pass, char *err, size_t errn);
 void cred_free(struct cred *c);
 const char *cred_name(const struct cred *c); /* the NAME it was issued to */
 enum cert_role cred_role(const struct cred *c);
 const struct signer *cred_signer(const struct cred *c); /* its private key, as long as c is there */
+/* From now on sessions of c refuse who is on this list (crypto/denial.h), which
+ * stays the caller's; NULL: nobody is. */
+struct denials;
+void cred_deny(struct cred *c, const struct denials *list);
+bool cred_denied(const struct cred *c); /* is c itself on it? */
 
 /* ---- TLS 1.2, ECDHE_ECDSA_WITH_AES_256_GCM_SHA384, P-256, both sides
  * certified; no resumption, no renegotiation.  Sans I/O: octets of the wire in

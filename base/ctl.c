@@ -25,6 +25,8 @@ struct ctl_conn {
 	uint8_t *out;
 	size_t out_at, out_len, out_room;
 	bool asked, gone, done; /* gone: nobody listens; done: close when all is sent */
+	const struct ctl_sink *sink; /* NULL: there is a socket */
+	void *owner;                 /* the sink's */
 };
 
 struct ctl {
@@ -112,18 +114,41 @@ void ctl_print(struct ctl_conn *c, int stream, const char *fmt, ...)
 	va_end(ap);
 	if (n >= (int)sizeof text)
 		n = (int)sizeof text - 1;
+	if (c->sink) {
+		if (!c->gone)
+			c->sink->out(c->owner, stream, text, (size_t)n);
+		return;
+	}
 	out(c, stream, text, (uint32_t)n);
 	flush_out(c);
 }
 
 void ctl_done(struct ctl_conn *c, int code)
 {
+	if (c->sink) {
+		if (!c->gone)
+			c->sink->done(c->owner, code);
+		free(c);
+		return;
+	}
 	out(c, 0, NULL, (uint32_t)code);
 	c->done = true;
 	flush_out(c);
 	if (c->gone || c->out_len == 0)
 		conn_free(c);
 }
+
+struct ctl_conn *ctl_sink_new(const struct ctl_sink *s, void *owner)
+{
+	struct ctl_conn *c = calloc(1, sizeof *c);
+	if (c) {
+		c->sink = s;
+		c->owner = owner;
+	}
+	return c;
+}
+
+void ctl_sink_lost(struct ctl_conn *c) { c->gone = true; }
 
 static void ask(struct ctl_conn *c)
 {

@@ -12,9 +12,10 @@
 #define LIMIT_BURST  10u /* lines */
 #define LIMIT_EACH_S 6   /* seconds that earn one more */
 
-static const char *who = "encdns";
+static const char *who = "encdns", *before = "";
 
 void log_name(const char *name) { who = name; }
+void log_before(const char *text) { before = text ? text : ""; }
 
 static void emit(enum log_level level, const char *text)
 {
@@ -25,7 +26,7 @@ static void emit(enum log_level level, const char *text)
 	clock_gettime(CLOCK_REALTIME, &t);
 	gmtime_r(&t.tv_sec, &tm);
 	strftime(stamp, sizeof stamp, "%Y-%m-%dT%H:%M:%S", &tm);
-	int n = snprintf(line, sizeof line - 1, "%s.%03dZ %s[%d]: %s%s", stamp, (int)(t.tv_nsec / 1000000), who,
+	int n = snprintf(line, sizeof line - 1, "%s%s.%03dZ %s[%d]: %s%s", before, stamp, (int)(t.tv_nsec / 1000000), who,
 	                 (int)getpid(), words[level], text);
 	if (n > (int)sizeof line - 2)
 		n = (int)sizeof line - 2;

@@ -6,6 +6,8 @@ enum log_level { LOG_ERROR, LOG_WARNING, LOG_NOTICE };
 
 /* Who speaks (the process's name), in front of each line. */
 void log_name(const char *name);
+/* In front of each line, for a terminal on which something else stands; NULL: nothing. */
+void log_before(const char *text);
 /* "time name: text".  Never for what a stranger can cause. */
 __attribute__((format(printf, 2, 3))) void log_say(enum log_level level, const char *fmt, ...);
 /* The same for what others can cause: at most a handful a minute; what was

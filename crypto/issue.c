@@ -1,8 +1,8 @@
 /* issue.c - writing certificates and private keys. */
 #include "crypto/issue.h"
 #include "base/io.h"
-#include "crypto/der.h"
 #include "crypto/internal.h"
+#include "crypto/pbes.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -208,36 +208,75 @@ size_t issue_cert(uint8_t out[static CERT_MAX], const struct issue *i,
 
 enum { KEY_TEXT = 512, KEY_FILE = 8192 };
 
-int issue_key_write(const struct signer *s, int fd)
+/* ECPrivateKey (RFC 5915); within PKCS#8 the curve is said outside. */
+static void put_sec1(struct der *d, const struct signer *s, bool inner)
 {
 	static const uint8_t curve[] = { 0xa0, 0x0a, 0x06, 0x08, 0x2a, 0x86,
 		                         0x48, 0xce, 0x3d, 0x03, 0x01, 0x07 };
-	uint8_t *text = pool_alloc(KEY_TEXT), *der = pool_alloc(KEY_TEXT);
+	size_t all = der_mark(d);
+
+	der_put(d, s->pub, SIGN_PUB);
+	der_byte(d, 0);
+	der_head(d, 0x03, all);
+	der_head(d, 0xa1, all);
+	if (!inner)
+		der_put(d, curve, sizeof curve);
+	der_tlv(d, 0x04, s->x, sizeof s->x);
+	der_put(d, "\x02\x01\x01", 3);
+	der_head(d, 0x30, all);
+}
+
+/* PrivateKeyInfo (RFC 5208). */
+static void put_pkcs8(struct der *d, const struct signer *s)
+{
+	static const uint8_t head[] = { 0x02, 0x01, 0x00, 0x30, 0x13, 0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02,
+		                        0x01, 0x06, 0x08, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x07 };
+
+	put_sec1(d, s, true);
+	der_head(d, 0x04, 0);
+	der_put(d, head, sizeof head);
+	der_head(d, 0x30, 0);
+}
+
+static void put_key(struct wr *w, const struct signer *s, const struct pass *pass, uint8_t *der, uint8_t *plain)
+{
+	struct der d = { der, der + KEY_TEXT, der + KEY_TEXT, false };
+	struct der p = { plain, plain + KEY_TEXT, plain + KEY_TEXT, false };
+
+	if (pass) {
+		put_pkcs8(&p, s);
+		pbes_put(&d, pass, p.p, der_mark(&p));
+	} else {
+		put_sec1(&d, s, false);
+	}
+	pem_put(w, pass ? "ENCRYPTED PRIVATE KEY" : "EC PRIVATE KEY", d.p, der_mark(&d));
+	w->bad |= d.bad || p.bad;
+}
+
+int issue_key_write(const struct signer *s, int fd) { return issue_key_seal(s, NULL, fd); }
+
+int issue_key_seal(const struct signer *s, const struct pass *pass, int fd)
+{
+	uint8_t *text = pool_alloc(3 * KEY_TEXT);
 	int rc = -1;
 
-	if (text && der) {
-		struct der d = { der, der + KEY_TEXT, der + KEY_TEXT, false };
-		struct wr w = wr_init(text, KEY_TEXT);
-
-		der_put(&d, s->pub, SIGN_PUB);
-		der_byte(&d, 0);
-		der_head(&d, 0x03, 0);
-		der_head(&d, 0xa1, 0);
-		der_put(&d, curve, sizeof curve);
-		der_tlv(&d, 0x04, s->x, sizeof s->x);
-		der_put(&d, "\x02\x01\x01", 3);
-		der_head(&d, 0x30, 0);
-		pem_put(&w, "EC PRIVATE KEY", d.p, der_mark(&d));
+	if (!text)
+		return -1;
+	struct wr w = wr_init(text, KEY_TEXT);
+	put_key(&w, s, pass, text + KEY_TEXT, text + 2 * KEY_TEXT);
+	if (w.bad)
+		errno = ENOMEM;
+	else
 		rc = io_write_all(fd, text, wr_len(&w));
-	}
 	int e = errno;
-	pool_free(text, KEY_TEXT);
-	pool_free(der, KEY_TEXT);
+	pool_free(text, 3 * KEY_TEXT);
 	errno = e;
 	return rc;
 }
 
-struct signer *issue_key_read(int fd)
+struct signer *issue_key_read(int fd) { return issue_key_open(fd, NULL); }
+
+struct signer *issue_key_open(int fd, const struct pass *pass)
 {
 	uint8_t *text = pool_alloc(KEY_FILE), *der = pool_alloc(CERT_MAX), x[32];
 	struct signer *s = NULL;
@@ -250,8 +289,10 @@ struct signer *issue_key_read(int fd)
 		struct wr w = wr_init(der, CERT_MAX);
 
 		while (!s && pem_next(&r, label, &w) == 1) {
-			if (pem_scalar(label, der, wr_len(&w), x) == 0)
+			if (key_open(label, der, wr_len(&w), pass, x) == 0)
 				s = signer_from_scalar(x);
+			else if (errno != EINVAL)
+				e = errno;
 			w = wr_init(der, CERT_MAX);
 		}
 	}

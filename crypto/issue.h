@@ -27,5 +27,9 @@ size_t issue_cert(uint8_t out[static CERT_MAX], const struct issue *i,
 int issue_key_write(const struct signer *s, int fd);
 /* The other way: the first private key in a PEM file.  NULL: EINVAL. */
 struct signer *issue_key_read(int fd);
+/* Both with a passphrase (ENCRYPTED PRIVATE KEY, pbes.h) or, NULL, without one.
+ * NULL with EACCES: it wants one; EKEYREJECTED: another one. */
+int issue_key_seal(const struct signer *s, const struct pass *pass, int fd);
+struct signer *issue_key_open(int fd, const struct pass *pass);
 
 #endif

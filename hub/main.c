@@ -17,7 +17,6 @@
 #include <stdlib.h>
 #include <sys/signalfd.h>
 #include <sys/stat.h>
-#include <termios.h>
 #include <unistd.h>
 
 #ifndef VERSION
@@ -27,15 +26,14 @@
 #define TURN_ZONES    64 /* loaded before the others have their turn, and before one sync */
 #define TICK_NS       1000000000ull
 #define SMALL_FILE    (1 << 20)
-#define PASS_ROUNDS   600000u
 #define PASS_SALT_LEN 16
-#define PASS_MAX      256
 
 static const char usage[] =
 	"encdns-hub: zones in, journal out\n"
 	"\n"
 	"  encdns-hub ca init --dir CADIR           make the private CA (at the operator's station)\n"
-	"  encdns-hub ca issue hub|node|operator NAME --dir CADIR [--out FILE] [--days N]\n"
+	"  encdns-hub ca issue|renew hub|node|operator NAME --dir CADIR [--out FILE] [--days N]\n"
+	"  encdns-hub ca list|deny|passphrase ...   look after it: see encdns-hub ca --help\n"
 	"  encdns-hub run --dir DIR --conf FILE [--key fd:N]\n"
 	"                                           run the hub; without --key it asks for a passphrase\n"
 	"  encdns-hub load --dir DIR [--force] [--list FILE] [ORIGIN=ZONEFILE...]\n"
@@ -380,58 +378,22 @@ static int get_salt(const char *dir, uint8_t salt[static PASS_SALT_LEN], char *e
 	return got == PASS_SALT_LEN ? 0 : -1;
 }
 
-/* One line from the terminal, not echoed; its length. */
-static ssize_t type_in(int tty, const char *prompt, const char *dir, char *pass, size_t n)
-{
-	struct termios old, quiet;
-	tcgetattr(tty, &old);
-	quiet = old;
-	quiet.c_lflag &= ~(tcflag_t)ECHO;
-	tcsetattr(tty, TCSAFLUSH, &quiet);
-	dprintf(tty, "%s%s: ", prompt, dir);
-	ssize_t got = read(tty, pass, n);
-	tcsetattr(tty, TCSAFLUSH, &old);
-	dprintf(tty, "\n");
-	while (got > 0 && (pass[got - 1] == '\n' || pass[got - 1] == '\r'))
-		got--;
-	return got;
-}
-
-/* A passphrase that nothing can check yet is asked for twice. */
-static ssize_t ask_pass(int tty, const char *dir, char *pass, size_t n)
-{
-	char path[PATH_MAX], again[PASS_MAX];
-	snprintf(path, sizeof path, "%.4000s/journal", dir);
-	if (access(path, F_OK) == 0)
-		return type_in(tty, "passphrase of the hub in ", dir, pass, n);
-	ssize_t got = type_in(tty, "new passphrase for the hub in ", dir, pass, n);
-	ssize_t got2 = type_in(tty, "the same once more for ", dir, again, sizeof again);
-	bool same = got > 0 && got == got2 && memcmp(pass, again, (size_t)got) == 0;
-	crypto_wipe(again, sizeof again);
-	return same ? got : -1;
-}
-
-/* The key typed in: a passphrase, hardened with a salt that is no secret. */
+/* The key typed in: a passphrase, hardened with a salt that is no secret.  One
+ * that nothing can check yet is asked for twice. */
 static struct key *ask_key(const char *dir, char *err, size_t n)
 {
-	char pass[PASS_MAX];
+	char path[PATH_MAX], prompt[PATH_MAX + 40], why[100];
 	uint8_t salt[PASS_SALT_LEN];
-	struct termios old;
-	int tty = open("/dev/tty", O_RDWR | O_CLOEXEC);
-	if (tty < 0 || tcgetattr(tty, &old) != 0) {
-		snprintf(err, n, "no key: give --key fd:N, or start from a terminal to type a passphrase");
-		return NULL;
-	}
-	if (get_salt(dir, salt, err, n) != 0) {
-		close(tty);
-		return NULL;
-	}
-	ssize_t got = ask_pass(tty, dir, pass, sizeof pass);
-	close(tty);
-	struct key *k = got > 0 ? key_from_passphrase(pass, (size_t)got, salt, sizeof salt, PASS_ROUNDS) : NULL;
-	crypto_wipe(pass, sizeof pass);
-	if (!k)
-		snprintf(err, n, "%s", got > 0 ? "no memory for keys" : "no passphrase, or two that differ");
+	snprintf(path, sizeof path, "%.4000s/journal", dir);
+	bool fresh = access(path, F_OK) != 0;
+	snprintf(prompt, sizeof prompt, fresh ? "new passphrase for the hub in %.4000s" : "passphrase of the hub in %.4000s", dir);
+	struct pass *p = pass_ask(prompt, fresh ? "the same once more" : NULL, why, sizeof why);
+	struct key *k = NULL;
+	if (!p)
+		snprintf(err, n, "no key: %s (or give --key fd:N)", why);
+	else if (get_salt(dir, salt, err, n) == 0 && !(k = pass_key(p, salt, sizeof salt, PASS_ROUNDS)))
+		snprintf(err, n, "no memory for keys");
+	pass_free(p);
 	return k;
 }
 

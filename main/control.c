@@ -12,6 +12,7 @@
 
 #include "base/ctl.h"
 #include "base/log.h"
+#include "main/gate.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -31,6 +32,7 @@ struct control {
 	struct key *key;
 	struct cred *cred;
 	struct ctl *ctl;
+	struct gate *gate;   /* NULL: keys came by descriptors */
 	const struct store_beat *beats[WORKERS_MAX]; /* the workers' announcements */
 	struct src sup, dns, signals, tick, pulse;
 	struct zone_list zones;
@@ -398,6 +400,21 @@ static int add_sources(struct control *c)
 	return -1;
 }
 
+static const struct gate_calls gate_calls = { .command = command };
+
+/* The port at which we were unlocked takes commands from now on. */
+static int open_port(struct control *c)
+{
+	struct node *n = c->node;
+	struct gate_conf gc = { .machine = n->machine, .socks = n->unlock, .nsocks = n->nunlock, .running = true, .store = true };
+	if (!n->machine)
+		return 0;
+	if (machine_reopen(n->machine) == 0 && (c->gate = gate_new(&c->loop, &gc, &gate_calls, c)) != NULL)
+		return 0;
+	log_say(LOG_ERROR, "the port for operators can't be served: %s", strerror(errno));
+	return -1;
+}
+
 static int start(struct control *c, int key_fd, int cred_fd)
 {
 	struct node *n = c->node;
@@ -436,7 +453,7 @@ static int start(struct control *c, int key_fd, int cred_fd)
 		log_say(LOG_ERROR, "%s", err);
 		return -1;
 	}
-	return 0;
+	return open_port(c);
 }
 
 int control_main(struct node *n, int sup, int key_fd, int cred_fd)
@@ -452,6 +469,7 @@ int control_main(struct node *n, int sup, int key_fd, int cred_fd)
 		c.code = 1;
 	}
 	ctl_close(c.ctl);
+	gate_free(c.gate);
 	buf_free(&c.zones.last);
 	journal_free(c.journal);
 	if (c.st && store_close(c.st) != 0 && c.code == 0)

@@ -182,15 +182,10 @@ static bool word_families(const struct word *w, struct route_peer *p, const char
 
 static bool word_md5(const struct word *w, struct route_peer *p, const char *v)
 {
-	uint64_t fd;
+	char err[200];
 	(void)w;
-	if (strncmp(v, "fd:", 3) != 0)
-		return false;
-	v += 3;
-	if (!parse_digits(&v, 0, 0, 65535, &fd))
-		return false;
-	p->md5 = (int)fd;
-	return true;
+	p->md5 = conf_source("md5", v, err, sizeof err);
+	return p->md5 >= 0;
 }
 
 static bool word_source(const struct word *w, struct route_peer *p, const char *v)
@@ -272,7 +267,7 @@ static const struct word words[] = {
 	{ "retry", word_number, "seconds, 1 to 3600", AT(bgp.retry_s), 1, 3600, false },
 	{ "gtsm", word_flag, "on or off", AT(gtsm), 0, 0, false },
 	{ "ttl", word_number, "1 to 255", AT(ttl), 1, 255, false },
-	{ "md5", word_md5, "a descriptor to read the secret from, fd:N", 0, 0, 0, 0, false },
+	{ "md5", word_md5, "a descriptor to read the secret from, fd:N, or bundle:NAME", 0, 0, 0, 0, false },
 	{ "source", word_source, "an address of ours, of the neighbour's family", 0, 0, 0, 0, false },
 	{ "families", word_families, "v4, v6 or v4,v6", 0, 0, 0, 0, false },
 	{ "v4-by-v6", word_flag, "on or off", AT(bgp.v4_by_v6), 0, 0, false },

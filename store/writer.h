@@ -70,6 +70,9 @@ struct instances {
 	size_t head, n, room;
 };
 
+/* A store whose making was cut off is no longer than this. */
+#define UNBORN_MAX (64u * BLOCK)
+
 /* Blocks that go free when no reader can reach them and no superblock refers to them. */
 struct retired { uint32_t block; uint64_t epoch; };
 struct retire_list { struct retired *at; size_t n, room; };
