@@ -2,6 +2,7 @@
 #include "crypto/bundle.h"
 #include "base/io.h"
 #include "crypto/cred.h"
+#include "crypto/denial.h"
 #include "crypto/internal.h"
 
 #include <errno.h>
@@ -260,7 +261,7 @@ static const char *judge(const void *p, const struct sealed *s, const struct bun
 	why = cert_judge(leaf, &issuing, &t->cred->cert[CERT_ROOT], ROLE_OPERATOR, (int64_t)s->head.sealed_at);
 	if (why)
 		return why;
-	if (t->denied && t->denied(leaf, t->owner))
+	if (denials_have(t->cred->denied, leaf->serial.p))
 		return "the operator who sealed it is denied";
 	if (memcmp(s->head.id, t->id, MACHINE_ID) != 0)
 		return "it is another machine's";

@@ -48,10 +48,7 @@ struct bundle_terms {
 	const struct key *k_system;
 	const uint8_t *id;       /* MACHINE_ID, ours */
 	uint64_t least;          /* generation */
-	const struct cred *cred; /* whose root judges */
-	/* Is this operator denied?  NULL: nobody is. */
-	bool (*denied)(const struct cert *leaf, void *owner);
-	void *owner;
+	const struct cred *cred; /* whose root and denial list (cred_deny) judge */
 };
 struct bundle; /* an opened one */
 /* NULL and *why, words for the own console (the peer hears GATE_REFUSED). */

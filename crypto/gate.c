@@ -2,6 +2,7 @@
 #include "crypto/gate.h"
 #include "base/inventory.h"
 #include "crypto/cred.h"
+#include "crypto/denial.h"
 #include "crypto/internal.h"
 
 #include <string.h>
@@ -342,6 +343,8 @@ const char *gate_read_identity(const uint8_t *p, size_t n, const struct cred *ma
 		return why;
 	if (memcmp(leaf.pub, machine->key->pub, SIGN_PUB) != 0)
 		return "the certificate is for another machine's key";
+	if (denials_have(machine->denied, leaf.serial.p))
+		return "the certificate is denied";
 	*out = i;
 	return NULL;
 }

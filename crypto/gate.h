@@ -119,7 +119,7 @@ const char *gate_read_hello(const uint8_t *p, size_t n, const uint8_t pub[static
 /* The views point to DER of others. */
 struct gate_identity { struct rd leaf, issuing; };
 bool gate_put_identity(struct gate_buf *out, const struct gate_identity *i);
-/* Both parse, role machine, of this root at `now`, and for the key `pub`, ours. */
+/* Both parse; role machine, of our root at `now`, for our key, and not denied. */
 const char *gate_read_identity(const uint8_t *p, size_t n, const struct cred *machine, int64_t now,
                                struct gate_identity *out);
 

@@ -4,6 +4,7 @@
 #define TESTS_MINICA_H
 
 #include "crypto/cred.h"
+#include "crypto/denial.h"
 #include "crypto/internal.h"
 #include "crypto/issue.h"
 
@@ -114,6 +115,24 @@ static inline struct cred *minica_fresh(struct minica *m)
 	minica_copy(c, &m->base[ROLE_MACHINE], CERT_ROOT);
 	minica_put(c, CERT_LEAF, der, issue_cert(der, &i, c->key->pub, c->key, NULL));
 	return c;
+}
+
+/* A list that denies c alone; denials_free(). */
+static inline struct denials *minica_deny(const struct minica *m, const struct cred *c)
+{
+	uint8_t *b = malloc(DENIALS_BYTES);
+	const struct cert *leaf = &c->cert[CERT_LEAF];
+	struct denial d = { .role = leaf->role, .time = 1700000000 };
+	const char *why;
+
+	if (!b)
+		abort();
+	memcpy(d.serial, leaf->serial.p, sizeof d.serial);
+	memcpy(d.name, leaf->name, sizeof d.name);
+	size_t n = denials_write(b, &d, 1, 1, 1700000000, m->root);
+	struct denials *l = denials_read(b, n, m->root->pub, &why);
+	free(b);
+	return l ? l : (abort(), NULL);
 }
 
 #endif

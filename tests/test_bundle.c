@@ -130,11 +130,6 @@ static void by(enum cert_role role, struct minica *m, int64_t from, int64_t unti
 	cred_free(c);
 }
 
-static bool is_bob(const struct cert *leaf, void *owner)
-{
-	return strcmp(leaf->name, owner) == 0;
-}
-
 static void test_operators(void)
 {
 	struct bundle_terms t = terms();
@@ -150,11 +145,14 @@ static void test_operators(void)
 	by(ROLE_OPERATOR, &ca, MINICA_FROM, 1750000000, 1740000000, NULL, "one whose operator's year is over by now");
 	by(ROLE_OPERATOR, &ca, MINICA_FROM, MINICA_UNTIL, 315532800, NULL, "one sealed where it is 1980");
 	by(ROLE_OPERATOR, &ca, MINICA_FROM, MINICA_UNTIL, 4090000000, "expired", "one sealed where it is 2099");
-	t.denied = is_bob;
-	t.owner = "alice";
+	struct denials *alice = minica_deny(&ca, operator), *other = minica_deny(&ca, machine);
+	cred_deny(machine, alice);
 	refused(sealed, sealed_len, &t, "denied", "a denied operator's");
-	t.owner = "bob";
+	cred_deny(machine, other);
 	ok(opens(sealed, sealed_len, &t, &why), "another's denial is no matter");
+	cred_deny(machine, NULL);
+	denials_free(alice);
+	denials_free(other);
 }
 
 /* ---- altered ---- */

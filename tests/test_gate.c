@@ -489,6 +489,11 @@ static void test_identity_message(void)
 	ok(told(identity_with(machine, now), "another machine"), "nor another machine's");
 	ok(told(identity_with(as_node, now), "role"), "nor a node's certificate");
 	ok(identity_with(elsewhere, now) != NULL, "nor another root's");
+	struct denials *list = minica_deny(&ca, good);
+	cred_deny(fresh, list);
+	ok(told(identity_with(good, now), "denied"), "nor a denied one");
+	cred_deny(fresh, NULL);
+	denials_free(list);
 	struct gate_identity i = identity_of(good), out;
 	unsigned cut = 0;
 	gate_put_identity(buf, &i);

@@ -70,8 +70,8 @@ static void handed(const uint8_t *data, size_t n)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 {
 	static const uint8_t octets[32], id[MACHINE_ID] = { 7, 7, 7 };
-	struct cred *none = NULL;
-	struct bundle_terms t = { .id = id, .least = 2, .cred = none };
+	static const struct cred nobody;
+	struct bundle_terms t = { .id = id, .least = 2, .cred = &nobody };
 	struct bundle_head h;
 	const char *why = NULL;
 
