@@ -341,6 +341,14 @@ static void test_auth_refused(void)
 	gate_auth_free(&a);
 }
 
+/* Signs msg[0..n) anew, as the operator. */
+static void sign_again(enum gate_type type, size_t n)
+{
+	struct part part[] = { { form[type].label, strlen(form[type].label) }, { exporter, 32 }, { msg, n - SIGN_SIG } };
+
+	signer_sign_parts(operator->key, part, 3, msg + n - SIGN_SIG);
+}
+
 /* What our own writer refuses to send is refused by the reader too. */
 static void test_auth_forged(void)
 {
@@ -355,10 +363,9 @@ static void test_auth_forged(void)
 	for (size_t i = 0; i < sizeof change / sizeof change[0]; i++) {
 		gate_put_auth(buf, &a, operator, exporter);
 		size_t n = sent(GATE_AUTH);
-		struct part part[] = { { "encdns gate auth v1", 19 }, { exporter, 32 }, { msg, n - SIGN_SIG } };
 
 		msg[change[i].at] = change[i].to;
-		signer_sign_parts(operator->key, part, 3, msg + n - SIGN_SIG);
+		sign_again(GATE_AUTH, n);
 		const char *why = read_auth_again(msg, n);
 		ok(why && !told(why, "signature"), "%s is refused though it is signed: %s", change[i].what, why);
 	}
@@ -421,6 +428,27 @@ static void test_command(void)
 	   "16 words come through");
 	c.argc++;
 	ok(!gate_put_command(buf, &c, operator, exporter), "17 do not");
+}
+
+static void test_command_forged(void)
+{
+	static const struct { const char *words, *what; } bad[] = {
+		{ "abc", "a word without its NUL" },
+		{ "\0ab", "an empty word first" },
+		{ "a\033\0", "an octet for terminals" },
+	};
+	char *words[] = { "xx" };
+
+	for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+		struct gate_command c = command(1, words);
+
+		gate_put_command(buf, &c, operator, exporter);
+		size_t n = sent(GATE_COMMAND);
+		memcpy(msg + GATE_NONCE + 8, bad[i].words, 3);
+		sign_again(GATE_COMMAND, n);
+		const char *why = read_command_again(msg, n);
+		ok(why && !told(why, "signature"), "%s is refused though it is signed: %s", bad[i].what, why);
+	}
 }
 
 /* A signature over one message is none over another, whatever the octets. */
@@ -765,6 +793,7 @@ int main(void)
 	test_auth_refused();
 	test_auth_forged();
 	test_command();
+	test_command_forged();
 	test_labels();
 	test_result();
 	test_identity_message();
