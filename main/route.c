@@ -80,7 +80,7 @@ static void remember(struct route *r)
 	const struct health_memory *m = &r->health.memory;
 	const struct health_memory *old = &r->remembered;
 	if (m->flaps == old->flaps && m->announced == old->announced &&
-	    memcmp(m->cycle_s, old->cycle_s, sizeof m->cycle_s) == 0)
+	    memcmp(m->flap_s, old->flap_s, sizeof m->flap_s) == 0)
 		return;
 	memory_pack(m, p);
 	if (msg_send(r->sup.fd, MSG_MEMORY, p, sizeof p, -1) == 0)
