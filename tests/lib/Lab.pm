@@ -156,6 +156,51 @@ sub by_hand {
 	return $pid;
 }
 
+# Starts a node that waits for its operator, as our own child; its pid.
+sub waiting {
+	my ($self, $who, %o) = @_;
+	my $base = $self->{dir};
+	my $pid = fork // die "fork: $!\n";
+	if (!$pid) {
+		POSIX::setsid();
+		open STDIN, '<', '/dev/null';
+		open STDOUT, '>>', "$base/$who/log";
+		open STDERR, '>&', \*STDOUT;
+		my $exe = $o{exe} // "$bin/encdns";
+		exec $exe, 'run', '--dir', "$base/$who" or POSIX::_exit(127);
+	}
+	spurt("$base/$who.pid", "$pid\n");
+	my ($start) = slurp("/proc/$pid/stat") =~ /^.*\) (?:\S+ ){19}(\d+)/s;
+	spurt("$base/operator/$who.start", "$pid $start\n"); # tests/lab knows it by that
+	my $gone;
+	wait_for(20, sub { $gone = waitpid($pid, POSIX::WNOHANG()); $gone || (($self->status($who) // {})->{run_level} // 0) == 1 });
+	return $gone ? undef : $pid;
+}
+
+# Stops a server that is our own child (or the lab's): its exit status, if it is ours.
+sub halt {
+	my ($self, $who, $signal) = @_;
+	my ($pid) = slurp("$self->{dir}/$who.pid") =~ /^(\d+)/ or return;
+	kill $signal // 'TERM', $pid;
+	my $status;
+	wait_for(20, sub { $status = $? if waitpid($pid, POSIX::WNOHANG()) == $pid; !$self->pids($who) });
+	return $status;
+}
+
+# encdns-hub with the lab's station; a hash: limit, input (text, for the questions).
+sub hub {
+	my ($self, @args) = @_;
+	my %o = ref $args[-1] ? %{ pop @args } : ();
+	$o{input} = spurt("$self->{base}/answer", $o{input}) if defined $o{input};
+	return run({ limit => 60, %o }, "$bin/encdns-hub", @args, '--station', "$self->{dir}/operator");
+}
+
+# Where a node waits: (address, port).
+sub port_of {
+	my ($self, $who) = @_;
+	return slurp("$self->{dir}/$who/boot") =~ /^unlock (\S+)\@(\d+)$/m;
+}
+
 sub down {
 	my ($self) = @_;
 	delete $live{ $self->{dir} };
