@@ -317,21 +317,40 @@ static bool is_link_local(const struct bgp_addr *a)
 	return a->family == BGP_V6 && a->b[0] == 0xfe && (a->b[1] & 0xc0) == 0x80;
 }
 
-/* The next hops of a session: as configured, or our own address on it. */
+/* Our IPv6 next hop: as configured, or our own address on the session, but rather
+ * a global one of the same link than a link-local one. */
+static struct bgp_addr hop6_of(const struct bgp_peer *p, const struct bgp_conn *c)
+{
+	if (p->conf->hop6.family || c->local.family != BGP_V6)
+		return p->conf->hop6;
+	return is_link_local(&c->local) && p->link_global.family ? p->link_global : c->local;
+}
+
+/* RFC 2545 section 3: the link-local one goes along where the neighbour shares the
+ * link of the global one. */
+static struct bgp_addr link_local_of(const struct bgp_peer *p, const struct bgp_conn *c, const struct bgp_addr *v6)
+{
+	static const struct bgp_addr none;
+	if (p->conf->link_local.family)
+		return p->conf->link_local;
+	if (is_link_local(v6)) /* no global one: the same twice, which everyone reads */
+		return *v6;
+	if (p->conf->hop6.family || c->local.family != BGP_V6)
+		return none;
+	return is_link_local(&c->local) ? c->local : p->link_local;
+}
+
+/* The next hops of a session. */
 static void choose_hops(struct bgp_peer *p, const struct bgp_conn *c)
 {
 	const struct bgp_peer_conf *k = p->conf;
-	struct bgp_addr none = { 0 };
-	struct bgp_addr v6 = k->hop6.family ? k->hop6 : c->local.family == BGP_V6 ? c->local : none;
+	struct bgp_addr none = { 0 }, v6 = hop6_of(p, c);
 	struct bgp_addr v4 = k->hop4.family ? k->hop4 : c->local.family == BGP_V4 ? c->local : none;
 	if (!v4.family && c->agreed.v4_by_v6)
 		v4 = v6;
 	p->hop[BGP_V4] = c->agreed.families & BGP_V4 ? v4 : none;
 	p->hop[BGP_V6] = c->agreed.families & BGP_V6 ? v6 : none;
-	p->hop_link_local = k->link_local;
-	/* on a session of link-local addresses: the same twice, which everyone reads */
-	if (!k->link_local.family && is_link_local(&v6))
-		p->hop_link_local = v6;
+	p->hop_link_local = link_local_of(p, c, &v6);
 }
 
 static bool v4_in_mp(const struct bgp_peer *p) { return p->hop[BGP_V4].family == BGP_V6; }

@@ -9,11 +9,11 @@
 #define MS (BGP_SEC / 1000)
 
 static const struct bgp_peer_conf base_conf = {
-	.addr = { BGP_V4, { 192, 0, 2, 2 } }, .as = 65001, .peer_as = 65002, .id = 10, .hold_s = 30, .retry_s = 5,
+	.addr = { .family = BGP_V4, .b = { 192, 0, 2, 2 } }, .as = 65001, .peer_as = 65002, .id = 10, .hold_s = 30, .retry_s = 5,
 	.retry_max_s = 120, .mode = BGP_DIAL | BGP_LISTEN, .families = BGP_V4, .role = BGP_CUSTOMER,
 	.local_pref = 100, .less_local_pref = 50, .less_prepend = 2,
 };
-static const struct bgp_addr here = { BGP_V4, { 192, 0, 2, 1 } };
+static const struct bgp_addr here = { .family = BGP_V4, .b = { 192, 0, 2, 1 } };
 
 /* ---- one machine, its owner played by hand ---- */
 
@@ -864,6 +864,42 @@ static void test_next_hops(void)
 	   "a policy, to a neighbour of two octets");
 }
 
+/* RFC 2545 section 3: which addresses go as the next hop of IPv6, by what we have on
+ * the neighbour's link. */
+static void test_link_hops(void)
+{
+	static const char *const global = "20010db8000000000000000000000007", *const local = "fe800000000000000000000000000009",
+		                *const other = "20010db8000000000000000000000001";
+	struct bgp_addr g = v6(0x20010db8, 7), l = v6(0xfe800000, 9), none = { 0 };
+	const struct { const char *what; struct bgp_addr session, global, local; bool configured; const char *first, *second; } t[] = {
+		{ "a link-local session with a global address there", l, g, l, false, global, local },
+		{ "a link-local session without one", l, none, l, false, local, local },
+		{ "a global session on a link", g, g, l, false, global, local },
+		{ "a global session over several hops", g, none, none, false, global, NULL },
+		{ "a configured next hop on a link", g, g, l, true, other, NULL },
+	};
+	for (size_t i = 0; i < sizeof t / sizeof *t; i++) {
+		struct bgp_peer_conf c = base_conf;
+		char hex[200];
+		c.families = BGP_V6;
+		if (t[i].configured)
+			c.hop6 = v6(0x20010db8, 1);
+		begin(&H, &c);
+		struct bgp_set s = set_of(2, BGP_FULL);
+		set(&s);
+		struct bgp_open o = their_open(&H);
+		H.p.link_global = t[i].global;
+		H.p.link_local = t[i].local;
+		start(&H);
+		bgp_peer_connected(&H.p, H.now, &t[i].session);
+		serve(&H);
+		feed_open(&H, &o);
+		feed_keepalive(&H);
+		snprintf(hex, sizeof hex, "0002 01 %s %s %s 00 80", t[i].second ? "20" : "10", t[i].first, t[i].second ? t[i].second : "");
+		ok(last_has(hex), "next hop of %s: %s octets", t[i].what, t[i].second ? "32" : "16");
+	}
+}
+
 /* More changes than a neighbour that reads nothing can be told. */
 static void test_blocked(void)
 {
@@ -1445,7 +1481,7 @@ static const struct wrong_row wrongs[] = {
 	{ "role 5", { GOOD, .role = 5 } },
 	{ "a path of 33", { GOOD, .prepend = 16, .less_prepend = 16 } },
 	{ "32 communities", { GOOD, .ncommunities = 32 } },
-	{ "a next hop of another family", { GOOD, .hop4 = { BGP_V6, { 0 } } } },
+	{ "a next hop of another family", { GOOD, .hop4 = { .family = BGP_V6, .b = { 0 } } } },
 };
 #pragma GCC diagnostic pop
 
@@ -1469,6 +1505,7 @@ int main(void)
 	test_levels();
 	test_end_of_rib();
 	test_next_hops();
+	test_link_hops();
 	test_blocked();
 	test_drain();
 	test_late_collision();
