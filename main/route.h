@@ -83,7 +83,8 @@ struct route_peer_told {
 	/* last: the last NOTIFICATION in words; trouble: how the last connection was lost without one */
 	char peer[ADDR_TEXT], state[16], agreed[160], last[BGP_WORDS], trouble[160], bfd[96];
 	uint32_t as, announced;  /* announced: prefixes that it has been told */
-	uint64_t since;          /* Established, seconds since 1970; 0: it is not */
+	uint64_t since;          /* Established, or without a session, seconds since 1970 */
+	bool up;                 /* Established */
 	bool no_queries;         /* Established and told, but nobody asks */
 };
 struct route_told {

@@ -51,7 +51,7 @@ struct neighbour {
 	int bfd_fd;              /* for sending; -1: none yet, or no BFD */
 	uint64_t bfd_retry_ns;   /* when to try for one again; 0: not at all */
 	struct bfd bfd;
-	uint64_t up_wall;        /* Established since, seconds since 1970 */
+	uint64_t since_wall;     /* Established, or not, since; seconds since 1970 */
 	char trouble[100];       /* why the last attempt failed; "" */
 	unsigned announced;      /* as last logged */
 	char name[ADDR_TEXT];
@@ -412,7 +412,7 @@ static void say_up(struct neighbour *nb)
 {
 	char words[200];
 	bgp_peer_words(nb->peer, words, sizeof words);
-	nb->up_wall = (uint64_t)time(NULL);
+	nb->since_wall = (uint64_t)time(NULL);
 	log_limited(LOG_NOTICE, "BGP neighbour %s is Established: %s", nb->name, words);
 }
 
@@ -434,7 +434,7 @@ static void do_next(struct neighbour *nb, enum bgp_do what, unsigned slot, uint6
 		say_up(nb);
 		break;
 	case BGP_WENT_DOWN:
-		nb->up_wall = 0;
+		nb->since_wall = (uint64_t)time(NULL);
 		nb->announced = 0;
 		log_limited(LOG_WARNING, "BGP neighbour %s is down: %s", nb->name,
 		            nb->peer->trouble ? nb->peer->trouble : nb->peer->last);
@@ -751,6 +751,7 @@ static void add_neighbour(struct speaker *s, const struct route_peer *p, const s
 	for (unsigned k = 0; k < 2; k++)
 		nb->wire[k] = (struct wire){ .src = { .fd = -1, .due_ns = LOOP_NEVER }, .nb = nb, .slot = k };
 	route_peer_text(p, nb->name);
+	nb->since_wall = (uint64_t)time(NULL);
 }
 
 struct speaker *speaker_new(struct loop *l, struct node *n)
@@ -852,6 +853,7 @@ void speaker_tell(const struct speaker *s, struct route_told *out)
 		tell_bfd(nb, t->bfd, sizeof t->bfd);
 		t->as = nb->conf->bgp.peer_as;
 		t->announced = bgp_peer_announced(nb->peer);
-		t->since = nb->up_wall;
+		t->since = nb->since_wall;
+		t->up = bgp_peer_state(nb->peer) == BGP_ESTABLISHED;
 	}
 }

@@ -61,7 +61,10 @@ sub serve {
 	my ($s, $say, %o) = @_;
 	my $in = '';
 	$say->(what => 'connected', port => $s->peerport);
-	return close $s if $o{hang_up};
+	if ($o{hang_up}) { # Cease, Administrative Shutdown
+		syswrite $s, message(3, pack 'CC C/a', 6, 2, $o{hang_up});
+		return close $s;
+	}
 	syswrite $s, open_message(%o);
 	my $next = DNS::now() + 3;
 	while (1) {
@@ -88,8 +91,8 @@ sub serve {
 }
 
 # BGP->new(host => ..., port => ..., as => ..., call => 0|1, hold => ...): a process that
-# listens there, or calls there from `source` as long as it lives. hang_up: closes each
-# connection at once.
+# listens there, or calls there from `source` as long as it lives. hang_up: ends each
+# connection at once, with this reason.
 sub new {
 	my ($class, %o) = @_;
 	my $dir = tempdir('encdns-bgp-XXXXXX', TMPDIR => 1, CLEANUP => 1);
