@@ -23,8 +23,8 @@
  * - The send hold timer (RFC 9687) watches the owner's writes; NOTIFICATION 8 can't be
  *   sent into a socket that takes nothing, so the connection is just closed.
  *
- * Threat: the neighbour: octets are bounded by one message in, and by BGP_OUT out; whatever
- * it asks for again and again is answered once the last answer is gone. */
+ * Threat: the neighbour: octets are bounded by one message in, and by BGP_OUT out; routes
+ * that it asks for again and again it gets once a second, and once the last ones are gone. */
 #include "bgp/fsm.h"
 
 #include <stdio.h>
@@ -33,6 +33,7 @@
 #define ATTEMPT_NS      (30 * BGP_SEC)  /* for a connection attempt */
 #define CLOSE_NS        BGP_SEC         /* for the last words */
 #define WITHDRAWN_NS    BGP_SEC         /* between withdrawal and Cease */
+#define REFRESH_NS      BGP_SEC         /* between two answers to a refresh */
 #define REPLACE_NS      (5 * BGP_SEC)   /* a silent incoming connection is kept so long */
 #define SEND_HOLD_LEAST 480             /* seconds, RFC 9687 section 4 */
 #define TRY_MAX_S       30              /* the longest pause between attempts that get no connection */
@@ -441,7 +442,7 @@ static bool say_refresh(struct bgp_peer *p, struct bgp_conn *c, uint8_t family, 
 
 static bool begin_refresh(struct bgp_peer *p, struct bgp_conn *c, uint8_t family)
 {
-	p->refresh &= (uint8_t)~family;
+	p->may_refresh &= (uint8_t)~family;
 	p->refreshing |= family;
 	for (unsigned i = 0; i < p->ntold; i++)
 		if (p->told[i].prefix.family == family)
@@ -461,7 +462,7 @@ static bool say_end_of_rib(struct bgp_peer *p, struct bgp_conn *c, uint8_t famil
 /* The next message for a family; false: it knows all. */
 static bool say_one(struct bgp_peer *p, struct bgp_conn *c, uint8_t family)
 {
-	if ((p->refresh & family) && !(p->refreshing & family))
+	if ((p->may_refresh & family) && !(p->refreshing & family))
 		return begin_refresh(p, c, family);
 	for (uint8_t level = BGP_LEAVING; level <= BGP_FULL; level++)
 		if (say_routes(p, c, family, level))
@@ -501,6 +502,11 @@ static void settle(struct bgp_peer *p, uint64_t now)
 	struct bgp_conn *c = session(p);
 	if (!c)
 		return;
+	if (p->refresh && now >= p->refresh_ns) {
+		p->may_refresh |= p->refresh;
+		p->refresh = 0;
+		p->refresh_ns = now + REFRESH_NS;
+	}
 	while (room(c, BGP_UPDATE_MAX) && say_next(p, c))
 		rest_keepalive(p, c, now);
 	forget_gone(p);
@@ -638,7 +644,7 @@ static void establish(struct bgp_peer *p, struct bgp_conn *c, uint64_t now)
 	c->since_ns = now;
 	p->counts.established++;
 	p->trouble = NULL;
-	p->refresh = p->refreshing = p->ended = 0;
+	p->refresh = p->may_refresh = p->refreshing = p->ended = 0;
 	for (unsigned i = 0; i < p->ntold; i++)
 		p->told[i].again = false;
 	choose_hops(p, c);
@@ -1031,6 +1037,8 @@ static uint64_t sooner(uint64_t a, uint64_t b) { return a < b ? a : b; }
 uint64_t bgp_peer_due(const struct bgp_peer *p)
 {
 	uint64_t due = sooner(p->retry_ns, p->drain_ns);
+	if (p->refresh && bgp_peer_session(p))
+		due = sooner(due, p->refresh_ns);
 	for (unsigned i = 0; i < 2; i++) {
 		const struct bgp_conn *c = &p->conn[i];
 		due = sooner(due, sooner(c->hold_ns, c->keepalive_ns));

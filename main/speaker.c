@@ -29,6 +29,7 @@
 #define BFD_PORT_MULTIHOP 4784 /* RFC 5883 section 5 */
 #define BFD_PORT_FIRST    49152
 #define READ_MAX   (16 * BGP_MAX) /* octets of a neighbour in one turn */
+#define LAST_READS 16
 #define BFD_BATCH  64
 #define BFD_RETRY_NS BGP_SEC
 #define STRANGER_NS 60000000000ull
@@ -364,10 +365,12 @@ static void wire_close(struct wire *w)
 {
 	if (w->src.fd < 0)
 		return;
-	/* what is unread would turn the end into a reset, and our last words with it */
+	/* what is unread would turn the end into a reset, and our last words with it; but
+	 * who goes on sending does not keep us */
 	shutdown(w->src.fd, SHUT_WR);
-	while (recv(w->src.fd, w->nb->sp->in, sizeof w->nb->sp->in, MSG_DONTWAIT) > 0)
-		;
+	for (unsigned i = 0; i < LAST_READS; i++)
+		if (recv(w->src.fd, w->nb->sp->in, sizeof w->nb->sp->in, MSG_DONTWAIT) <= 0)
+			break;
 	loop_del(w->nb->sp->loop, &w->src);
 	close(w->src.fd);
 	w->src.fd = -1;
@@ -571,6 +574,34 @@ static struct neighbour *neighbour_at(struct speaker *s, const struct bgp_addr *
 	return p ? &s->nb[p - s->bgp.peer] : NULL;
 }
 
+/* Who is it?  NULL: nobody whom we know, which is said now and then. */
+static struct neighbour *greet(struct speaker *s, const struct bgp_addr *a, uint64_t now)
+{
+	struct neighbour *nb = neighbour_at(s, a);
+	char text[ADDR_TEXT];
+	if (!nb && now - s->stranger_ns > STRANGER_NS) { /* not to drown what matters */
+		log_say(LOG_WARNING, "BGP: %s is no neighbour of ours", bgp_addr_text(a, text));
+		s->stranger_ns = now;
+	}
+	return nb;
+}
+
+/* The machine is asked also when its place is taken: an older connection that says
+ * nothing gives way in time. */
+static bool let_in(struct neighbour *nb, int fd, const struct bgp_addr *own, uint64_t now)
+{
+	bool here = !nb->conf->source.family || bgp_addr_same(own, &nb->conf->source);
+	if (!here || prepare(fd, nb->conf) != 0 || !bgp_peer_incoming(nb->peer, now, own))
+		return false;
+	if (wire_open(&nb->wire[1], fd, EPOLLIN) != 0) {
+		bgp_peer_failed(nb->peer, now, 1);
+		return false;
+	}
+	if (bgp_peer_state(nb->peer) != BGP_ESTABLISHED)
+		note_link(nb, own);
+	return true;
+}
+
 static void knock_wake(struct src *src, uint32_t got, uint64_t now)
 {
 	struct speaker *s = SRC_OWNER(src, struct door, src)->sp;
@@ -581,24 +612,12 @@ static void knock_wake(struct src *src, uint32_t got, uint64_t now)
 	if (fd < 0)
 		return;
 	struct bgp_addr a = neighbour_from(&s->node->conf.route.peers, &from), own = own_address(fd);
+	struct neighbour *nb = greet(s, &a, now);
 	own.link = a.link;
-	struct neighbour *nb = neighbour_at(s, &a);
-	char text[ADDR_TEXT];
-	if (!nb || nb->wire[1].src.fd >= 0 ||
-	    (nb->conf->source.family && !bgp_addr_same(&own, &nb->conf->source)) ||
-	    prepare(fd, nb->conf) != 0 || !bgp_peer_incoming(nb->peer, now, &own)) {
-		if (!nb && now - s->stranger_ns > STRANGER_NS) { /* not to drown what matters */
-			log_say(LOG_WARNING, "BGP: %s is no neighbour of ours", bgp_addr_text(&a, text));
-			s->stranger_ns = now;
-		}
+	if (!nb || !let_in(nb, fd, &own, now))
 		close(fd);
-	} else if (wire_open(&nb->wire[1], fd, EPOLLIN) != 0) {
-		close(fd);
-		bgp_peer_failed(nb->peer, now, 1);
-	} else {
-		note_link(nb, &own);
-	}
-	serve(s, now);
+	if (nb)
+		serve(s, now);
 }
 
 /* ---- BFD ---- */

@@ -773,6 +773,7 @@ static void test_end_of_rib(void)
 	ok(H.said[BGP_UPDATE] == 5 && H.said[BGP_ROUTE_REFRESH] == 2,
 	   "theirs, unknown ones, other families: nothing");
 	H.blocked = true;
+	H.now += 2 * BGP_SEC;
 	for (int i = 0; i < 1000; i++)
 		feed_hex(&H, "M 0017 05 0002 00 01");
 	const uint8_t *b;
@@ -787,6 +788,23 @@ static void test_end_of_rib(void)
 	s.level[0] = s.level[1] = BGP_SILENT;
 	set(&s);
 	ok(H.said[BGP_UPDATE] == n + 2 && bgp_peer_announced(&H.p) == 2, "one of each family withdrawn");
+
+	/* who asks all the time is answered once a second, and to the last */
+	tick_to(&H, H.now + 2 * BGP_SEC);
+	n = H.said[BGP_UPDATE];
+	unsigned most = 0;
+	for (int i = 0; i < 10000; i++) {
+		unsigned before = H.said[BGP_UPDATE];
+		feed_hex(&H, i & 1 ? "M 0017 05 0001 00 01" : "M 0017 05 0002 00 01");
+		tick_to(&H, H.now + MS);
+		most = H.said[BGP_UPDATE] - before > most ? H.said[BGP_UPDATE] - before : most;
+	}
+	unsigned told = H.said[BGP_UPDATE] - n;
+	ok(told >= 18 && told <= 22 && most <= 2, "10000 refreshes in 10 s: %u UPDATEs", told);
+	feed_hex(&H, "M 0017 05 0001 00 01");
+	n = H.said[BGP_UPDATE];
+	tick_to(&H, H.now + BGP_SEC);
+	ok(H.said[BGP_UPDATE] > n && H.p.refresh == 0 && state(&H) == BGP_ESTABLISHED, "the last one is answered, too, a second later");
 }
 
 static void test_next_hops(void)
