@@ -145,7 +145,7 @@ static void repair(void *owner, const uint8_t *zone, bool done, const char *why)
 
 static bool listen_to(struct store *st, int fd)
 {
-	static const struct journal_calls calls = { committed, broken, ended, harmed, repair };
+	static const struct journal_calls calls = { committed, broken, ended, harmed, repair, NULL };
 	struct journal_conf c = { .plain_fd = fd, .bulk_step = STEP };
 	struct loop loop;
 	stop = complete = false;
