@@ -150,6 +150,7 @@ my @far = map { $net->aside('router', sub {
 	my $s = IO::Socket::INET->new(Proto => 'udp', PeerAddr => '10.0.1.1', PeerPort => 3784) or return "0\n";
 	setsockopt $s, 0, 2, pack 'i', 254; # IP_TTL
 	my ($n, $end) = (0, time + 3);
+	POSIX::nice(10);
 	until (time > $end) {
 		$n += defined syswrite $s, pack 'C4 N5', 0x20, 0x40, 3, 24, 7, 0, 100000, 100000, 0 for 1 .. 1000;
 	}
@@ -179,6 +180,7 @@ sub blind {
 	my @s = map { DNS::udp_socket('127.0.0.1', $lab->port) } 1 .. 16; # each worker has some
 	my $q = DNS::query('www.example.org.', 'A');
 	my ($n, $end) = (0, time + $seconds);
+	POSIX::nice(10); # it is to fill the node's sockets, not to take its processor
 	until (time > $end) {
 		$n += 1600;
 		send $s[ $_ % 16 ], $q, 0 for 1 .. 1600;
@@ -191,7 +193,7 @@ $stayed = is(absent_during(4), 0, 'a blind flood of queries: the route stays');
 my @sent = map { scalar <$_> } @senders;
 1 while waitpid(-1, POSIX::WNOHANG()) > 0;
 chomp @sent;
-cmp_ok($sent[0] + $sent[1] + $sent[2], '>', 100000, "it was one (@sent sent)");
+cmp_ok($sent[0] + $sent[1] + $sent[2], '>', 50000, "it was one (@sent sent)");
 is(since(), $session, '... and the session');
 diag(Lab::slurp("$lab->{dir}/node1/log")) unless $stayed;
 note(map { /second choice/ ? 'it was announced as second choice meanwhile' : () } Lab::slurp("$lab->{dir}/node1/log"));
