@@ -345,7 +345,7 @@ static void test_locked_key(void)
 	rounds[1] = 1; /* the length no longer fits */
 	ok(pbes_get(box, wr_len(&w), p, plain) == 0 && errno == EINVAL, "damaged rounds");
 	rounds[1] = 3, rounds[2] = 0, rounds[3] = 0, rounds[4] = 9;
-	ok(key_open("ENCRYPTED PRIVATE KEY", box, wr_len(&w), p, x) != 0 && errno == EKEYREJECTED, "other rounds, another key");
+	ok(pem_key("ENCRYPTED PRIVATE KEY", box, wr_len(&w), p, x) != 0 && errno == EKEYREJECTED, "other rounds, another key");
 	signer_free(s);
 	pass_free(p);
 	pass_free(q);
