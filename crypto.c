@@ -2,7 +2,7 @@
  *
  * The door of the module; the rooms are crypto/pool.c (the pages that hold
  * secrets), crypto/aead.c and crypto/aead_x86.c (AES-256-GCM),
- * crypto/sha256_x86.c (SHA-256 by the processor), crypto/cert.c and
+ * crypto/sha_x86.c (SHA-256 and SHA-1 by the processor), crypto/cert.c and
  * crypto/pem.c (reading certificates), crypto/pass.c and crypto/pbes.c
  * (passphrases, and keys under them), crypto/cred.c (chain and key of one
  * party), crypto/tls.c (the profile), crypto/issue.c (writing certificates:
@@ -26,7 +26,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-static const br_hash_class *sha256_class = &br_sha256_vtable;
+static const br_hash_class *sha256_class = &br_sha256_vtable, *sha1_class = &br_sha1_vtable;
 
 const br_hash_class *crypto_sha256(void)
 {
@@ -35,10 +35,10 @@ const br_hash_class *crypto_sha256(void)
 
 int crypto_init(void)
 {
-	const br_hash_class *fast = sha256_x86_class();
-
-	if (fast)
-		sha256_class = fast;
+	if (sha256_x86_class())
+		sha256_class = sha256_x86_class();
+	if (sha1_x86_class())
+		sha1_class = sha1_x86_class();
 	return pool_init();
 }
 
@@ -94,7 +94,7 @@ _Static_assert(sizeof(br_hash_compat_context) <= sizeof(struct sha), "struct sha
 void sha256_init(struct sha *s) { sha256_class->init((void *)s); }
 void sha384_init(struct sha *s) { br_sha384_init((void *)s); }
 void sha512_init(struct sha *s) { br_sha512_init((void *)s); }
-void sha1_init(struct sha *s) { br_sha1_init((void *)s); }
+void sha1_init(struct sha *s) { sha1_class->init((void *)s); }
 
 /* Every context of BearSSL begins with the pointer to its functions. */
 static const br_hash_class *sha_class(const struct sha *s)

@@ -174,6 +174,14 @@ static void ack(struct journal *j)
 		link_send(j->link, FRAME_ACK, &(struct part){ p, 8 }, 1);
 }
 
+/* Is this the history that the operator has named? */
+static bool is_named(const struct journal *j, uint64_t seq, const uint8_t chain[static CHAIN_LEN])
+{
+	static const uint8_t none[CHAIN_LEN];
+	const uint8_t *want = j->conf.least_chain;
+	return seq != j->conf.least_seq || !want || memcmp(want, none, CHAIN_LEN) == 0 || memcmp(want, chain, CHAIN_LEN) == 0;
+}
+
 static bool commit(struct journal *j, uint64_t seq, uint64_t time)
 {
 	uint8_t meta[STORE_META];
@@ -396,6 +404,10 @@ static void on_manifest(struct journal *j, const uint8_t *p, size_t n)
 		on_zone_complete(j);
 		return;
 	}
+	if (!is_named(j, m.seq, m.chain)) {
+		refuse(j, "ALARM: a snapshot of another history than the operator has named");
+		return;
+	}
 	if (drop_others(j) != 0) {
 		j->applier.harm = HARM_STORE;
 		refuse(j, "the store is damaged");
@@ -438,6 +450,10 @@ static void on_tx(struct journal *j, const uint8_t *p, size_t n)
 	sha_out(&j->running, chain);
 	if (memcmp(chain, t.chain, CHAIN_LEN) != 0) {
 		refuse(j, "a transaction that breaks the chain");
+		return;
+	}
+	if (!is_named(j, j->applier.seq, chain)) {
+		refuse(j, "ALARM: another history than the operator has named");
 		return;
 	}
 	memcpy(j->chain, chain, CHAIN_LEN);
@@ -627,6 +643,18 @@ struct journal *journal_new(struct loop *loop, struct store *st, const struct jo
 		return NULL;
 	}
 	return j;
+}
+
+bool journal_reconnect(struct journal *j)
+{
+	if (halfway(j) || j->state == JOURNAL_REPAIR)
+		return false;
+	j->pause_ns = PAUSE_MIN_NS;
+	if (j->link)
+		link_fail(j->link, "an operator wants it anew");
+	else
+		loop_due(j->loop, &j->timer, loop_now());
+	return true;
 }
 
 void journal_free(struct journal *j)

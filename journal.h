@@ -194,6 +194,8 @@ struct journal_conf {
 	int plain_fd;           /* -1, or a descriptor to read a stream from (ad hoc) */
 	const uint8_t *pub;     /* NULL, or the origin's key it must be */
 	uint32_t damaged;       /* instance in which our predecessor met damage, 0: none */
+	uint64_t least_seq;     /* where the operator has named the history's hash, */
+	const uint8_t *least_chain; /* CHAIN_LEN octets; NULL or zero: not said */
 };
 enum journal_state { JOURNAL_IDLE, JOURNAL_CONNECTING, JOURNAL_GREETING, JOURNAL_SNAPSHOT, JOURNAL_STREAMING,
 	JOURNAL_DIVERGED, JOURNAL_REPAIR };
@@ -216,6 +218,8 @@ struct journal_calls {
 struct journal *journal_new(struct loop *loop, struct store *st, const struct journal_conf *c,
                             const struct journal_calls *calls, void *owner);
 void journal_free(struct journal *j);
+/* Hangs up and connects anew; false: not in the middle of a group. */
+bool journal_reconnect(struct journal *j);
 /* A zone is damaged: has the hub send it again, beside what there is, as soon as
  * there is a stream.  False: another one's turn. */
 bool journal_repair(struct journal *j, uint32_t inst);

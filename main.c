@@ -21,6 +21,7 @@
 #include "crypto/cert.h"
 #include "crypto/denial.h"
 #include "main/inventory.h"
+#include "main/remote.h"
 #include "main/unlock.h"
 
 #include <errno.h>
@@ -42,6 +43,7 @@
 
 #define STOP_NS        5000000000ull
 #define DENIED_NS      300000000ull  /* the same when we are denied; before that as long for route */
+#define ANSWER_NS      200000000ull
 #define WATCH_NS       500000000ull
 #define STILL_LOOKS    6
 #define PAUSE_MIN_NS   20000000ull
@@ -98,6 +100,10 @@ struct super {
 	unsigned still;          /* looks in a row at which a worker had not moved */
 	bool begun;              /* control has opened its store at least once */
 	struct fill fill;
+	bool held;               /* withdrawn by an operator */
+	bool reboot, off;        /* stopping: and then the machine */
+	enum order order;        /* that ends control: once it has answered, at order_at; 0: none */
+	uint64_t order_at;
 	uint64_t kill_at;        /* stopping: when patience ends */
 	_Atomic bool stop;
 	bool stopping, leaving;  /* leaving: route says good-bye, then we stop */
@@ -154,6 +160,7 @@ static void tell_route(struct super *s, enum node_child which)
 /* All that its predecessor knew. */
 static void introduce_route(struct super *s)
 {
+	to_route(s, MSG_HELD, &(uint8_t){ s->held }, 1, -1);
 	tell_route(s, CONTROL);
 	if (s->zones_fd >= 0)
 		to_route(s, MSG_ZONES, NULL, 0, s->zones_fd);
@@ -194,6 +201,8 @@ static void become(struct super *s, int which, pid_t parent)
 	}
 	for (unsigned i = 0; which != CONTROL && i < s->node.nunlock; i++)
 		close(s->node.unlock[i]);
+	if (which != CONTROL && s->node.log_in >= 0)
+		close(s->node.log_in);
 	if (which != CONTROL) {
 		close(s->node.store_rw);
 		s->node.store_rw = -1;
@@ -379,11 +388,42 @@ static bool refill(struct super *s, int status, uint64_t now)
 	int code = WIFEXITED(status) ? WEXITSTATUS(status) : 0;
 	if (s->node.filling && code == EXIT_FULL && s->fill.beside)
 		fill_full(&s->fill, &s->node);
+	else if (!s->node.filling && code == EXIT_STRANGE)
+		fill_strange(&s->fill, &s->node);
 	else if (s->node.filling || (code != EXIT_HARMED && code != STORE_EXIT_DAMAGED) || !fill_begin(&s->fill, &s->node, now))
 		return false;
 	if (s->fill.dropped && s->child[DNS].pid)
 		kill(s->child[DNS].pid, SIGKILL);
 	return true;
+}
+
+/* What has to wait until control has answered the operator. */
+static void obey_late(struct super *s, uint64_t now)
+{
+	enum order o = s->order;
+	s->order = 0;
+	if (o == ORDER_RESTART_CONTROL && s->child[CONTROL].pid) {
+		kill(s->child[CONTROL].pid, SIGTERM);
+	} else if ((o == ORDER_REBOOT || o == ORDER_POWEROFF) && s->node.init) {
+		s->reboot = true;
+		s->off = o == ORDER_POWEROFF;
+		leave(s, now);
+	}
+}
+
+/* What an operator has ordered, by way of control. */
+static void obey(struct super *s, enum order o, uint64_t now)
+{
+	if (o == ORDER_WITHDRAW || o == ORDER_ANNOUNCE) {
+		s->held = o == ORDER_WITHDRAW;
+		to_route(s, MSG_HELD, &(uint8_t){ s->held }, 1, -1);
+	} else if (o == ORDER_RESTART_DNS && s->child[DNS].pid) {
+		kill(s->child[DNS].pid, SIGTERM);
+	} else if (o == ORDER_RESTART_CONTROL || o == ORDER_REBOOT || o == ORDER_POWEROFF) {
+		s->order = o;
+		s->order_at = now + ANSWER_NS;
+		loop_due(&s->loop, &s->timer, s->order_at);
+	}
 }
 
 /* False: nothing that control has to say. */
@@ -421,6 +461,8 @@ static bool hear_control(struct super *s, struct msg *m, uint64_t now)
 		m->fd = -1;
 	} else if (m->type == MSG_PULSE && m->n == PULSE_LEN) {
 		to_route(s, MSG_PULSE, m->p, m->n, -1);
+	} else if (m->type == MSG_ORDER && m->n == 1) {
+		obey(s, (enum order)m->p[0], now);
 	} else if (m->type == MSG_DENIED) {
 		denied(s, now);
 	} else if (m->type == MSG_END && n->ad_hoc) {
@@ -511,6 +553,8 @@ static void start_one(struct super *s, int which, uint64_t now)
 static void look_after(struct super *s, uint64_t now)
 {
 	bool alive = false;
+	if (s->order && now >= s->order_at)
+		obey_late(s, now);
 	if (s->leaving && now >= s->kill_at)
 		begin_stop(s, now);
 	uint64_t due = s->stopping || s->leaving ? s->kill_at : LOOP_NEVER;
@@ -528,6 +572,8 @@ static void look_after(struct super *s, uint64_t now)
 		s->stop = true;
 	if (s->stopping && now >= s->kill_at)
 		due = now + STOP_NS;
+	if (s->order && s->order_at < due)
+		due = s->order_at;
 	loop_due(&s->loop, &s->timer, due);
 }
 
@@ -614,6 +660,8 @@ static int supervise(struct super *s)
 		return node_complain(strerror(errno));
 	loopback_remove(&s->node);
 	log_say(LOG_NOTICE, "stopped");
+	if (s->reboot && machine_reboot(s->off) != 0)
+		log_say(LOG_ERROR, "the machine can't be %s: %s", s->off ? "switched off" : "started anew", strerror(errno));
 	return s->code;
 }
 
@@ -719,6 +767,18 @@ static int read_secrets(struct super *s, const struct args *a)
 
 /* ---- run level 1 ---- */
 
+/* What all processes say from now on can be read by control, who keeps the last of it. */
+static void keep_log(struct node *n)
+{
+	int pair[2];
+	n->log_in = n->log_out = -1;
+	if (!n->machine || socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair) != 0)
+		return;
+	n->log_in = pair[0];
+	n->log_out = pair[1];
+	log_copy(pair[1]);
+}
+
 static int open_port(struct node *n)
 {
 	const struct conf_addrs *l = &n->machine->boot.unlock;
@@ -812,6 +872,8 @@ static int run(const struct args *a, char **argv)
 		return 1;
 	}
 	process_name("encdns-super");
+	s.node.init = getpid() == 1;
+	keep_log(&s.node);
 	if (!crypto_locked())
 		log_say(LOG_WARNING, "keys can't be locked in memory and may be swapped out: raise the limit RLIMIT_MEMLOCK (ulimit -l)");
 	return supervise(&s);

@@ -39,9 +39,11 @@ struct frag {
 	uint32_t len;
 };
 
-/* Inner nodes of ordered trees that stay decrypted, each as one view sees it. */
-#define MEMO_NODES 512
-#define MEMO_KEYS  256
+/* Nodes of ordered trees that stay decrypted, each as one view sees it: inner
+ * ones, which are on the way of every search, and leaves. */
+#define MEMO_NODES  512
+#define MEMO_KEYS   256
+#define MEMO_LEAVES 2048
 struct memo_node {
 	uint64_t number, seq;
 	uint32_t inst, chain;
@@ -50,7 +52,16 @@ struct memo_node {
 	uint16_t at[MEMO_KEYS];    /* where its entry stands in the body */
 	uint8_t body[2048];
 };
-struct store_memo { struct memo_node node[MEMO_NODES]; };
+struct memo_leaf {
+	uint64_t number, seq;
+	uint32_t inst, chain;
+	uint32_t len;              /* 0: empty */
+	uint8_t body[768];
+};
+struct store_memo {
+	struct memo_node node[MEMO_NODES];
+	struct memo_leaf leaf[MEMO_LEAVES];
+};
 
 /* Memory for decrypted fragments, emptied by its owner between queries. */
 struct scratch {
@@ -137,13 +148,14 @@ void store_guard_leave(struct store_guard *g);
 
 /* Denial: the link of a chain that matches or covers.  NSEC: the greatest
  * owner at or before `name` in the zone, wrapped round to the last; NSEC3: the
- * same for a hash under the given parameters.  STORE_ABSENT: no such chain.
+ * same for a hash under the given parameters, and only the link's owner: the
+ * FRAG_NSEC3 of that name is there, or damaged.  STORE_ABSENT: no such chain.
  * *exact tells whether it is the name (hash) itself. */
 enum store_found store_nsec(const struct store_map *m, const struct store_zone *z, const uint8_t *name,
                             struct scratch *s, struct frag *out, bool *exact);
 enum store_found store_nsec3(const struct store_map *m, const struct store_zone *z,
                              const struct nsec3_params *p, const uint8_t hash[static 20],
-                             struct scratch *s, struct frag *out, bool *exact);
+                             struct scratch *s, uint8_t owner[static NAME_MAX_LEN], bool *exact);
 
 /* Epochs (design section 4): a worker announces before it reads, and says idle
  * before it waits: in memory that the writer sees, a cache line for each. */

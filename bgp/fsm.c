@@ -7,9 +7,11 @@
  * As in the RFC each connection is a machine of its own from OpenSent on; the peer
  * shows the further one.  What is left to choose is chosen so:
  * - An attempt that fails leads to Active, not Idle, so that the neighbour can
- *   still reach us meanwhile; an error of the protocol leads to Idle for a pause that
- *   doubles (DampPeerOscillations), and back by itself.  A session that has held for
- *   the longest pause clears the count.  Attempts are a second apart at least.
+ *   still reach us meanwhile; its pause doubles up to half a minute, counted for
+ *   itself, so that a neighbour that was away for long is soon found again.  An error
+ *   of the protocol leads to Idle for a pause that doubles (DampPeerOscillations), and
+ *   back by itself.  A session that has outlived its hold time clears that count.
+ *   Attempts are a second apart at least.
  * - Collisions (section 6.8, RFC 6286 section 2.3): the connection stays that the
  *   greater identifier has opened.  Whoever gets an OPEN breaks off an attempt
  *   of its own that is not connected yet, as it has said nothing there; and the
@@ -33,6 +35,8 @@
 #define WITHDRAWN_NS    BGP_SEC         /* between withdrawal and Cease */
 #define REPLACE_NS      (5 * BGP_SEC)   /* a silent incoming connection is kept so long */
 #define SEND_HOLD_LEAST 480             /* seconds, RFC 9687 section 4 */
+#define TRY_MAX_S       30              /* the longest pause between attempts that get no connection */
+#define HELD_LEAST_S    30              /* a session that lasted so long has held */
 
 /* ---- the little things ---- */
 
@@ -190,6 +194,14 @@ static void forget_gone(struct bgp_peer *p)
 	p->ntold = n;
 }
 
+/* How long a session has to last to count as one that works: its hold time, so
+ * that octets went both ways. */
+static unsigned held_s(const struct bgp_peer *p, const struct bgp_conn *c)
+{
+	unsigned s = c->agreed.hold_s < HELD_LEAST_S ? HELD_LEAST_S : c->agreed.hold_s;
+	return s < p->conf->retry_max_s ? s : p->conf->retry_max_s;
+}
+
 /* The connection has ended for us; the owner still writes what it has. */
 static void drop(struct bgp_peer *p, struct bgp_conn *c, uint64_t now)
 {
@@ -199,7 +211,7 @@ static void drop(struct bgp_peer *p, struct bgp_conn *c, uint64_t now)
 		return;
 	}
 	if (c->state == BGP_ESTABLISHED) {
-		if (now - c->since_ns >= p->conf->retry_max_s * BGP_SEC)
+		if (now - c->since_ns >= held_s(p, c) * BGP_SEC)
 			p->failures = 0;
 		for (unsigned i = 0; i < p->ntold; i++)
 			p->told[i].told = BGP_SILENT;
@@ -217,31 +229,48 @@ static void cut(struct bgp_peer *p, struct bgp_conn *c, uint64_t now)
 	c->out_at = c->out_len = 0;
 }
 
-static uint64_t rest_until(struct bgp_peer *p, uint64_t now)
+/* After so many failures in a row: the first pause, doubled for each. */
+static uint64_t pause_ns(struct bgp_peer *p, unsigned failures, unsigned max_s)
 {
 	uint64_t s = p->conf->retry_s;
-	for (unsigned i = 0; i < p->failures && s < p->conf->retry_max_s; i++)
+	for (unsigned i = 0; i < failures && s < max_s; i++)
 		s *= 2;
-	if (s > p->conf->retry_max_s)
-		s = p->conf->retry_max_s;
-	p->failures += p->failures < 16;
-	uint64_t pause = jitter(p, s * BGP_SEC);
-	return now + (pause < BGP_SEC ? BGP_SEC : pause);
+	uint64_t pause = jitter(p, (s < max_s ? s : max_s) * BGP_SEC);
+	return pause < BGP_SEC ? BGP_SEC : pause;
+}
+
+/* The last connection has gone; false: there is still one, or we have stopped. */
+static bool alone(struct bgp_peer *p)
+{
+	if (p->phase == BGP_STOPPED || live(&p->conn[0]) || live(&p->conn[1]))
+		return false;
+	if (p->drain == BGP_STAYING)
+		return true;
+	p->phase = BGP_STOPPED; /* what was to be withdrawn is gone */
+	p->drain = BGP_STAYING;
+	p->retry_ns = p->drain_ns = BGP_NEVER;
+	return false;
 }
 
 /* A connection has gone; if it was the last, what now? */
 static void lost(struct bgp_peer *p, uint64_t now, enum bgp_phase phase)
 {
-	if (p->phase == BGP_STOPPED || live(&p->conn[0]) || live(&p->conn[1]))
+	if (!alone(p))
 		return;
-	if (p->drain != BGP_STAYING) { /* what was to be withdrawn is gone */
-		p->phase = BGP_STOPPED;
-		p->drain = BGP_STAYING;
-		p->retry_ns = p->drain_ns = BGP_NEVER;
-		return;
-	}
 	p->phase = phase;
-	p->retry_ns = rest_until(p, now);
+	p->retry_ns = now + pause_ns(p, p->failures, p->conf->retry_max_s);
+	p->failures += p->failures < 16;
+}
+
+/* An attempt has got no connection. */
+static void missed(struct bgp_peer *p, uint64_t now)
+{
+	unsigned most = p->conf->retry_max_s < TRY_MAX_S ? p->conf->retry_max_s : TRY_MAX_S;
+	if (!alone(p))
+		return;
+	p->phase = BGP_TRYING;
+	p->retry_ns = now + pause_ns(p, p->misses, most > p->conf->retry_s ? most : p->conf->retry_s);
+	p->misses += p->misses < 16;
 }
 
 static void send_notification(struct bgp_peer *p, struct bgp_conn *c, unsigned err, const void *data,
@@ -714,7 +743,7 @@ void bgp_peer_start(struct bgp_peer *p, uint64_t now)
 		return;
 	p->phase = BGP_TRYING;
 	p->drain = BGP_STAYING;
-	p->failures = 0;
+	p->failures = p->misses = 0;
 	p->plain = false;
 	try_connect(p, now);
 }
@@ -771,6 +800,7 @@ void bgp_peer_connected(struct bgp_peer *p, uint64_t now, const struct bgp_addr 
 	if (!live(c) || c->state != BGP_CONNECT || p->want_connect)
 		return;
 	p->retry_ns = BGP_NEVER;
+	p->misses = 0;
 	begin_open(c, now, local);
 	say_open(p, c);
 }
@@ -810,12 +840,16 @@ void bgp_peer_failed(struct bgp_peer *p, uint64_t now, unsigned slot)
 		return;
 	}
 	/* before its own OPEN is answered a neighbour may just not be ready: listen on */
-	enum bgp_phase phase = c->state <= BGP_OPENSENT ? BGP_TRYING : BGP_RESTING;
-	p->trouble = c->state == BGP_CONNECT ? "no connection" : "connection closed by the neighbour";
+	enum bgp_phase phase = c->state == BGP_OPENSENT ? BGP_TRYING : BGP_RESTING;
+	bool none = c->state == BGP_CONNECT;
+	p->trouble = none ? "no connection" : "connection closed by the neighbour";
 	if (slot == 0)
 		p->want_connect = false;
 	cut(p, c, now);
-	lost(p, now, phase);
+	if (none)
+		missed(p, now);
+	else
+		lost(p, now, phase);
 }
 
 void bgp_peer_received(struct bgp_peer *p, uint64_t now, unsigned slot, const uint8_t *b, size_t n)
@@ -877,7 +911,7 @@ static void tick_retry(struct bgp_peer *p, uint64_t now)
 	if (p->conn[0].state == BGP_CONNECT && live(&p->conn[0])) {
 		p->trouble = "no answer to the connection attempt";
 		drop(p, &p->conn[0], now);
-		lost(p, now, BGP_TRYING);
+		missed(p, now);
 		return;
 	}
 	try_connect(p, now);

@@ -44,7 +44,7 @@ struct bgp_peer_conf {
 	uint16_t hold_s;          /* 0: none; at least 3; 90 is usual */
 	uint16_t send_hold_s;     /* 0: as RFC 9687 has it: 8 minutes or twice the hold time */
 	uint16_t retry_s;         /* the first pause after a failure, at least 1; 5 is usual */
-	uint16_t retry_max_s;     /* it doubles up to this; 120 is usual */
+	uint16_t retry_max_s;     /* it doubles up to this (while nobody answers: 30 s); 120 is usual */
 	uint8_t mode;             /* BGP_DIAL | BGP_LISTEN */
 	uint8_t families;         /* BGP_V4 | BGP_V6 */
 	bool v4_by_v6;            /* offer RFC 8950 */
@@ -116,7 +116,8 @@ struct bgp_peer {
 	bool want_connect;       /* BGP_DO_CONNECT is due */
 	bool told_up;            /* BGP_WENT_UP was given out */
 	bool plain;              /* the next OPEN goes without capabilities, RFC 5492 section 3 */
-	unsigned failures;       /* in a row: doubles the pause */
+	unsigned failures;       /* of connections in a row: doubles the pause */
+	unsigned misses;         /* attempts in a row without a connection: doubles theirs */
 	uint64_t retry_ns;       /* the pause's end, or the time given to a connection attempt */
 	uint64_t asked_ns;       /* the last attempt, for one a second */
 	uint64_t drain_ns;

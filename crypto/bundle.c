@@ -1,13 +1,11 @@
 /* bundle.c - sealing and opening bundles (bundle.h). */
 #include "crypto/bundle.h"
-#include "base/io.h"
 #include "crypto/cred.h"
 #include "crypto/denial.h"
 #include "crypto/internal.h"
 
 #include <errno.h>
 #include <string.h>
-#include <unistd.h>
 
 #define SALT 16
 #define TAG  16
@@ -18,8 +16,6 @@ _Static_assert(sizeof MAGIC + MACHINE_ID + 8 + 8 + SALT + 4 == BUNDLE_HEAD, "the
 
 struct bundle {
 	size_t room; /* octets of all this */
-	struct bundle_head head;
-	char signer[CERT_NAME];
 	unsigned nfiles;
 	struct { char name[BUNDLE_NAME]; size_t at, n; } file[BUNDLE_FILES];
 	size_t n;
@@ -111,16 +107,6 @@ bool bundle_find(const struct bundle *b, const char *name, struct bundle_file *o
 		if (strcmp(b->file[i].name, name) == 0)
 			return bundle_at(b, i, out);
 	return false;
-}
-
-const struct bundle_head *bundle_head(const struct bundle *b)
-{
-	return &b->head;
-}
-
-const char *bundle_signer(const struct bundle *b)
-{
-	return b->signer;
 }
 
 /* ---- sealing ---- */
@@ -248,20 +234,20 @@ static bool split(const void *p, size_t n, struct sealed *s)
 	return !r.bad && rd_left(&r) == 0;
 }
 
-static const char *judge(const void *p, const struct sealed *s, const struct bundle_terms *t, struct cert *leaf)
+static const char *judge(const void *p, const struct sealed *s, const struct bundle_terms *t)
 {
-	struct cert issuing;
+	struct cert leaf, issuing;
 	const char *why;
 
-	if (cert_parse(s->leaf.p, rd_left(&s->leaf), leaf, &why) != 0 ||
+	if (cert_parse(s->leaf.p, rd_left(&s->leaf), &leaf, &why) != 0 ||
 	    cert_parse(s->issuing.p, rd_left(&s->issuing), &issuing, &why) != 0)
 		return why;
-	if (!sign_verify(leaf->pub, p, s->signed_len, s->sig))
+	if (!sign_verify(leaf.pub, p, s->signed_len, s->sig))
 		return "it was altered after it was signed";
-	why = cert_judge(leaf, &issuing, &t->cred->cert[CERT_ROOT], ROLE_OPERATOR, (int64_t)s->head.sealed_at);
+	why = cert_judge(&leaf, &issuing, &t->cred->cert[CERT_ROOT], ROLE_OPERATOR, (int64_t)s->head.sealed_at);
 	if (why)
 		return why;
-	if (denials_have(t->cred->denied, leaf->serial.p))
+	if (denials_have(t->cred->denied, leaf.serial.p))
 		return "the operator who sealed it is denied";
 	if (memcmp(s->head.id, t->id, MACHINE_ID) != 0)
 		return "it is another machine's";
@@ -286,83 +272,18 @@ static const char *decrypt(const void *p, const struct sealed *s, const struct k
 struct bundle *bundle_open(const void *p, size_t n, const struct bundle_terms *t, const char **why)
 {
 	struct sealed s;
-	struct cert leaf;
 
 	*why = "it is cut short, or not a bundle";
-	if (!split(p, n, &s) || (*why = judge(p, &s, t, &leaf)))
+	if (!split(p, n, &s) || (*why = judge(p, &s, t)))
 		return NULL;
 	struct bundle *b = bundle_new(rd_left(&s.cipher));
 	if (!b) {
 		*why = "no memory for the bundle";
 		return NULL;
 	}
-	b->head = s.head;
-	memcpy(b->signer, leaf.name, sizeof b->signer);
 	if ((*why = decrypt(p, &s, t->k_system, b))) {
 		bundle_free(b);
 		return NULL;
 	}
 	return b;
-}
-
-/* ---- between processes: head 36 | signer 64 | length 32 | plain text ---- */
-
-enum { PASS_HEAD = MACHINE_ID + 8 + 8 + CERT_NAME + 4 };
-
-int bundle_send(const struct bundle *b, int fd)
-{
-	uint8_t head[PASS_HEAD];
-	struct wr w = wr_init(head, sizeof head);
-
-	wr_bytes(&w, b->head.id, sizeof b->head.id);
-	wr_u64(&w, b->head.generation);
-	wr_u64(&w, b->head.sealed_at);
-	wr_bytes(&w, b->signer, sizeof b->signer);
-	wr_u32(&w, (uint32_t)b->n);
-	return io_write_all(fd, head, sizeof head) == 0 ? io_write_all(fd, b->plain, b->n) : -1;
-}
-
-static int read_whole(int fd, uint8_t *p, size_t n)
-{
-	while (n > 0) {
-		ssize_t got = read(fd, p, n);
-
-		if (got < 0 && errno == EINTR)
-			continue;
-		if (got <= 0)
-			return got == 0 ? (errno = EBADMSG, -1) : -1;
-		p += got;
-		n -= (size_t)got;
-	}
-	return 0;
-}
-
-struct bundle *bundle_recv(int fd)
-{
-	uint8_t head[PASS_HEAD];
-	struct rd r = rd_init(head, sizeof head);
-	struct bundle_head h;
-	char signer[CERT_NAME];
-
-	if (read_whole(fd, head, sizeof head) != 0)
-		return NULL;
-	rd_copy(&r, h.id, sizeof h.id);
-	h.generation = rd_u64(&r);
-	h.sealed_at = rd_u64(&r);
-	rd_copy(&r, signer, sizeof signer);
-	size_t n = rd_u32(&r);
-	if (n > BUNDLE_MAX || !memchr(signer, 0, sizeof signer))
-		return errno = EBADMSG, NULL;
-	struct bundle *b = bundle_new(n);
-	if (!b)
-		return NULL;
-	b->head = h;
-	memcpy(b->signer, signer, sizeof b->signer);
-	int rc = read_whole(fd, b->plain, n);
-	if (rc == 0 && index_files(b))
-		return b;
-	int e = rc == 0 ? EBADMSG : errno;
-	bundle_free(b);
-	errno = e;
-	return NULL;
 }

@@ -54,15 +54,8 @@ struct bundle; /* an opened one */
 /* NULL and *why, words for the own console (the peer hears GATE_REFUSED). */
 struct bundle *bundle_open(const void *p, size_t n, const struct bundle_terms *t, const char **why);
 void bundle_free(struct bundle *b); /* wipes; NULL is fine */
-const struct bundle_head *bundle_head(const struct bundle *b);
-const char *bundle_signer(const struct bundle *b); /* the operator's NAME */
 /* The files in the order they were put; false: there are no more. */
 bool bundle_at(const struct bundle *b, unsigned i, struct bundle_file *out);
 bool bundle_find(const struct bundle *b, const char *name, struct bundle_file *out);
-/* The opened bundle between our own processes, over a stream socket or pipe that
- * blocks; its octets never lie outside the pool.  NULL: errno, EBADMSG when what
- * came is no bundle. */
-int bundle_send(const struct bundle *b, int fd);
-struct bundle *bundle_recv(int fd);
 
 #endif

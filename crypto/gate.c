@@ -67,8 +67,8 @@ void gate_nonce_make(struct gate_nonce *n, uint64_t now_ns)
 	n->fresh = true;
 }
 
-static const char *take_nonce(struct gate_nonce *n, const uint8_t v[static GATE_NONCE], uint64_t life_s,
-                              uint64_t now_ns)
+const char *gate_nonce_take(struct gate_nonce *n, const uint8_t v[static GATE_NONCE], uint64_t life_s,
+                            uint64_t now_ns)
 {
 	bool fresh = n->fresh;
 
@@ -80,12 +80,6 @@ static const char *take_nonce(struct gate_nonce *n, const uint8_t v[static GATE_
 	if (now_ns < n->made_ns || (now_ns - n->made_ns) / SECOND_NS > life_s)
 		return "it came too late";
 	return NULL;
-}
-
-bool gate_nonce_take(struct gate_nonce *n, const uint8_t v[static GATE_NONCE], uint64_t life_s,
-                     uint64_t now_ns)
-{
-	return !take_nonce(n, v, life_s, now_ns);
 }
 
 /* ---- frames ---- */
@@ -106,24 +100,20 @@ void gate_buf_free(struct gate_buf *b)
 	pool_free(b, sizeof *b);
 }
 
-uint8_t *gate_buf_room(struct gate_buf *b, size_t *n)
+/* Room at the end; then how much of it was filled. */
+static uint8_t *room_in(struct gate_buf *b, size_t *n)
 {
 	*n = sizeof b->b - b->len;
 	return b->b + b->len;
 }
 
-void gate_buf_added(struct gate_buf *b, size_t n)
+static void added(struct gate_buf *b, size_t n)
 {
 	b->len += n;
 }
 
-const uint8_t *gate_buf_waiting(const struct gate_buf *b, size_t *n)
-{
-	*n = b->len;
-	return b->b;
-}
-
-void gate_buf_gone(struct gate_buf *b, size_t n)
+/* The first n octets are of no use any more. */
+static void gone(struct gate_buf *b, size_t n)
 {
 	memmove(b->b, b->b + n, b->len - n);
 	crypto_wipe(b->b + b->len - n, n);
@@ -141,13 +131,13 @@ void gate_buf_take(struct gate_buf *in, struct tls *t)
 	size_t n, room;
 
 	while ((p = tls_app_out(t, &n)) && n > 0) {
-		uint8_t *to = gate_buf_room(in, &room);
+		uint8_t *to = room_in(in, &room);
 
 		if (room == 0)
 			return;
 		n = least(n, room);
 		memcpy(to, p, n);
-		gate_buf_added(in, n);
+		added(in, n);
 		tls_app_out_done(t, n);
 	}
 }
@@ -162,7 +152,7 @@ bool gate_buf_give(struct gate_buf *out, struct tls *t)
 		n = least(n, out->len);
 		memcpy(p, out->b, n);
 		tls_app_in_done(t, n);
-		gate_buf_gone(out, n);
+		gone(out, n);
 		any = true;
 	}
 	if (any)
@@ -172,7 +162,7 @@ bool gate_buf_give(struct gate_buf *out, struct tls *t)
 
 int gate_next(struct gate_buf *in, enum gate_type *type, uint8_t **p, size_t *n)
 {
-	gate_buf_gone(in, in->given);
+	gone(in, in->given);
 	in->given = 0;
 	if (in->len < HEAD)
 		return 0;
@@ -192,7 +182,7 @@ int gate_next(struct gate_buf *in, enum gate_type *type, uint8_t **p, size_t *n)
 static struct wr begin(struct gate_buf *out)
 {
 	size_t room;
-	uint8_t *p = gate_buf_room(out, &room);
+	uint8_t *p = room_in(out, &room);
 	struct wr w = wr_init(p, room);
 
 	wr_take(&w, HEAD);
@@ -209,7 +199,7 @@ static bool end(struct gate_buf *out, struct wr *w, enum gate_type type)
 	}
 	put_u24(w->start, (uint32_t)(n - HEAD));
 	w->start[3] = type;
-	gate_buf_added(out, n);
+	added(out, n);
 	return true;
 }
 
@@ -430,7 +420,7 @@ static const char *read_auth(const uint8_t *p, size_t n, const struct gate_terms
 		return "it is meant for another machine";
 	const char *why = auth_wrong(a);
 	if (!why)
-		why = take_nonce(t->nonce, a->nonce, a->expiry - a->issued, t->now_ns);
+		why = gate_nonce_take(t->nonce, a->nonce, a->expiry - a->issued, t->now_ns);
 	if (why)
 		return why;
 	a->k_system = key_from(keys);
@@ -520,7 +510,7 @@ static const char *read_command(uint8_t *p, size_t n, const struct gate_terms *t
 		return ODD;
 	if (!split((char *)p + GATE_NONCE + 8, len, c))
 		return "its words are not of the form we know";
-	return take_nonce(t->nonce, c->nonce, GATE_LIFE_MAX, t->now_ns);
+	return gate_nonce_take(t->nonce, c->nonce, GATE_LIFE_MAX, t->now_ns);
 }
 
 const char *gate_read_command(uint8_t *p, size_t n, const struct gate_terms *t, struct gate_command *out)

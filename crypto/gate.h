@@ -70,23 +70,17 @@ struct gate_nonce {
 	bool fresh;       /* no message has named it yet */
 };
 void gate_nonce_make(struct gate_nonce *n, uint64_t now_ns);
-/* It is used up by this, right or wrong.  Was it `v`, fresh and at most life_s seconds old? */
-bool gate_nonce_take(struct gate_nonce *n, const uint8_t v[static GATE_NONCE], uint64_t life_s,
-                     uint64_t now_ns);
+/* Is it v, fresh, and at most life_s seconds old?  It is used up by this in any case. */
+const char *gate_nonce_take(struct gate_nonce *n, const uint8_t v[static GATE_NONCE], uint64_t life_s,
+                            uint64_t now_ns);
 
 /* ---- frames in the pool: messages may hold keys ---- */
 #define GATE_FRAME_MAX (34u << 10) /* content; each type has a limit of its own below it */
 struct gate_buf; /* octets that came, or that wait to go: room for two frames */
 struct gate_buf *gate_buf_new(void);
 void gate_buf_free(struct gate_buf *b);
-/* Room at the end and its size; then how much was filled. */
-uint8_t *gate_buf_room(struct gate_buf *b, size_t *n);
-void gate_buf_added(struct gate_buf *b, size_t n);
-/* What waits; then how much of it has gone: that is wiped. */
-const uint8_t *gate_buf_waiting(const struct gate_buf *b, size_t *n);
-void gate_buf_gone(struct gate_buf *b, size_t n);
-/* The same over TLS: takes what has come as far as there is room; gives what waits
- * as far as the session takes it and flushes, true when nothing waits any more. */
+/* Takes what has come over TLS, as far as there is room; gives what waits, as far as
+ * the session takes it, and flushes: true when nothing waits any more. */
 void gate_buf_take(struct gate_buf *in, struct tls *t);
 bool gate_buf_give(struct gate_buf *out, struct tls *t);
 /* The next whole frame: 1; 0: more has to come; -1: no frame of ours, end the

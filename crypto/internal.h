@@ -59,7 +59,8 @@ const br_ec_impl *crypto_ec(void);
 struct signer *signer_from_scalar(const uint8_t x[static 32]);
 /* The best SHA-256 for this processor, from crypto_init on. */
 const br_hash_class *crypto_sha256(void);
-const br_hash_class *sha256_x86_class(void); /* sha256_x86.c; NULL: cannot */
+const br_hash_class *sha256_x86_class(void); /* sha_x86.c; NULL: cannot */
+const br_hash_class *sha1_x86_class(void);
 /* Reads to the end of file; -1 on an error, with EINVAL when there is more than n. */
 ssize_t crypto_read_all(int fd, uint8_t *p, size_t n);
 /* Overwrites the part of the stack that BearSSL's last call worked on. */

@@ -58,7 +58,13 @@ struct feed {
 
 /* What is known of a node beyond its sessions; kept in DIR/nodes, a line
  * "NAME SEQUENCE" each. */
-struct mark { struct mark *next; char name[64]; uint64_t acked; unsigned sessions; };
+struct mark {
+	struct mark *next;
+	char name[64];
+	uint64_t acked;
+	unsigned sessions;
+	uint64_t below;          /* it came back at this sequence plus one, below acked; 0: no such thing */
+};
 
 struct feeds {
 	struct hub *h;
@@ -356,7 +362,8 @@ static void on_resume(struct feed *s, struct rd r)
 		return;
 	}
 	bool fresh = memcmp(id, none, sizeof id) == 0;
-	if (!fresh && seq < s->mark->acked)
+	s->mark->below = !fresh && seq < s->mark->acked ? seq + 1 : 0;
+	if (s->mark->below)
 		log_limited(LOG_ERROR, "ALARM: node %s returns at sequence %llu but had acknowledged %llu: an older disk, or a copy",
 		        s->mark->name, (unsigned long long)seq, (unsigned long long)s->mark->acked);
 	if (fresh || (memcmp(id, h->id, sizeof id) == 0 && seq + 1 < jfile_first(h->jfile))) {
@@ -607,11 +614,11 @@ void feeds_print(struct feeds *f, struct ctl_conn *c, bool json)
 	const char *sep = "";
 	for (struct mark *m = f ? f->marks : NULL; m; m = m->next) {
 		if (json)
-			ctl_print(c, CTL_OUT, "%s{\"name\":\"%s\",\"acknowledged\":%llu,\"connected\":%s}", sep, m->name,
-			          (unsigned long long)m->acked, m->sessions ? "true" : "false");
+			ctl_print(c, CTL_OUT, "%s{\"name\":\"%s\",\"acknowledged\":%llu,\"connected\":%s,\"alarm\":%s}", sep, m->name,
+			          (unsigned long long)m->acked, m->sessions ? "true" : "false", m->below ? "true" : "false");
 		else
-			ctl_print(c, CTL_OUT, "node %-24s acknowledged %llu%s\n", m->name, (unsigned long long)m->acked,
-			          m->sessions ? "" : ", not connected");
+			ctl_print(c, CTL_OUT, "node %-24s acknowledged %llu%s%s\n", m->name, (unsigned long long)m->acked,
+			          m->sessions ? "" : ", not connected", m->below ? ", ALARM: came back with an older store" : "");
 		sep = ",";
 	}
 }

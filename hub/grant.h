@@ -44,5 +44,6 @@ void grant_fingerprint(const uint8_t id[static MACHINE_ID], char out[static 3 * 
 int enrol_main(int argc, char **argv);
 int authorise_main(int argc, char **argv);
 int station_main(int argc, char **argv);
+int node_main(int argc, char **argv);
 
 #endif

@@ -41,7 +41,9 @@ static const char usage[] =
 	"                                           make a new machine known, and authorise it\n"
 	"  encdns-hub authorise HOST|NAME --station DIR\n"
 	"                                           look at a machine that has started, and unlock it\n"
-	"                                           (these three, and ca: --help tells more)\n"
+	"  encdns-hub node HOST|NAME COMMAND --station DIR\n"
+	"                                           status, log, withdraw, announce, restart, reboot ...\n"
+	"                                           (these four, and ca: --help tells more)\n"
 	"  encdns-hub run --dir DIR --conf FILE [--key fd:N]\n"
 	"                                           run the hub; without --key it asks for a passphrase\n"
 	"  encdns-hub load --dir DIR [--force] [--list FILE] [ORIGIN=ZONEFILE...]\n"
@@ -738,6 +740,7 @@ int main(int argc, char **argv)
 	}
 	static const struct { const char *verb; int (*main)(int argc, char **argv); } rooms[] = {
 		{ "ca", ca_main }, { "station", station_main }, { "enrol", enrol_main }, { "authorise", authorise_main },
+		{ "node", node_main },
 	};
 	for (size_t i = 0; i < sizeof rooms / sizeof *rooms; i++)
 		if (strcmp(verb, rooms[i].verb) == 0)

@@ -159,7 +159,7 @@ const struct conf_key node_keys[] = {
 	{ "bgp-as", conf_number, offsetof(struct node_conf, route.as), "0", "NUMBER",
 	  "Our AS; needed with bgp-peer.", 0, UINT32_MAX, false },
 	{ "bgp-id", take_bgp_id, offsetof(struct node_conf, route.id), "", "ADDRESS",
-	  "Our BGP identifier; without it the first service address that is IPv4.", 0, 0, false },
+	  "Our BGP identifier, another one on each node; without it an IPv4 address of this machine that is no service address.", 0, 0, false },
 	{ "bgp-port", conf_number, offsetof(struct node_conf, route.port), "179", "NUMBER",
 	  "TCP port at which neighbours may call us; 0: none may.", 0, 65535, false },
 	{ "bgp-prefix", take_bgp_prefix, offsetof(struct node_conf, route.prefixes), "", "PREFIX/BITS",

@@ -18,6 +18,7 @@
 #define ROOTS_MAX   8
 #define EXIT_FULL   5 /* control: the disk is full, and it can't go on */
 #define EXIT_HARMED 6 /* control: the store is damaged, and no zone alone: another has to be filled */
+#define EXIT_STRANGE 9 /* control: the store is another machine's, or of another history, and is to be filled anew */
 #define EXIT_DOUBT  3 /* control: the readers' roots are doubtful, restart dns first */
 
 /* The configuration file, behind node_keys. */
@@ -79,6 +80,8 @@ struct node {
 	struct machine *machine;   /* NULL: its keys come by descriptors */
 	int unlock[BOOT_ADDRS];    /* its port's sockets; control only */
 	unsigned nunlock;
+	bool init;                 /* the supervisor is the machine's init */
+	int log_out, log_in;       /* lines of all processes for control, who keeps them; -1: nobody does */
 	uint64_t least_seq;        /* the operator: nothing is served below it */
 	uint8_t least_chain[CHAIN_LEN]; /* of that sequence; zero: not said */
 	uint64_t seq;              /* acknowledged last; a successor must not be below it */
@@ -105,6 +108,8 @@ enum node_msg {
 	MSG_PULSE,         /* control to super, then to route: four times a second */
 	MSG_MEMORY,        /* route to super, then to control: what is to be remembered */
 	MSG_CHILD,         /* super to route: which 8 (enum node_child) | alive 8 */
+	MSG_ORDER,         /* control to super: an operator's order 8 (remote.h) */
+	MSG_HELD,          /* super to route: is it withdrawn by an operator? 8 */
 	MSG_UNLOCKED,      /* waiting control to super: the machine is unlocked; keys follow (unlock.c) */
 };
 /* Messages of route's, as they lie in struct msg. */
@@ -168,6 +173,8 @@ struct fill {
 /* The store is damaged: node->filling from now on, control is to be started on
  * store_rw.  False: not now. */
 bool fill_begin(struct fill *f, struct node *n, uint64_t now);
+/* The store is not to be served at all: dropped, and filled anew. */
+void fill_strange(struct fill *f, struct node *n);
 /* No room beside the old one. */
 void fill_full(struct fill *f, struct node *n);
 /* Before control starts, and when no reader is left: makes room if need be. */

@@ -4,6 +4,9 @@
 #include "main/route.h"
 
 #include <arpa/inet.h>
+#include <ifaddrs.h>
+#include <net/if.h>
+#include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,6 +17,7 @@
 #define BFD_MS      300
 #define BFD_MULT    3
 #define BFD_MS_MAX  60000
+#define OWN_MAX     64 /* addresses of this machine that are looked at */
 
 const char *bgp_addr_text(const struct bgp_addr *a, char out[static ADDR_TEXT])
 {
@@ -367,14 +371,63 @@ int take_bgp_peer(const struct conf_key *k, void *at, const char *v, char *err, 
 
 /* ---- together ---- */
 
-/* The first service address that is IPv4. */
-static void choose_id(struct route_conf *c, const struct conf_addrs *service)
+static bool is_service(const struct conf_addrs *service, const struct bgp_addr *a)
 {
+	struct bgp_addr x;
+	for (unsigned i = 0; i < service->n; i++)
+		if (parse_addr(service->at[i].host, &x) && bgp_addr_same(&x, a))
+			return true;
+	return false;
+}
+
+/* IPv4 addresses of this machine's interfaces but loopback, in the kernel's
+ * order; how many. */
+static unsigned own_addresses(struct bgp_addr *out, unsigned max)
+{
+	struct ifaddrs *all, *i;
+	unsigned n = 0;
+	if (getifaddrs(&all) != 0)
+		return 0;
+	for (i = all; i && n < max; i = i->ifa_next) {
+		if (!i->ifa_addr || i->ifa_addr->sa_family != AF_INET || i->ifa_flags & IFF_LOOPBACK)
+			continue;
+		out[n] = (struct bgp_addr){ .family = BGP_V4 };
+		memcpy(out[n++].b, &((const struct sockaddr_in *)(const void *)i->ifa_addr)->sin_addr, 4);
+	}
+	freeifaddrs(all);
+	return n;
+}
+
+/* The identifier where none is configured: an address of this node alone, if there
+ * is one (a neighbour's `source`, an interface's), as all nodes of an anycast
+ * address have that; else the first service address that is IPv4. */
+static void choose_id(struct route_conf *c, const struct conf_addrs *service, const struct bgp_addr *own,
+                      unsigned nown)
+{
+	for (unsigned i = 0; i < c->peers.n && !c->id.family; i++) {
+		const struct bgp_addr *a = &c->peers.at[i].source;
+		if (a->family == BGP_V4 && a->b[0] != 127 && !is_service(service, a))
+			c->id = *a;
+	}
+	for (unsigned i = 0; i < nown && !c->id.family; i++)
+		if (!is_service(service, &own[i]))
+			c->id = own[i];
 	for (unsigned i = 0; i < service->n && !c->id.family; i++) {
 		struct bgp_addr a;
 		if (parse_addr(service->at[i].host, &a) && a.family == BGP_V4)
 			c->id = a;
 	}
+}
+
+/* Routers take two nodes of one identifier for one, or refuse the second. */
+static void note_shared_id(const struct route_conf *c, const struct conf_addrs *service, const char *path)
+{
+	char text[ADDR_TEXT];
+	if (c->id.b[0] != 127 && is_service(service, &c->id))
+		fprintf(stderr,
+		        "%s: note: the BGP identifier is %s, a service address, which other nodes have as well: "
+		        "give each node a line \"bgp-id ADDRESS\" with an address of its own\n",
+		        path, bgp_addr_text(&c->id, text));
 }
 
 static void common(struct route_conf *c, struct route_peer *p)
@@ -419,15 +472,18 @@ static int check_covered(const struct route_conf *c, const struct conf_addrs *se
 int route_check(struct route_conf *c, const struct conf_addrs *service, const char *path)
 {
 	int bad = 0;
+	struct bgp_addr own[OWN_MAX];
 	if (c->peers.n == 0)
 		return 0;
-	choose_id(c, service);
+	if (!c->id.family)
+		choose_id(c, service, own, own_addresses(own, OWN_MAX));
+	note_shared_id(c, service, path);
 	if (c->as == 0)
 		bad += wrong(path, "with bgp-peer, a line \"bgp-as NUMBER\" is wanted");
 	if (c->prefixes.n == 0)
 		bad += wrong(path, "with bgp-peer, at least one line \"bgp-prefix PREFIX/BITS\" is wanted");
 	if (!c->id.family)
-		bad += wrong(path, "without an IPv4 service address, a line \"bgp-id ADDRESS\" is wanted");
+		bad += wrong(path, "this machine has no IPv4 address, so a line \"bgp-id ADDRESS\" is wanted");
 	if (bad)
 		return bad;
 	for (unsigned i = 0; i < c->peers.n; i++) {

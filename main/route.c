@@ -80,7 +80,7 @@ static void remember(struct route *r)
 	const struct health_memory *m = &r->health.memory;
 	const struct health_memory *old = &r->remembered;
 	if (m->flaps == old->flaps && m->announced == old->announced &&
-	    memcmp(m->cycle_s, old->cycle_s, sizeof m->cycle_s) == 0)
+	    memcmp(m->flap_s, old->flap_s, sizeof m->flap_s) == 0)
 		return;
 	memory_pack(m, p);
 	if (msg_send(r->sup.fd, MSG_MEMORY, p, sizeof p, -1) == 0)
@@ -172,6 +172,8 @@ static void from_super(struct src *s, uint32_t got, uint64_t now)
 	}
 	if (m.type == MSG_CHILD && m.n == 2 && m.p[0] < CHILDREN) {
 		hear_child(r, (enum node_child)m.p[0], m.p[1] != 0);
+	} else if (m.type == MSG_HELD && m.n == 1) {
+		r->health.held = m.p[0] != 0;
 	} else if (m.type == MSG_DENIED) {
 		r->leaving = r->health.planned = true;
 		r->health.memory.announced = false;

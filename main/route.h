@@ -23,7 +23,7 @@ struct route_peer {
 
 struct route_conf {
 	uint64_t as, port, drain, stale;
-	struct bgp_addr id;      /* family 0: the first service address that is IPv4 */
+	struct bgp_addr id;      /* family 0, until route_check(): none is configured */
 	bool loopback;
 	struct route_prefixes { unsigned n; struct bgp_prefix at[BGP_PREFIXES]; } prefixes;
 	struct route_peers { unsigned n; struct route_peer at[BGP_PEERS]; } peers;

@@ -546,7 +546,9 @@ static void test_retry(void)
 			while (H.connects == n)
 				tick_to(&H, bgp_peer_due(&H.p));
 		}
-		ok(least >= BGP_SEC && longest > 89 * BGP_SEC && longest <= 150 * BGP_SEC && H.connects < 60,
+		uint64_t most = k < 2 ? 30 : 120, attempt = k == 1 ? 30 : 0;
+		ok(least >= BGP_SEC && longest > (attempt + most * 2 / 3) * BGP_SEC &&
+		   longest <= (attempt + most) * BGP_SEC && H.connects < 5400 / most,
 		   "%s: %u attempts in an hour, %.1f to %.1f s apart", how[k], H.connects, (double)least / 1e9,
 		   (double)longest / 1e9);
 	}
@@ -577,6 +579,59 @@ static void test_retry(void)
 	failed(&H, 0);
 	pause = bgp_peer_due(&H.p) - H.now;
 	ok(pause <= 5 * BGP_SEC && pause >= BGP_SEC, "a long one does (%.1f s)", (double)pause / 1e9);
+}
+
+/* What clears which count. */
+static void test_recovery(void)
+{
+	static const unsigned hold[] = { 0, 3, 30, 90, 200 }, held[] = { 30, 30, 30, 90, 120 };
+	bool before = true, after = true;
+	for (size_t i = 0; i < 5; i++) {
+		for (unsigned late = 0; late < 2; late++) {
+			struct bgp_peer_conf c = base_conf;
+			c.hold_s = 200;
+			begin(&H, &c);
+			H.p.failures = 6;
+			struct bgp_open o = their_open(&H);
+			o.hold = (uint16_t)hold[i];
+			establish_with(&H, &o);
+			H.p.failures = 6;
+			for (unsigned s = 1; s < held[i] + late; s++) {
+				tick_to(&H, H.now + BGP_SEC);
+				feed_keepalive(&H);
+			}
+			failed(&H, 0);
+			uint64_t pause = H.p.retry_ns - H.now;
+			*(late ? &after : &before) &= late ? pause <= 5 * BGP_SEC : pause > 80 * BGP_SEC;
+		}
+	}
+	ok(before, "a session that was shorter than its hold time (30 to 120 s) leaves the long pause");
+	ok(after, "one that has outlived it brings back the first one");
+
+	begin(&H, &base_conf);
+	start(&H);
+	uint64_t end = H.now + 3600 * BGP_SEC;
+	while (H.now < end) {
+		failed(&H, 0);
+		tick_to(&H, bgp_peer_due(&H.p));
+	}
+	ok(H.p.failures == 0, "an hour without anybody there counts as no failure of a connection");
+	connected(&H);
+	ev_open_as(&H);
+	uint64_t pause = H.p.retry_ns - H.now;
+	ok(pause <= 5 * BGP_SEC, "the pause after the first error is the first pause (%.1f s)", (double)pause / 1e9);
+	tick_to(&H, H.p.retry_ns);
+	failed(&H, 0);
+	pause = H.p.retry_ns - H.now;
+	ok(pause <= 5 * BGP_SEC && pause >= BGP_SEC, "and a connection has cleared the count of attempts (%.1f s)", (double)pause / 1e9);
+
+	struct bgp_peer_conf c = base_conf;
+	c.retry_s = c.retry_max_s = 200;
+	begin(&H, &c);
+	start(&H);
+	failed(&H, 0);
+	pause = H.p.retry_ns - H.now;
+	ok(pause >= 150 * BGP_SEC && pause <= 200 * BGP_SEC, "a longer retry time of the configuration stays (%.1f s)", (double)pause / 1e9);
 }
 
 static void test_modes(void)
@@ -1409,6 +1464,7 @@ int main(void)
 	test_identity();
 	test_hold();
 	test_retry();
+	test_recovery();
 	test_modes();
 	test_levels();
 	test_end_of_rib();

@@ -1,7 +1,8 @@
 /* test_gate.c - the messages of port 22 (crypto/gate.h): each comes through as it
  * was put, none comes through altered, cut, replayed, late, or for another machine
  * or connection; a machine and an operator over TLS; a machine's identity. */
-#include "crypto/tls.c" /* for the master secret */
+#include "crypto/gate.c" /* for what waits in its buffers */
+#include "crypto/tls.c"  /* for the master secret */
 
 #include "crypto/gate.h"
 #include "crypto/identity.h"
@@ -76,16 +77,16 @@ static void test_nonces(void)
 	gate_nonce_make(&b, made);
 	ok(a.fresh && memcmp(a.v, b.v, sizeof a.v) != 0, "two nonces differ");
 	n = a;
-	ok(gate_nonce_take(&n, a.v, 10, made) && !gate_nonce_take(&n, a.v, 10, made), "a nonce is good once");
+	ok(!gate_nonce_take(&n, a.v, 10, made) && told(gate_nonce_take(&n, a.v, 10, made), "without"), "a nonce is good once");
 	n = a;
-	ok(!gate_nonce_take(&n, b.v, 10, made) && !gate_nonce_take(&n, a.v, 10, made),
+	ok(told(gate_nonce_take(&n, b.v, 10, made), "another") && gate_nonce_take(&n, a.v, 10, made),
 	   "a wrong one uses the right one up");
 	n = a;
-	ok(gate_nonce_take(&n, a.v, 10, made + 10 * SECOND), "it is good to the end of its life");
+	ok(!gate_nonce_take(&n, a.v, 10, made + 10 * SECOND), "it is good to the end of its life");
 	n = a;
-	ok(!gate_nonce_take(&n, a.v, 10, made + 11 * SECOND), "and not a second longer");
+	ok(told(gate_nonce_take(&n, a.v, 10, made + 11 * SECOND), "late"), "and not a second longer");
 	n = a;
-	ok(!gate_nonce_take(&n, a.v, 10, made - 1), "nor before it was made");
+	ok(gate_nonce_take(&n, a.v, 10, made - 1), "nor before it was made");
 }
 
 /* ---- frames ---- */
@@ -93,12 +94,12 @@ static void test_nonces(void)
 static void feed(const void *p, size_t n)
 {
 	size_t room;
-	uint8_t *to = gate_buf_room(buf, &room);
+	uint8_t *to = room_in(buf, &room);
 
 	if (n > room)
 		abort();
 	memcpy(to, p, n);
-	gate_buf_added(buf, n);
+	added(buf, n);
 }
 
 static void test_frames(void)
@@ -106,13 +107,14 @@ static void test_frames(void)
 	struct gate_result r = { .code = GATE_DONE, .text = "well\n", .text_len = 5 };
 	enum gate_type type;
 	uint8_t *p, whole[64];
-	size_t n, len;
+	size_t n;
 
 	gate_put_result(buf, &r);
 	r.code = GATE_FAILED;
 	gate_put_result(buf, &r);
-	memcpy(whole, gate_buf_waiting(buf, &len), sizeof whole);
-	gate_buf_gone(buf, len);
+	size_t len = buf->len;
+	memcpy(whole, buf->b, sizeof whole);
+	gone(buf, len);
 	ok(len == 2 * (4 + 34 + 5), "two frames lie one behind the other");
 	unsigned early = 0;
 	for (size_t i = 0; i < 43; i++) {
@@ -124,13 +126,13 @@ static void test_frames(void)
 	ok(gate_next(buf, &type, &p, &n) == 0 && p[0] == 0 && p[38] == 0, "behind it nothing, and it is wiped");
 	feed("\0\0\1\7x", 5);
 	ok(gate_next(buf, &type, &p, &n) == -1, "an unknown type is refused");
-	gate_buf_gone(buf, 5);
+	gone(buf, 5);
 	feed("\0\1\77\4", 4);
 	ok(gate_next(buf, &type, &p, &n) == -1, "a longer AUTH than there is is refused before it comes");
-	gate_buf_gone(buf, 4);
+	gone(buf, 4);
 	feed("\377\377\377\1", 4);
 	ok(gate_next(buf, &type, &p, &n) == -1, "and so is a HELLO of 16 MiB");
-	gate_buf_gone(buf, 4);
+	gone(buf, 4);
 }
 
 /* ---- damage, for all signed messages ---- */
@@ -339,6 +341,14 @@ static void test_auth_refused(void)
 	gate_auth_free(&a);
 }
 
+/* Signs msg[0..n) anew, as the operator. */
+static void sign_again(enum gate_type type, size_t n)
+{
+	struct part part[] = { { form[type].label, strlen(form[type].label) }, { exporter, 32 }, { msg, n - SIGN_SIG } };
+
+	signer_sign_parts(operator->key, part, 3, msg + n - SIGN_SIG);
+}
+
 /* What our own writer refuses to send is refused by the reader too. */
 static void test_auth_forged(void)
 {
@@ -353,10 +363,9 @@ static void test_auth_forged(void)
 	for (size_t i = 0; i < sizeof change / sizeof change[0]; i++) {
 		gate_put_auth(buf, &a, operator, exporter);
 		size_t n = sent(GATE_AUTH);
-		struct part part[] = { { "encdns gate auth v1", 19 }, { exporter, 32 }, { msg, n - SIGN_SIG } };
 
 		msg[change[i].at] = change[i].to;
-		signer_sign_parts(operator->key, part, 3, msg + n - SIGN_SIG);
+		sign_again(GATE_AUTH, n);
 		const char *why = read_auth_again(msg, n);
 		ok(why && !told(why, "signature"), "%s is refused though it is signed: %s", change[i].what, why);
 	}
@@ -419,6 +428,27 @@ static void test_command(void)
 	   "16 words come through");
 	c.argc++;
 	ok(!gate_put_command(buf, &c, operator, exporter), "17 do not");
+}
+
+static void test_command_forged(void)
+{
+	static const struct { const char *words, *what; } bad[] = {
+		{ "abc", "a word without its NUL" },
+		{ "\0ab", "an empty word first" },
+		{ "a\033\0", "an octet for terminals" },
+	};
+	char *words[] = { "xx" };
+
+	for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+		struct gate_command c = command(1, words);
+
+		gate_put_command(buf, &c, operator, exporter);
+		size_t n = sent(GATE_COMMAND);
+		memcpy(msg + GATE_NONCE + 8, bad[i].words, 3);
+		sign_again(GATE_COMMAND, n);
+		const char *why = read_command_again(msg, n);
+		ok(why && !told(why, "signature"), "%s is refused though it is signed: %s", bad[i].what, why);
+	}
 }
 
 /* A signature over one message is none over another, whatever the octets. */
@@ -763,6 +793,7 @@ int main(void)
 	test_auth_refused();
 	test_auth_forged();
 	test_command();
+	test_command_forged();
 	test_labels();
 	test_result();
 	test_identity_message();

@@ -39,12 +39,12 @@ static uint8_t exporter[32], id[MACHINE_ID];
 /* What was put must be what was read, but for the signature. */
 static void same_again(bool put, enum gate_type type, const uint8_t *p, size_t n, size_t sig)
 {
-	size_t len;
-	const uint8_t *b = gate_buf_waiting(out, &len);
+	size_t len = out->len;
+	const uint8_t *b = out->b;
 
 	if (!put || len != HEAD + n || get_u24(b) != n || b[3] != type || memcmp(b + HEAD, p, n - sig) != 0)
 		abort();
-	gate_buf_gone(out, len);
+	gone(out, len);
 }
 
 static void untouched(const void *p, size_t n)
@@ -134,11 +134,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 	if (!in)
 		start();
 	while (n > 0 && got >= 0) {
-		uint8_t *to = gate_buf_room(in, &room);
+		uint8_t *to = room_in(in, &room);
 
 		room = least(least(room, n), 4096);
 		memcpy(to, data, room);
-		gate_buf_added(in, room);
+		added(in, room);
 		data += room, n -= room;
 		while ((got = gate_next(in, &type, &p, &len)) == 1) {
 			/* memory of its own size, so that a sanitizer sees each overrun */
@@ -148,7 +148,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 			free(exact);
 		}
 	}
-	gate_buf_waiting(in, &len);
-	gate_buf_gone(in, len);
+	gone(in, in->len);
+	in->given = 0;
 	return 0;
 }

@@ -166,15 +166,7 @@ sub blind {
 	}
 	return $n;
 }
-my @senders = map {
-	pipe my $r, my $w or die;
-	my $pid = $net->within('node', sub { fork }) // die;
-	if (!$pid) {
-		syswrite $w, blind(4) . "\n";
-		POSIX::_exit(0);
-	}
-	$r;
-} 1 .. 3;
+my @senders = map { $net->aside('node', sub { blind(4) . "\n" }) } 1 .. 3;
 DNS::pause(0.3);
 $stayed = is(absent_during(4), 0, 'a blind flood of queries: the route stays');
 my @sent = map { scalar <$_> } @senders;

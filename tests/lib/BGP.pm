@@ -61,6 +61,7 @@ sub serve {
 	my ($s, $say, %o) = @_;
 	my $in = '';
 	$say->(what => 'connected', port => $s->peerport);
+	return close $s if $o{hang_up};
 	syswrite $s, open_message(%o);
 	my $next = DNS::now() + 3;
 	while (1) {
@@ -87,7 +88,8 @@ sub serve {
 }
 
 # BGP->new(host => ..., port => ..., as => ..., call => 0|1, hold => ...): a process that
-# listens there, or calls there from `source` as long as it lives.
+# listens there, or calls there from `source` as long as it lives. hang_up: closes each
+# connection at once.
 sub new {
 	my ($class, %o) = @_;
 	my $dir = tempdir('encdns-bgp-XXXXXX', TMPDIR => 1, CLEANUP => 1);

@@ -23,32 +23,6 @@ sub answers { my ($lab, $host) = @_; my $m = eval { $lab->ask('zone.example', 'S
 sub streams { my ($lab) = @_; ((($lab->status('node1') // {})->{journal} // {})->{state} // '') eq 'streaming' }
 sub number { my ($lab, $who) = @_; ($lab->status($who) // {})->{denials} // -1 }
 
-# Starts a server of the lab as our own child, so that its exit status is ours to see;
-# a node is authorised then, with these options (undef: not at all).
-sub by_hand {
-	my ($lab, $who, @how) = @_;
-	my $base = $lab->dir;
-	my $hub = $who =~ /^hub/;
-	my %file = $hub ? (3 => "$base/operator/$who.key", 11 => "$base/operator/ca/issued/hub-$who.pem") : ();
-	my $pid = fork // die;
-	if (!$pid) {
-		POSIX::setsid();
-		open STDIN, '<', '/dev/null';
-		open STDOUT, '>>', "$base/$who/log";
-		open STDERR, '>&', \*STDOUT;
-		my %fd = map { my $f = POSIX::open($file{$_}, POSIX::O_RDONLY()) // die "$file{$_}: $!"; ($_ => $f) } keys %file;
-		POSIX::dup2($fd{$_}, $_ + 100) for keys %fd;
-		POSIX::dup2($_ + 100, $_) for keys %fd;
-		POSIX::close($_) for grep { !$fd{$_} } 3 .. 255;
-		exec "$Lab::bin/encdns" . ($hub ? '-hub' : ''), 'run', '--dir', "$base/$who", $hub ? ('--conf', "$base/$who/conf", '--key', 'fd:3') : ()
-			or POSIX::_exit(127);
-	}
-	Lab::spurt("$base/$who.pid", "$pid\n");
-	return $pid if $hub || (@how && !defined $how[0]);
-	my $r = hub($lab, 'authorise', $who, '--station', "$base/operator", '--yes-if-unchanged', '--wait', 10, @how);
-	diag("authorise $who: $r->{err}$r->{out}") if $r->{status};
-	return $pid;
-}
 # Its exit status, and how long it took; undef when it lives on.
 sub ended {
 	my ($pid, $within) = @_;
@@ -90,16 +64,17 @@ like(log_of($lab, 'hub1'), qr/node node1 is denied/, "the hub's log says so");
 DNS::pause(1.5);
 is(scalar(my @alive = $lab->pids('node1')), 0, 'nothing starts it again');
 
-my ($status, $seconds) = ended(by_hand($lab, 'node1'), 10);
+my ($status, $seconds) = ended($lab->by_hand('node1'), 10);
 is($status, DENIED, 'started by hand it ends with status 77') or diag(log_of($lab, 'node1'));
 like(log_of($lab, 'node1'), qr/this certificate is denied \(list 1 in .*; nothing was started/, 'and says why');
 unlink $lab->dir . '/node1/denials';
-($status, $seconds) = ended(by_hand($lab, 'node1'), 15);
+($status, $seconds) = ended($lab->by_hand('node1'), 15);
 is($status, DENIED, 'without its list it hears of it from the hub');
 diag(sprintf 'after %.2f s', $seconds);
 ok(-e $lab->dir . '/node1/denials', 'and has it again');
-my $pid = by_hand($lab, 'node1', '--renew');
-ok(Lab::wait_for(10, sub { answers($lab, '127.0.0.1') }), 'another certificate for the same name is good') or diag(log_of($lab, 'node1'));
+is(hub($lab, 'ca', 'issue', 'node', 'node1', '--dir', $lab->dir . '/operator/ca')->{status}, 0, 'another certificate for the same name');
+my $pid = $lab->by_hand('node1');
+ok(Lab::wait_for(10, sub { answers($lab, '127.0.0.1') }), 'is good') or diag(log_of($lab, 'node1'));
 ok($router->announced(DNS::now() - 5, $prefix, 15), 'and announced again');
 stop($pid);
 $lab->down;
@@ -114,7 +89,7 @@ my $first = Lab::spurt("$dir/list1", Lab::slurp($list));
 like(give($lab)->{out}, qr/list 1: 1 certificates; 1 nodes told, 0 of them denied/, 'who is away is not told');
 ok(Lab::wait_for(5, sub { number($lab, 'node1') == 1 }), 'who is there is');
 ok(answers($lab, '127.0.0.1'), 'and serves on');
-($status, $seconds) = ended(by_hand($lab, 'node2'), 15);
+($status, $seconds) = ended($lab->by_hand('node2'), 15);
 is($status, DENIED, 'the other one hears of it when it returns');
 is($lab->cmd('restart', '--hub')->{status}, 0, 'the hub starts anew');
 is(number($lab, 'hub1'), 1, 'and has its list');
@@ -162,7 +137,7 @@ my $r2 = authorise("$dir/stolen");
 refused($r2, qr/./, 'and a running machine refuses a copy of it that does not know') or diag $r2->{err};
 kill 'KILL', $lab->pids('node1', 'encdns-super');
 Lab::wait_for(5, sub { !$lab->pids('node1') });
-$pid = by_hand($lab, 'node1', undef); # and nobody authorises it
+$lab->waiting('node1');
 refused(authorise("$dir/stolen"), qr/./, 'so does one that waits to be authorised');
 like(log_of($lab, 'node1'), qr/denied/, 'and says why');
 is(scalar(my @dns = $lab->pids('node1', 'encdns-dns')), 0, 'it stays locked');
@@ -176,7 +151,7 @@ ok(Lab::wait_for(15, sub { answers($lab, '127.0.0.1') }), 'and the machine serve
 my ($hub) = $lab->pids('hub1');
 kill 'TERM', $hub;
 Lab::wait_for(10, sub { !$lab->pids('hub1') });
-$hub = by_hand($lab, 'hub1');
+$hub = $lab->by_hand('hub1');
 ok(Lab::wait_for(15, sub { streams($lab) }), 'the node streams') or diag(log_of($lab, 'hub1'));
 deny($lab, 'hub', 'hub1');
 is(give($lab)->{status}, 0, 'a hub takes the list that it is on itself');
@@ -185,16 +160,16 @@ ok(Lab::wait_for(5, sub { number($lab, 'node1') == 5 }), 'tells its nodes');
 is($status, DENIED, 'and stops');
 like(log_of($lab, 'node1'), qr/the hub's certificate is denied/, 'the node goes');
 ok(answers($lab, '127.0.0.1'), 'and serves on');
-($status) = ended(by_hand($lab, 'hub1'), 10);
+($status) = ended($lab->by_hand('hub1'), 10);
 isnt($status, 0, 'it does not start again');
 like(log_of($lab, 'hub1'), qr/this hub's certificate is denied/, 'and says why');
 unlink $lab->dir . '/hub1/denials';
-$hub = by_hand($lab, 'hub1'); # its list is gone, its certificate still the old one
+$hub = $lab->by_hand('hub1'); # its list is gone, its certificate still the old one
 ok(Lab::wait_for(15, sub { log_of($lab, 'node1') =~ /the peer's certificate is denied/ }), 'without its list it starts, and the node refuses it');
 kill 'KILL', $lab->pids('node1', 'encdns-super');
 Lab::wait_for(5, sub { !$lab->pids('node1') });
 Lab::spurt($lab->dir . '/node1/log', '');
-$pid = by_hand($lab, 'node1');
+$pid = $lab->by_hand('node1');
 ok(Lab::wait_for(15, sub { log_of($lab, 'node1') =~ /the peer's certificate is denied/ }), 'after a restart too');
 ok(answers($lab, '127.0.0.1'), 'it serves what it has');
 stop($_) for $hub, $pid;

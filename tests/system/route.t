@@ -157,28 +157,7 @@ ok(Lab::wait_for(20, sub { my ($p) = $lab->pids('node2', 'encdns-route'); $p && 
 ok(Lab::wait_for(30, sub { $lab->status('node1')->{bgp}[0]{state} eq 'Established' }), 'and the session returns');
 
 # ---- TCP MD5: the secret comes by a descriptor, so the nodes are started by hand ----
-sub start_by_hand {
-	my ($who, $secret) = @_;
-	my $base = $lab->dir;
-	my ($cred, $cookie) = map { Lab::slurp("$base/$who/conf") =~ /^$_ fd:(\d+)$/m ? $1 : die } qw(credentials cookie-secret);
-	my %file = (3 => "$base/operator/$who.key", $cred => "$base/operator/ca/issued/node-$who.pem", $cookie => "$base/operator/cookie-secret",
-		30 => Lab::spurt("$dir/secret-$who", "$secret\n"));
-	my $pid = fork // die;
-	if (!$pid) {
-		POSIX::setsid();
-		open STDIN, '<', '/dev/null';
-		open STDOUT, '>>', "$base/$who/log";
-		open STDERR, '>&', \*STDOUT;
-		my %fd = map { my $f = POSIX::open($file{$_}, POSIX::O_RDONLY()) // die "$file{$_}: $!"; ($_ => $f) } keys %file;
-		POSIX::dup2($fd{$_}, $_ + 100) for keys %fd;
-		POSIX::dup2($_ + 100, $_) for keys %fd;
-		POSIX::close($_) for grep { !$fd{$_} } 3 .. 255;
-		exec "$Lab::bin/encdns", 'run', '--dir', "$base/$who", '--conf', "$base/$who/conf", '--key', 'fd:3' or print STDERR "exec: $!\n";
-		POSIX::_exit(127);
-	}
-	Lab::spurt("$base/$who.pid", "$pid\n");
-	return $pid;
-}
+sub start_by_hand { my ($who, $secret) = @_; $lab->by_hand($who, 30 => Lab::spurt("$dir/secret-$who", "$secret\n")) }
 sub stop_by_hand { my ($pid) = @_; kill 'KILL', $pid; waitpid $pid, 0; DNS::pause(0.3) }
 sub session { (($lab->status($_[0]) // {})->{bgp} // [])->[0] // { state => '' } }
 
@@ -186,8 +165,6 @@ for my $k (1, 2) {
 	my $other = 3 - $k;
 	my $conf = Lab::slurp($lab->dir . "/node$k/conf");
 	$conf =~ s/^(bgp-peer .*) gtsm on .*/$1 md5 fd:30/m or die;
-	$conf =~ s/bundle:credentials/fd:11/;
-	$conf =~ s/bundle:cookie-secret/fd:12/;
 	my ($super) = $lab->pids("node$k", 'encdns-super');
 	kill 'KILL', $super;
 	Lab::wait_for(5, sub { !$lab->pids("node$k") });
