@@ -351,6 +351,27 @@ static void test_locked_key(void)
 	pass_free(q);
 }
 
+/* What a process does that stops because it is denied. */
+static void test_end(void)
+{
+	static const uint8_t zeros[32];
+	struct key *k = key_random(), *none;
+	struct signer *s = signer_new();
+	const struct part text = { "text", 4 };
+	uint8_t before[32], after[32], nothing[32];
+
+	key_mac(k, &text, 1, before);
+	crypto_end();
+	key_mac(k, &text, 1, after);
+	none = key_from(zeros);
+	key_mac(none, &text, 1, nothing);
+	ok(memcmp(before, after, 32) != 0 && memcmp(after, nothing, 32) == 0 && memcmp(s->x, zeros, 32) == 0,
+	   "every key is wiped, whoever holds it");
+	key_free(k);
+	key_free(none);
+	signer_free(s);
+}
+
 int main(void)
 {
 	if (crypto_init() != 0)
@@ -363,6 +384,7 @@ int main(void)
 	test_file();
 	test_pass();
 	test_locked_key();
+	test_end(); /* the last: no key is good after it */
 	signer_free(root);
 	return tap_done();
 }
