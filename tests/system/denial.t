@@ -147,6 +147,11 @@ refused(authorise($station), qr/refused/, 'is good, but not a bundle that was se
 is(authorise($station, '--renew')->{status}, 0, 'sealed anew it is');
 ok(Lab::wait_for(15, sub { answers($lab, '127.0.0.1') }), 'and the machine serves');
 
+is(deny($lab, 'machine', 'node1')->{status}, 0, 'a machine is denied');
+refused(authorise($station), qr/machine node1 is denied/, 'it is authorised no more');
+is(give($lab)->{status}, 0, 'which concerns nobody else');
+ok(Lab::wait_for(5, sub { number($lab, 'node1') == 5 }) && answers($lab, '127.0.0.1'), 'nor the tunnel of its node');
+
 # ---- the hub itself ----
 my ($hub) = $lab->pids('hub1');
 kill 'TERM', $hub;
@@ -155,7 +160,7 @@ $hub = $lab->by_hand('hub1');
 ok(Lab::wait_for(15, sub { streams($lab) }), 'the node streams') or diag(log_of($lab, 'hub1'));
 deny($lab, 'hub', 'hub1');
 is(give($lab)->{status}, 0, 'a hub takes the list that it is on itself');
-ok(Lab::wait_for(5, sub { number($lab, 'node1') == 5 }), 'tells its nodes');
+ok(Lab::wait_for(5, sub { number($lab, 'node1') == 6 }), 'tells its nodes');
 ($status, $seconds) = ended($hub, 10);
 is($status, DENIED, 'and stops');
 like(log_of($lab, 'node1'), qr/the hub's certificate is denied/, 'the node goes');
