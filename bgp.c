@@ -45,7 +45,7 @@ struct bgp_peer *bgp_find_peer(struct bgp *b, const struct bgp_addr *a)
 {
 	for (unsigned i = 0; i < b->npeers; i++) {
 		const struct bgp_addr *x = &b->conf[i].addr;
-		if (x->family == a->family && memcmp(x->b, a->b, a->family == BGP_V4 ? 4 : 16) == 0)
+		if (x->family == a->family && x->link == a->link && memcmp(x->b, a->b, a->family == BGP_V4 ? 4 : 16) == 0)
 			return &b->peer[i];
 	}
 	return NULL;

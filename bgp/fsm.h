@@ -121,10 +121,15 @@ struct bgp_peer {
 	uint64_t retry_ns;       /* the pause's end, or the time given to a connection attempt */
 	uint64_t asked_ns;       /* the last attempt, for one a second */
 	uint64_t drain_ns;
+	uint64_t refresh_ns;     /* when a refresh may be answered next */
 	uint64_t random;
+	/* the owner's to set before the next connection: further IPv6 addresses of ours on
+	 * a link that we share with the neighbour; family 0: none */
+	struct bgp_addr link_global, link_local;
 	struct bgp_conn conn[2];
 	struct bgp_addr hop[3], hop_link_local; /* next hops of the session, by family */
-	uint8_t refresh, refreshing, ended; /* families: asked again, being told again, End-of-RIB sent */
+	/* families: asked again; to be told again; being told again; End-of-RIB sent */
+	uint8_t refresh, may_refresh, refreshing, ended;
 	unsigned ntold;
 	struct bgp_told told[2 * BGP_PREFIXES]; /* room for those that are still to be withdrawn */
 	struct bgp_counts counts;

@@ -813,7 +813,7 @@ static int extended_error(const struct answer *a, const struct answer_job *job)
 	if (a->rcode == RCODE_FORMERR && type == T_NXNAME)
 		return 30; /* Invalid Query Type */
 	if (a->rcode == RCODE_REFUSED)
-		return 21; /* Not Supported: the class */
+		return 21; /* Not Supported: the class or the opcode */
 	if (a->rcode != RCODE_SERVFAIL)
 		return -1;
 	/* Not Ready; else Invalid Data: damaged, refused or expired */

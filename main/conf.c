@@ -139,8 +139,9 @@ const struct conf_key node_keys[] = {
 	  "What each worker counts at a time, in 8 octets each: networks times names.", 8, 1 << 27, false },
 	{ "rrl-allow", take_net, offsetof(struct node_conf, rrl_allow), "", "ADDRESS[/BITS]",
 	  "A network that is never limited.", 0, 0, true },
-	{ "bgp-peer", take_bgp_peer, offsetof(struct node_conf, route.peers), "", "ADDRESS as NUMBER [WORD VALUE]...",
-	  "Neighbour that is told our prefixes, while this node answers. In any order behind the address:\n"
+	{ "bgp-peer", take_bgp_peer, offsetof(struct node_conf, route.peers), "", "ADDRESS[%INTERFACE] as NUMBER [WORD VALUE]...",
+	  "Neighbour that is told our prefixes, while this node answers. A link-local one has its interface behind it.\n"
+	  "    In any order then:\n"
 	  "      as NUMBER               its AS; ours: iBGP (needed)\n"
 	  "      port N                  where it listens (179)\n"
 	  "      mode dial|listen|both   who opens the connection (both)\n"

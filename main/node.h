@@ -129,6 +129,8 @@ void msg_end(struct msg *m);
 #define PEM_MAX 65536 /* octets of a secret that comes by a descriptor */
 /* Where names are put: argv, which is written over. */
 void process_titles(char **argv);
+/* As the kernel and the log call it; the supervisor keeps its words, so that ps tells
+ * which node it is. */
 void process_name(const char *name);
 /* In a new child: ends with its parent, no signal blocked, its own name. */
 void process_begin(const char *name, pid_t parent);

@@ -29,7 +29,21 @@ const char *bgp_addr_text(const struct bgp_addr *a, char out[static ADDR_TEXT])
 
 bool bgp_addr_same(const struct bgp_addr *a, const struct bgp_addr *b)
 {
-	return a->family == b->family && memcmp(a->b, b->b, a->family == BGP_V4 ? 4 : 16) == 0;
+	return a->family == b->family && a->link == b->link && memcmp(a->b, b->b, a->family == BGP_V4 ? 4 : 16) == 0;
+}
+
+bool bgp_addr_link_local(const struct bgp_addr *a)
+{
+	return a->family == BGP_V6 && a->b[0] == 0xfe && (a->b[1] & 0xc0) == 0x80;
+}
+
+const char *route_peer_text(const struct route_peer *p, char out[static ADDR_TEXT])
+{
+	bgp_addr_text(&p->bgp.addr, out);
+	size_t n = strlen(out);
+	if (*p->dev)
+		snprintf(out + n, ADDR_TEXT - n, "%%%s", p->dev);
+	return out;
 }
 
 static bool parse_addr(const char *v, struct bgp_addr *out)
@@ -195,7 +209,8 @@ static bool word_md5(const struct word *w, struct route_peer *p, const char *v)
 static bool word_source(const struct word *w, struct route_peer *p, const char *v)
 {
 	(void)w;
-	return parse_addr(v, &p->source) && p->source.family == p->bgp.addr.family;
+	return parse_addr(v, &p->source) && p->source.family == p->bgp.addr.family &&
+	       bgp_addr_link_local(&p->source) == bgp_addr_link_local(&p->bgp.addr);
 }
 
 static bool word_next_hop(const struct word *w, struct route_peer *p, const char *v)
@@ -204,8 +219,7 @@ static bool word_next_hop(const struct word *w, struct route_peer *p, const char
 	(void)w;
 	if (!parse_addr(v, &a))
 		return false;
-	bool local = a.family == BGP_V6 && a.b[0] == 0xfe && (a.b[1] & 0xc0) == 0x80;
-	to = a.family == BGP_V4 ? &p->bgp.hop4 : local ? &p->bgp.link_local : &p->bgp.hop6;
+	to = a.family == BGP_V4 ? &p->bgp.hop4 : bgp_addr_link_local(&a) ? &p->bgp.link_local : &p->bgp.hop6;
 	if (to->family)
 		return false;
 	*to = a;
@@ -272,7 +286,7 @@ static const struct word words[] = {
 	{ "gtsm", word_flag, "on or off", AT(gtsm), 0, 0, false },
 	{ "ttl", word_number, "1 to 255", AT(ttl), 1, 255, false },
 	{ "md5", word_md5, "a descriptor to read the secret from, fd:N, or bundle:NAME", 0, 0, 0, 0, false },
-	{ "source", word_source, "an address of ours, of the neighbour's family", 0, 0, 0, 0, false },
+	{ "source", word_source, "an address of ours, of the neighbour's kind", 0, 0, 0, 0, false },
 	{ "families", word_families, "v4, v6 or v4,v6", 0, 0, 0, 0, false },
 	{ "v4-by-v6", word_flag, "on or off", AT(bgp.v4_by_v6), 0, 0, false },
 	{ "med", word_med, "0 to 4294967295", AT(bgp.med), 0, UINT32_MAX, false },
@@ -320,6 +334,27 @@ static int take_words(struct route_peer *p, char *v, char *err, size_t n)
 	return 0;
 }
 
+/* ADDRESS, or a link-local one with its interface, ADDRESS%INTERFACE. */
+static bool parse_neighbour(char *text, const struct route_peers *l, struct route_peer *p)
+{
+	char *dev = strchr(text, '%');
+	if (dev)
+		*dev = 0;
+	bool good = parse_addr(text, &p->bgp.addr) && bgp_addr_link_local(&p->bgp.addr) == (dev != NULL);
+	if (!dev)
+		return good;
+	*dev++ = '%';
+	if (!good || *dev == 0 || strlen(dev) >= sizeof p->dev)
+		return false;
+	snprintf(p->dev, sizeof p->dev, "%s", dev);
+	unsigned i = 0;
+	while (i < l->n && strcmp(l->at[i].dev, dev) != 0)
+		i++;
+	p->bgp.addr.link = (uint8_t)(i < l->n ? l->at[i].bgp.addr.link : 1 + l->n);
+	return true;
+}
+_Static_assert(BGP_PEERS < 255, "a number for each link");
+
 int take_bgp_peer(const struct conf_key *k, void *at, const char *v, char *err, size_t n)
 {
 	struct route_peers *l = at;
@@ -342,8 +377,9 @@ int take_bgp_peer(const struct conf_key *k, void *at, const char *v, char *err, 
 	p.bgp.less_prepend = 3;
 	p.bgp.local_pref = 100;
 	p.bgp.less_local_pref = 50;
-	if (!parse_addr(text, &p.bgp.addr)) {
-		snprintf(err, n, "%s wants a neighbour's address first, not \"%.80s\"", k->key, text);
+	if (!parse_neighbour(text, l, &p)) {
+		snprintf(err, n, "%s wants a neighbour's address first (a link-local one as fe80::1%%eth0), not \"%.80s\"",
+		         k->key, text);
 		return -1;
 	}
 	for (unsigned i = 0; i < l->n; i++)
@@ -353,6 +389,7 @@ int take_bgp_peer(const struct conf_key *k, void *at, const char *v, char *err, 
 		}
 	if (take_words(&p, rest, err, n) != 0)
 		return -1;
+	p.source.link = p.bgp.addr.link;
 	if (p.bgp.peer_as == 0) {
 		snprintf(err, n, "%s %.80s lacks its \"as NUMBER\"", k->key, text);
 		return -1;
@@ -442,6 +479,17 @@ static void common(struct route_conf *c, struct route_peer *p)
 		p->bgp.mode = BGP_DIAL;
 }
 
+/* The kernel keeps a secret for an address, whatever its link. */
+static bool secret_clashes(const struct route_peers *l, unsigned which)
+{
+	const struct route_peer *p = &l->at[which];
+	for (unsigned i = 0; i < which; i++)
+		if (p->bgp.addr.link && l->at[i].bgp.addr.link && memcmp(l->at[i].bgp.addr.b, p->bgp.addr.b, 16) == 0 &&
+		    (p->md5 >= 0 || l->at[i].md5 >= 0))
+			return true;
+	return false;
+}
+
 static int wrong(const char *path, const char *what)
 {
 	fprintf(stderr, "%s: %s\n", path, what);
@@ -491,9 +539,10 @@ int route_check(struct route_conf *c, const struct conf_addrs *service, const ch
 		char text[ADDR_TEXT];
 		common(c, p);
 		const char *why = c->port == 0 && p->bgp.mode == BGP_LISTEN ? "mode listen, but bgp-port is 0"
-		                                                            : bgp_conf_wrong(&p->bgp);
+		                  : secret_clashes(&c->peers, i) ? "no md5 where two links have the same address"
+		                                                 : bgp_conf_wrong(&p->bgp);
 		if (why) {
-			fprintf(stderr, "%s: bgp-peer %s: %s\n", path, bgp_addr_text(&p->bgp.addr, text), why);
+			fprintf(stderr, "%s: bgp-peer %s: %s\n", path, route_peer_text(p, text), why);
 			bad++;
 		}
 	}

@@ -25,10 +25,6 @@ void process_titles(char **argv)
 
 void process_name(const char *name)
 {
-	if (title) {
-		memset(title, 0, title_len);
-		snprintf(title, title_len, "%s", name);
-	}
 	prctl(PR_SET_NAME, name, 0, 0, 0);
 	log_name(name);
 }
@@ -41,6 +37,10 @@ void process_begin(const char *name, pid_t parent)
 		_exit(1);
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
+	if (title) {
+		memset(title, 0, title_len);
+		snprintf(title, title_len, "%s", name);
+	}
 	process_name(name);
 }
 

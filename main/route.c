@@ -52,7 +52,7 @@ static void note_quiet(struct route *r, struct route_told *t, uint64_t now)
 	bool quiet =
 	    r->level != BGP_SILENT && now - r->announced_ns > QUIET_NS && r->health.felt_ns - last > QUIET_NS;
 	for (uint32_t i = 0; i < t->npeers; i++)
-		t->peer[i].no_queries = quiet && t->peer[i].since && t->peer[i].announced;
+		t->peer[i].no_queries = quiet && t->peer[i].up && t->peer[i].announced;
 }
 
 static void tell(struct route *r, uint64_t now)

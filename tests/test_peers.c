@@ -58,7 +58,7 @@ static const char *noted(const char *lines, const struct conf_addrs *service)
 static void identifiers(const struct conf_addrs *service)
 {
 #define LINES "bgp-as 1\nbgp-prefix 192.0.2.0/24\nbgp-peer 198.51.100.1 as 1\n"
-	static const struct bgp_addr own[] = { { BGP_V4, { 192, 0, 2, 53 } }, { BGP_V4, { 10, 9, 8, 7 } } };
+	static const struct bgp_addr own[] = { { .family = BGP_V4, .b = { 192, 0, 2, 53 } }, { .family = BGP_V4, .b = { 10, 9, 8, 7 } } };
 	const struct conf_addrs nowhere = { .n = 0 };
 	take(&c, LINES);
 	choose_id(&c, service, own, 2);
@@ -98,6 +98,19 @@ int main(void)
 	ok(p->port == 179 && p->bgp.hold_s == 90 && p->bgp.retry_s == 5 && p->bgp.mode == (BGP_DIAL | BGP_LISTEN) && p->md5 == -1 &&
 	   p->bgp.role == BGP_NO_ROLE && !p->bgp.has_med && p->bfd == BFD_OFF && p->bgp.families == (BGP_V4 | BGP_V6), "defaults");
 
+	char text[ADDR_TEXT];
+	ok(take(&c, "bgp-peer fe80::1%eth0 as 1 source fe80::2\nbgp-peer fe80::1%eth1 as 1\nbgp-peer fe80::3%eth0 as 1\n") == 0, "neighbours on links %s", said);
+	ok(c.peers.at[0].bgp.addr.link == c.peers.at[2].bgp.addr.link && c.peers.at[0].bgp.addr.link != c.peers.at[1].bgp.addr.link &&
+	   c.peers.at[0].source.link == c.peers.at[0].bgp.addr.link && strcmp(route_peer_text(&c.peers.at[1], text), "fe80::1%eth1") == 0,
+	   "are told apart by their links");
+	refused("bgp-peer fe80::1 as 1", "fe80::1%eth0");
+	refused("bgp-peer fe80::1% as 1", "address first");
+	refused("bgp-peer fe80::1%an-interface-name as 1", "address first");
+	refused("bgp-peer 2001:db8::1%eth0 as 1", "address first");
+	refused("bgp-peer 192.0.2.1%eth0 as 1", "address first");
+	refused("bgp-peer fe80::1%eth0 as 1 source 2001:db8::1", "source wants");
+	refused("bgp-peer 2001:db8::1 as 1 source fe80::1", "source wants");
+	refused("bgp-peer fe80::1%eth0 as 1\nbgp-peer fe80::1%eth0 as 2", "2: bgp-peer: fe80::1%eth0 comes a second time");
 	refused("bgp-peer example.org as 1", "address first");
 	refused("bgp-peer 192.0.2.1", "lacks its \"as NUMBER\"");
 	refused("\nbgp-peer 192.0.2.1 as 0", "2: as wants");
@@ -135,6 +148,8 @@ int main(void)
 	ok(freopen("/dev/null", "w", stderr) && route_check(&c, &service, "conf") == 2, "AS and prefixes are wanted");
 	take(&c, "bgp-as 1\nbgp-prefix 192.0.2.0/24\nbgp-peer 192.0.2.1 as 1 mode listen\nbgp-port 0");
 	ok(route_check(&c, &service, "conf") == 1, "who listens needs a port");
+	const char *both = noted("bgp-as 1\nbgp-id 10.0.0.1\nbgp-prefix 192.0.2.0/24\nbgp-peer fe80::1%eth0 as 1 md5 fd:9\nbgp-peer fe80::1%eth1 as 1\n", &service);
+	ok(strstr(both, "bgp-peer fe80::1%eth1: ") && strstr(both, "md5"), "one address on two links has no secret of its own");
 	take(&c, "bgp-as 23456\nbgp-prefix 192.0.2.0/24\nbgp-peer 192.0.2.1 as 1");
 	ok(route_check(&c, &service, "conf") == 1, "AS_TRANS is nobody's");
 	return tap_done();

@@ -15,7 +15,7 @@ my $prefix = '127.0.0.0/8';
 my $zone = "$FindBin::Bin/../zones/example.org.zone";
 
 my $router = BGP->new(host => '127.0.0.9', as => 65009);
-my $rude = BGP->new(host => '127.0.0.10', as => 65010, hang_up => 1);
+my $rude = BGP->new(host => '127.0.0.10', as => 65010, hang_up => 'in "another" life');
 my $from = DNS::now();
 my $lab = Lab->new(zones => { 'example.org' => $zone }, set => [ 'workers=2', 'bgp-as=65001', "bgp-prefix=$prefix", 'bgp-port=0',
 	'bgp-peer=127.0.0.9 as 65009 retry 1 port ' . $router->port, 'bgp-peer=127.0.0.10 as 65010 retry 1 port ' . $rude->port ]);
@@ -54,6 +54,19 @@ cmp_ok(scalar @called, '>=', 4, 'a neighbour that hangs up is called again (' . 
 # the neighbour's own delays in accepting can bring two of its entries together
 ok($apart[0] >= 0.9, sprintf 'never less than 1 s apart (%.3f to %.1f s)', $apart[0], $apart[-1]);
 ok($apart[-1] > 3 * $apart[0], 'and less and less often');
+
+# ---- what status says of it all ----
+sub text { Lab::run({ limit => 10 }, "$Lab::bin/encdns", 'status', '--dir', $lab->dir . '/node1')->{out} }
+my $hint = qr/^bgp 127\.0\.0\.9 as 65009: Established for \d+ s, 1 of 1 prefixes announced, .*\n +Established but no traffic: .*import policy/m;
+ok(Lab::wait_for(90, sub { text() =~ $hint }), 'status: Established, but nobody asks since a minute: the hint') or diag(text());
+my %peer = map { $_->{peer} => $_ } @{ $lab->status('node1')->{bgp} };
+ok($peer{'127.0.0.9'}{no_queries} && !$peer{'127.0.0.10'}{no_queries}, '... --json says of whom');
+ok(abs(time - $peer{'127.0.0.9'}{since}) < $seconds + 120 && $peer{'127.0.0.10'}{since} > 0, '... and since when');
+my $last = 'received: Cease, Administrative Shutdown: "in "another" life"';
+like(text(), qr/^bgp 127\.0\.0\.10 as 65010: (?:Idle|Active|Connect|OpenSent) for \d+ s.*; last notification \Q$last\E$/m, '... the last NOTIFICATION, in words') or diag(text());
+is($peer{'127.0.0.10'}{last}, $last, '... in --json as well');
+$lab->ask('example.org', 'SOA');
+ok(Lab::wait_for(10, sub { text() !~ /no traffic/ }), 'one question, and the hint is gone');
 
 # ---- encdns-dns stands still for a moment ----
 $from = DNS::now();
