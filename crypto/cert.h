@@ -52,6 +52,11 @@ const char *cert_judge(const struct cert *leaf, const struct cert *issuing,
  * only for its own judgement: ours are never post-dated, and one that is by
  * accident must not age all others.) */
 int64_t cert_now(void);
+/* The same from the system's clock and what is known not to lie ahead: a clock that is
+ * decades off is a dead one, and locks nobody out. */
+int64_t cert_clock(int64_t system, int64_t least);
+/* An operator's clock, in place of the system's from now on; before there are threads. */
+void cert_told(int64_t now);
 /* The own certificate is valid from then on: so it is later now. */
 void cert_seen(int64_t from);
 /* [a-zA-Z0-9._-]{1,63} */
