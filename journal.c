@@ -36,6 +36,7 @@
 
 #define PAUSE_MIN_NS 100000000ull
 #define PAUSE_MAX_NS 5000000000ull
+#define CHUNKS_AHEAD 16 /* of a snapshot: their room is made at once */
 #define PORT_LOW     20000u /* our end of every connection, as firewalls expect it */
 #define PORT_SPAN    20001u
 
@@ -66,6 +67,7 @@ struct journal {
 	uint32_t snap_inst;           /* instances from here on are the snapshot's */
 	uint32_t snap_zones;
 	struct buf snap_hashes;
+	size_t room;                  /* octets of what comes next that the store has room for */
 
 	uint32_t wanted;              /* instance whose zone is to come again, 0: none */
 	bool asked;                   /* the hub was asked, over this connection */
@@ -269,7 +271,7 @@ static void on_zone(struct journal *j, struct rd r)
 	j->state = JOURNAL_REPAIR;
 	j->snap = (struct head){ .seq = seq, .time = time };
 	memcpy(j->snap.chain, chain, CHAIN_LEN);
-	j->snap_hashes.n = 0;
+	j->snap_hashes.n = j->room = 0;
 	applier_begin(&j->applier, seq);
 	j->applier.only = j->zone;
 }
@@ -343,15 +345,20 @@ static void on_snapshot(struct journal *j, struct rd r)
 	j->state = JOURNAL_SNAPSHOT;
 	j->snap_inst = store_new_instance(j->st);
 	j->snap_zones = 0;
-	j->snap_hashes.n = 0;
+	j->snap_hashes.n = j->room = 0;
 	applier_begin(&j->applier, j->snap.seq);
 }
 
-/* Room for what is about to be applied?  When the disk is full nothing more is
- * taken; what is served stays. */
-static bool room_for(struct journal *j, size_t n)
+/* Room for what is about to be applied, and so much behind it if it can be had?
+ * When the disk is full nothing more is taken; what is served stays. */
+static bool room_for(struct journal *j, size_t n, size_t ahead)
 {
-	if (store_reserve(j->st, n) == 0)
+	if (n <= j->room) {
+		j->room -= n;
+		return true;
+	}
+	j->room = store_reserve(j->st, n + ahead) == 0 ? ahead : 0;
+	if (j->room || store_reserve(j->st, n) == 0)
 		return true;
 	j->full = errno == ENOSPC;
 	refuse(j, errno == ENOSPC ? "the disk is full: nothing more is applied until there is room; serving on"
@@ -367,7 +374,7 @@ static void on_chunk(struct journal *j, const uint8_t *p, size_t n)
 		refuse(j, "a snapshot's chunk out of place");
 		return;
 	}
-	if (!room_for(j, n))
+	if (!room_for(j, n, n * CHUNKS_AHEAD))
 		return;
 	sha256(p, n, hash);
 	buf_put(&j->snap_hashes, hash, sizeof hash);
@@ -432,7 +439,7 @@ static void on_tx(struct journal *j, const uint8_t *p, size_t n)
 		refuse(j, "a transaction out of order");
 		return;
 	}
-	if (!room_for(j, n))
+	if (!room_for(j, n, 0))
 		return;
 	if (t.flags & PART_FIRST) {
 		tx_chain_begin(&j->running, j->chain, t.seq, t.time);

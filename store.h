@@ -302,6 +302,6 @@ struct store_stats {
 	uint64_t checkpoints, damaged;
 	uint64_t moved_bytes; /* copied by compaction since the store was opened */
 };
-void store_stats_get(const struct store *st, struct store_stats *out);
+void store_stats_get(struct store *st, struct store_stats *out);
 
 #endif

@@ -72,7 +72,7 @@ static int select_zone(struct applier *a, const struct op_view *o)
 	name_lower(name, o->name);
 	enum store_found r = store_zone_get(a->st, name, &a->zone);
 	if (r == STORE_DAMAGED) {
-		a->harm = HARM_STORE;
+		blame(a, false);
 		return -1;
 	}
 	if (r == STORE_ABSENT) {
@@ -153,8 +153,8 @@ static int edit(struct applier *a, struct op_view *o, char *err, size_t n)
 		return say(err, n, a, "a name outside the zone");
 	check_order(a, o);
 	if (old_body(a, o, &old) == STORE_DAMAGED) {
-		a->harm = a->made ? HARM_STORE : HARM_ZONE;
-		return say(err, n, a, "the store is damaged");
+		blame(a, true);
+		return say(err, n, a, store_trouble());
 	}
 	if (!merge(old, o->edits, &w))
 		return say(err, n, a, "a name's records are too many or malformed");
@@ -208,7 +208,7 @@ static int end_zone(struct applier *a, const struct op_view *o, char *err, size_
 static int apply(struct applier *a, struct op_view *o, char *err, size_t n)
 {
 	if (o->op == OP_ZONE)
-		return select_zone(a, o) == 0 ? 0 : say(err, n, a, "the store is damaged");
+		return select_zone(a, o) == 0 ? 0 : say(err, n, a, store_trouble());
 	if (o->op > OP_DELETE)
 		return say(err, n, a, "an operation that this version does not know: a newer encdns is needed");
 	if (!a->have_zone)
