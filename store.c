@@ -351,6 +351,7 @@ int store_close(struct store *st)
 
 const struct store_map *store_reader(struct store *st) { return &st->map; }
 uint64_t store_seq(const struct store *st) { return st->seq; }
+uint64_t store_last_seq(const struct store *st) { return st->last_seq; }
 const uint8_t *store_meta(const struct store *st) { return st->meta; }
 int store_root_fd(const struct store *st) { return st->root_fd; }
 bool store_failed(const struct store *st) { return st->failed; }
@@ -680,6 +681,30 @@ uint32_t store_new_instance(struct store *st)
 {
 	/* one that can't be remembered as being loaded would be swept away */
 	return inst_named(st, st->next_inst) == 0 ? st->next_inst++ : 0;
+}
+
+int store_keep_instance(struct store *st, uint32_t inst) { return inst_named(st, inst); }
+
+static size_t note_key(uint8_t out[static 4], uint32_t number)
+{
+	put_u32(out, number);
+	return 4;
+}
+
+int store_note(struct store *st, uint64_t seq, uint32_t number, const uint8_t *body, uint32_t len)
+{
+	uint8_t key[4];
+	if (st->failed || seq < st->last_seq || len > BODY_MAX) {
+		errno = st->failed ? EIO : EINVAL;
+		return -1;
+	}
+	return store_append_tree(st, seq, 0, key, note_key(key, number), body, len);
+}
+
+enum store_found store_note_get(struct store *st, uint32_t number, struct scratch *s, struct frag *out)
+{
+	uint8_t key[4];
+	return store_get_newest(st, FRAG_TREE, 0, key, note_key(key, number), s, out);
 }
 
 int store_commit(struct store *st, uint64_t seq, const uint8_t meta[static STORE_META])
