@@ -36,7 +36,7 @@
 
 #define PAUSE_MIN_NS 100000000ull
 #define PAUSE_MAX_NS 5000000000ull
-#define CHUNKS_AHEAD 16 /* of a snapshot: their room is made at once */
+#define CHUNKS_AHEAD 16 /* of a snapshot: room is made at once for so many at most */
 #define PORT_LOW     20000u /* our end of every connection, as firewalls expect it */
 #define PORT_SPAN    20001u
 
@@ -406,7 +406,9 @@ static void on_chunk(struct journal *j, const uint8_t *p, size_t n)
 		refuse(j, "a snapshot's chunk out of place");
 		return;
 	}
-	if (!room_for(j, n, n * CHUNKS_AHEAD))
+	/* the more has come, the more at once: a small store stays small */
+	size_t ahead = j->snap_hashes.n / 32 / 4;
+	if (!room_for(j, n, n * (ahead < CHUNKS_AHEAD ? ahead : CHUNKS_AHEAD)))
 		return;
 	sha256(p, n, hash);
 	buf_put(&j->snap_hashes, hash, sizeof hash);
