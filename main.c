@@ -680,46 +680,6 @@ static void ad_hoc_conf(struct super *s, uint16_t port)
 	s->node.conf.rrl = LIMIT_NOBODY; /* nobody else is to be had by asking from the loopback */
 }
 
-/* On the list that was kept the last time. */
-static bool is_denied(struct cred *c, const char *dir)
-{
-	struct denied d;
-	char err[300];
-	bool out = denied_open(&d, dir, c, err, sizeof err) == 0 && cred_denied(c);
-	if (out)
-		fprintf(stderr, "encdns: credentials: this certificate is denied (list %llu in %s/denials); nothing was started\n",
-		        (unsigned long long)denials_number(d.list), dir);
-	denied_close(&d);
-	return out;
-}
-
-/* Is it a node's certificate, with its key, and not denied?  Better said now than by
- * a child. */
-static int check_credentials(const struct blob *b, const char *dir)
-{
-	int p[2];
-	char err[300] = "can't be read";
-	struct cred *c = NULL;
-	if (pipe2(p, O_CLOEXEC) == 0) {
-		fcntl(p[1], F_SETPIPE_SZ, PEM_MAX);
-		if (blob_send(b, p[1]) == 0) {
-			close(p[1]);
-			c = cred_read(p[0], err, sizeof err);
-		} else {
-			close(p[1]);
-		}
-		close(p[0]);
-	}
-	bool good = c && cred_role(c) == ROLE_NODE;
-	if (c && !good)
-		snprintf(err, sizeof err, "the certificate is a %s's, not a node's", cert_role_text(cred_role(c)));
-	bool out = good && is_denied(c, dir);
-	cred_free(c);
-	if (!good)
-		fprintf(stderr, "encdns: credentials: %s; nothing was started\n", err);
-	return out ? EXIT_DENIED : good ? 0 : 1;
-}
-
 /* Nodes that share an address share the secret; a lone one makes its own, and
  * keeps it while encdns-dns is started again. */
 static int read_cookie_secret(struct node *n)
@@ -763,7 +723,7 @@ static int read_secrets(struct super *s, const struct args *a)
 	close(s->node.conf.credentials);
 	if (route_read_secrets(&s->node) != 0)
 		return 1;
-	return check_credentials(s->cred, s->node.dir);
+	return node_check_credentials(s->cred, s->node.dir);
 }
 
 /* ---- run level 1 ---- */

@@ -75,5 +75,8 @@ int pem_next(struct rd *text, char label[static 32], struct wr *der);
 void pem_put(struct wr *w, const char *label, const void *der, size_t n);
 /* The secret scalar in a SEC1 (RFC 5915) or PKCS#8 key for P-256. */
 int pem_scalar(const char *label, const void *der, size_t n, uint8_t x[static 32]);
+/* The same, or one under a passphrase; pass may be NULL.  -1: EINVAL: no key of
+ * ours; EACCES: it wants a passphrase; EKEYREJECTED: another one. */
+int pem_key(const char *label, const void *der, size_t n, const struct pass *pass, uint8_t x[static 32]);
 
 #endif
