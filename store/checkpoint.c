@@ -315,23 +315,49 @@ static void get_super(struct store *st, unsigned which, struct super *out)
 	}
 }
 
-enum store_owner store_whose(int fd, const struct key *k)
+/* Which of the two counts. */
+static unsigned newer_super(const struct super s[static 2])
+{
+	return s[1].state > s[0].state || (s[1].state == s[0].state && s[1].serial > s[0].serial);
+}
+
+/* Of us, with this key?  Else err says what is wrong. */
+static enum store_owner judge_super(const struct super *s, const char *name, char *err, size_t n)
+{
+	if (s->state == SUPER_FOREIGN || s->state == SUPER_NONE) {
+		snprintf(err, n, "%s: is no encdns store; nothing was changed", name);
+		return STORE_OTHER;
+	}
+	if (s->version != STORE_VERSION) {
+		snprintf(err, n, "%s: store of version %u, this program reads version %u; nothing was changed", name, s->version,
+		         STORE_VERSION);
+		return STORE_STRANGE;
+	}
+	if (s->state == SUPER_OK)
+		return STORE_OURS;
+	snprintf(err, n, "%s: the key does not fit (another machine's store, or its first blocks are damaged); nothing was changed", name);
+	return STORE_STRANGE;
+}
+
+enum store_owner store_whose(int fd, const char *name, const struct key *k, char *err, size_t n)
 {
 	struct stat sb;
 	struct super s[2];
 	struct store *st = calloc(1, sizeof *st);
 	enum store_owner r = STORE_OTHER;
-	if (st && (st->super_key = key_derive(k, "super", NULL, 0)) != NULL) {
+	snprintf(err, n, "%s: no memory for keys", name);
+	if (st && fstat(fd, &sb) == 0 && (st->super_key = key_derive(k, "super", NULL, 0)) != NULL) {
+		bool file = S_ISREG(sb.st_mode);
 		st->fd = fd;
 		get_super(st, 0, &s[0]);
 		get_super(st, 1, &s[1]);
-		if (s[0].state == SUPER_OK || s[1].state == SUPER_OK)
-			r = STORE_OURS;
-		else if (s[0].state == SUPER_BAD || s[1].state == SUPER_BAD)
-			r = STORE_STRANGE;
-		else if (s[0].state == SUPER_NONE && s[1].state == SUPER_NONE && fstat(fd, &sb) == 0 &&
-		         (!S_ISREG(sb.st_mode) || sb.st_size <= UNBORN_MAX))
+		if (s[0].state == SUPER_NONE && s[1].state == SUPER_NONE && (!file || sb.st_size <= UNBORN_MAX) &&
+		    (!file || sb.st_size == 0 || sb.st_size >= BLOCK))
 			r = STORE_NOBODYS;
+		else if (file && sb.st_size < BLOCK)
+			snprintf(err, n, "%s: is no encdns store, or cut short; nothing was changed", name);
+		else
+			r = judge_super(&s[newer_super(s)], name, err, n);
 		key_free(st->super_key);
 	}
 	free(st);
@@ -481,22 +507,10 @@ int checkpoint_load(struct store *st, char *err, size_t n)
 	struct super s[2];
 	get_super(st, 0, &s[0]);
 	get_super(st, 1, &s[1]);
-	unsigned newer = s[1].state > s[0].state ||
-	                 (s[1].state == s[0].state && s[1].serial > s[0].serial);
+	unsigned newer = newer_super(s);
 	const struct super *best = &s[newer];
-	if (best->state == SUPER_FOREIGN || best->state == SUPER_NONE) {
-		snprintf(err, n, "%s: is no encdns store; nothing was changed", st->name);
+	if (judge_super(best, st->name, err, n) != STORE_OURS)
 		return -1;
-	}
-	if (best->version != STORE_VERSION) {
-		snprintf(err, n, "%s: store of version %u, this program reads version %u; nothing was changed",
-		         st->name, best->version, STORE_VERSION);
-		return -1;
-	}
-	if (best->state != SUPER_OK) {
-		snprintf(err, n, "%s: the key does not fit (another machine's store, or its first blocks are damaged); nothing was changed", st->name);
-		return -1;
-	}
 	if (st->check)
 		st->ordered = best->flags & 1;
 	if (best->flags != st->ordered) {
