@@ -288,6 +288,7 @@ static void release(struct store *st)
 	free(st->table);
 	free(st->epoch_wait.at);
 	free(st->ckpt_wait.at);
+	checkpoint_free(st);
 	inst_free(st);
 	crypto_wipe(st, sizeof *st);
 	free(st);
@@ -312,7 +313,7 @@ struct store *store_open(const struct store_conf *c, const struct key *k, char *
 	st->key = k;
 	st->ordered = c->ordered;
 	st->tune = tune;
-	st->cursor = st->low = 1;
+	st->cursor = st->low = st->cuts = 1;
 	st->check = c->check;
 	if (open_all(st, c, &doubt, err, n) == 0)
 		return st;
@@ -678,10 +679,13 @@ int store_commit(struct store *st, uint64_t seq, const uint8_t meta[static STORE
 		errno = st->failed ? EIO : EINVAL;
 		return -1;
 	}
-	if (tree_flush(st->trees, seq) != 0 || log_commit(st, seq, meta) != 0)
+	if (tree_flush(st->trees, seq) != 0 || checkpoint_pay(st) != 0 || log_commit(st, seq, meta) != 0)
 		return store_fail(st);
 	st->last_seq = seq;
 	atomic_store_explicit(&st->root->visible, seq, memory_order_release);
+	/* here, as a tick may always find a group half done */
+	if (checkpoint_due(st))
+		checkpoint_cut(st);
 	return 0;
 }
 
@@ -720,15 +724,6 @@ void store_unpin(struct store *st, int pin)
 }
 uint64_t store_pin_seq(const struct store *st, int pin) { return st->pins[pin] - 1; }
 
-/* By the log's tail, and when much of the log is only kept for the last one. */
-static bool checkpoint_due(const struct store *st)
-{
-	uint64_t bytes = st->live_units * UNIT / TAIL_PART;
-	bytes = bytes < TAIL_BYTES ? bytes : TAIL_BYTES;
-	bytes = bytes > st->tune.tail_least ? bytes : st->tune.tail_least;
-	return st->tail_ops >= TAIL_OPS || st->tail_bytes >= bytes || (uint64_t)st->log_waiting * BLOCK >= bytes;
-}
-
 #define TICK_BUSY 10 /* ms */
 #define TICK_IDLE 1000
 
@@ -739,20 +734,21 @@ int store_tick(struct store *st)
 		return -1;
 	}
 	bool more = false;
-	uint64_t until = compact_clock() + st->tune.tick_ns;
+	uint64_t begin = compact_clock(), until = begin + st->tune.tick_ns;
 	space_collect(st);
 	view_advance(st);
-	if (inst_tick(st, until) != 0 || compact_run(st, until, &more) != 0)
+	if (inst_tick(st, until) != 0 || checkpoint_run(st, begin + st->tune.tick_ns / 2) != 0 ||
+	    compact_run(st, until, &more) != 0)
 		return store_fail(st);
 	if (st->changes == 0) {
 		bool due = checkpoint_due(st);
 		/* copies wait for a commit of the owner's, but not forever */
 		if ((due || st->buf_len >= LOG_FLUSH / 4 || !more) && settle(st) != 0)
 			return -1;
-		if (due && checkpoint_write(st) != 0)
-			return -1;
+		if (due)
+			checkpoint_cut(st); /* or there is no room for it yet */
 	}
 	if (space_give_back(st) != 0)
 		return store_fail(st);
-	return more ? TICK_BUSY : TICK_IDLE;
+	return more || checkpoint_going(st) ? TICK_BUSY : TICK_IDLE;
 }

@@ -20,6 +20,8 @@ int io_sync(int fd);
 int io_allocate(int fd, uint64_t off, uint64_t n);
 int io_truncate(int fd, uint64_t n);
 void io_mapped(int fd, uint64_t off, uint64_t n);
+int io_sync_mapped(int fd, void *p, size_t n, uint64_t off);
+static inline void io_begin(int fd, uint64_t off, uint64_t n) { (void)fd, (void)off, (void)n; }
 /* That disk has no holes. */
 static inline int io_punch(int fd, uint64_t off, uint64_t n) { (void)fd, (void)off, (void)n; return -1; }
 
@@ -27,6 +29,7 @@ static inline int io_punch(int fd, uint64_t off, uint64_t n) { (void)fd, (void)o
 
 #include <errno.h>
 #include <fcntl.h>
+#include <sys/mman.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
 #include <unistd.h>
@@ -70,6 +73,20 @@ static inline int io_punch(int fd, uint64_t off, uint64_t n)
 }
 
 static inline void io_mapped(int fd, uint64_t off, uint64_t n) { (void)fd, (void)off, (void)n; }
+
+/* What was changed through the mapping at p (the file's octets from off on) is
+ * durable on return. */
+static inline int io_sync_mapped(int fd, void *p, size_t n, uint64_t off)
+{
+	(void)fd, (void)off;
+	return msync(p, n, MS_SYNC);
+}
+
+/* The same is asked for soon: a hint. */
+static inline void io_begin(int fd, uint64_t off, uint64_t n)
+{
+	sync_file_range(fd, (off_t)off, (off_t)n, SYNC_FILE_RANGE_WRITE);
+}
 
 #endif
 #endif

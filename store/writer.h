@@ -14,7 +14,7 @@
 #define TAIL_BYTES   (1ull << 30) /* or so much log, less in a small store */
 #define TAIL_PART    16u         /* so great a part of what is live */
 
-struct segmeta { uint8_t depth; bool dirty, counted; uint16_t count; }; /* dirty: made since the checkpoint */
+struct segmeta { uint32_t cut; uint16_t count; uint8_t depth; bool counted; }; /* cut: see struct checkpoint */
 struct extent {
 	uint32_t block, nblocks;
 	uint64_t serial;
@@ -73,6 +73,25 @@ struct instances {
 /* Blocks that go free when no reader can reach them and no superblock refers to them. */
 struct retired { uint32_t block; uint64_t epoch; };
 struct retire_list { struct retired *at; size_t n, room; };
+
+/* A checkpoint holds the state at its *cut*, a moment between two groups, and is
+ * written in slices while the writer goes on: from the cut on no segment that
+ * there was is changed any more (segment.c).
+ * Phases: none -> segments (each made durable, its MAC set in the state) ->
+ * table -> superblocks -> none, and only then is the one before forgotten. */
+struct checkpoint {
+	enum { CKPT_NONE, CKPT_SEGMENTS, CKPT_TABLE, CKPT_SUPERS } phase;
+	uint64_t serial;
+	uint8_t *state;            /* as in checkpoint.c */
+	size_t room, len;
+	struct made { uint32_t block, at; } *made; /* segments made since the cut before; where their MACs belong */
+	size_t nmade;
+	uint32_t *blocks;          /* of the table */
+	size_t nblocks;
+	size_t done;               /* of this phase's pieces, */
+	size_t ahead;              /* segments with their MAC, on their way to the disk */
+	struct retire_list wait;   /* retired before the cut: until this one is durable */
+};
 
 /* One version of a key, as it goes to the log. */
 struct change {
@@ -157,8 +176,10 @@ struct store {
 	uint32_t *table;           /* blocks of the last checkpoint's table */
 	size_t ntable;
 	struct retire_list epoch_wait; /* until no reader can reach them */
-	struct retire_list ckpt_wait;  /* until the next checkpoint, then the same */
+	struct retire_list ckpt_wait;  /* until a checkpoint with a later cut, then the same */
 	uint32_t log_waiting;          /* blocks of log among them */
+	uint32_t cuts;                 /* so far */
+	struct checkpoint ckpt;        /* the one under way */
 	unsigned super;                /* which superblock is written first */
 	uint64_t checkpoints;
 
@@ -176,7 +197,8 @@ int space_extent(struct store *st, uint32_t least, uint32_t *out, uint32_t *n);
 void space_free(struct store *st, uint32_t block);
 int space_retire(struct retire_list *l, uint32_t block, uint64_t epoch);
 void space_collect(struct store *st);           /* frees what no reader can reach any more */
-void space_checkpointed(struct store *st);      /* one more checkpoint is durable */
+void space_cut(struct store *st);               /* a checkpoint's cut: what is retired waits for it */
+void space_checkpointed(struct store *st);      /* and now it is durable */
 void space_doubt(struct store *st);             /* after opening: free blocks may have no space */
 int space_give_back(struct store *st);          /* to the file system, when a lot is free */
 uint64_t space_epoch(const struct store *st);   /* the oldest that a reader may still be in */
@@ -245,9 +267,23 @@ int segment_unset(struct store *st, const uint64_t hash[static 2], uint64_t unit
 void segment_touch(const struct store *st, const uint64_t hash[static 2]); /* soon to be looked at */
 bool segment_has(const struct store *st, const uint64_t hash[static 2], uint64_t unit);
 uint32_t segment_count(const struct store *st);
+/* Made since the last cut: it may be changed where it is, and no checkpoint, nor
+ * one under way, refers to it. */
+static inline bool segment_fresh(const struct store *st, uint32_t block) { return st->seg[block].cut == st->cuts; }
 
 /* checkpoint.c */
-int checkpoint_write(struct store *st);
+int checkpoint_write(struct store *st); /* whole, of this moment, between groups */
+/* Begins one, between groups, when none is under way.  -1: errno; there is none
+ * still, and the store goes on. */
+int checkpoint_cut(struct store *st);
+static inline bool checkpoint_going(const struct store *st) { return st->ckpt.phase != CKPT_NONE; }
+/* One slice of the one under way.  -1: errno, the store has failed. */
+int checkpoint_step(struct store *st);
+int checkpoint_run(struct store *st, uint64_t until_ns); /* one slice, and more until then */
+/* As much of it as the log's growth makes due. */
+int checkpoint_pay(struct store *st);
+bool checkpoint_due(const struct store *st);
+void checkpoint_free(struct store *st);
 int checkpoint_load(struct store *st, char *err, size_t n);
 int salt_add(struct store *st, uint16_t id, const uint8_t octets[static 32]);
 int salt_fresh(struct store *st);
