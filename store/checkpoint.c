@@ -219,6 +219,9 @@ static void unuse(struct store *st, struct checkpoint *c, size_t from)
 int checkpoint_cut(struct store *st)
 {
 	struct checkpoint *c = &st->ckpt;
+	/* behind a commit it is synced already, but not what a recovery wrote anew */
+	if (log_sync(st) != 0)
+		return -1;
 	salt_prune(st);
 	c->serial = st->ckpt_serial + 1;
 	if (provide(st, c) != 0 || put_state(st, c) != 0) {

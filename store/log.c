@@ -131,6 +131,14 @@ int log_append(struct store *st, const struct change *c, uint64_t older, uint64_
 	return 0;
 }
 
+int log_sync(struct store *st)
+{
+	if (st->unsynced && !st->memory && io_sync(st->fd) != 0)
+		return store_fail(st);
+	st->unsynced = false;
+	return 0;
+}
+
 /* Writes [buf, buf_len) at its place; sync: durable on return.  A single write
  * syncs its own pages only: the index, which a commit doesn't need, is not
  * dragged along. */
@@ -152,11 +160,7 @@ static int write_out(struct store *st, bool sync)
 		st->unsynced |= !synced;
 		done += (size_t)n;
 	}
-	if (sync && st->unsynced && !st->memory && io_sync(st->fd) != 0)
-		return -1;
-	if (sync)
-		st->unsynced = false;
-	return 0;
+	return sync ? log_sync(st) : 0;
 }
 
 int log_flush(struct store *st, bool sync)
@@ -373,6 +377,7 @@ static int tail_rewrite(struct store *st, uint64_t unit, uint64_t end)
 			return -1;
 		}
 		unit += (uint64_t)w / UNIT;
+		st->unsynced = true;
 	}
 	return 0;
 }

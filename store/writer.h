@@ -212,6 +212,7 @@ void space_use(struct store *st, uint32_t block, uint32_t n, uint64_t info);
 /* older: unit of the version before, 0 = none.  *unit: where this one lies. */
 int log_append(struct store *st, const struct change *c, uint64_t older, uint64_t *unit);
 int log_flush(struct store *st, bool sync);     /* octets to the file, then slots */
+int log_sync(struct store *st); /* what was written is durable */
 int log_commit(struct store *st, uint64_t seq, const uint8_t meta[static STORE_META]);
 int log_extent(struct store *st);               /* begins the first extent of this writer */
 int log_extent_add(struct store *st, struct extent e);
