@@ -289,6 +289,7 @@ static void release(struct store *st)
 	free(st->epoch_wait.at);
 	free(st->ckpt_wait.at);
 	checkpoint_free(st);
+	hot_free(st);
 	inst_free(st);
 	crypto_wipe(st, sizeof *st);
 	free(st);
@@ -440,6 +441,21 @@ enum store_found store_head(struct store *st, const struct probe *p, struct scra
 	return r;
 }
 
+/* Of a plain name: nothing but what lies in its head is asked for again. */
+static void keep_head(struct store *st, const struct probe *p, const struct raw *f)
+{
+	struct head *h = &st->head;
+	h->known = true;
+	memcpy(h->hash, p->hash, sizeof h->hash);
+	h->r = *f;
+	h->r.f.owner = h->r.f.body = NULL;
+}
+
+static bool same_head(const struct store *st, const struct probe *p)
+{
+	return st->head.known && st->head.hash[0] == p->hash[0] && st->head.hash[1] == p->hash[1];
+}
+
 enum store_found store_get_newest(struct store *st, enum frag_kind kind, uint32_t inst,
                                   const uint8_t *key, size_t keylen, struct scratch *s,
                                   struct frag *out)
@@ -447,7 +463,9 @@ enum store_found store_get_newest(struct store *st, enum frag_kind kind, uint32_
 	struct probe p;
 	struct raw f;
 	probe_init(&st->map, &p, kind, inst, key, keylen, UINT64_MAX);
-	enum store_found r = store_head(st, &p, s, &f);
+	enum store_found r = hot_get(st, &p, &f) ? STORE_FOUND : store_head(st, &p, s, &f);
+	if (r == STORE_FOUND && kind == FRAG_NAME && f.unit)
+		keep_head(st, &p, &f);
 	if (r == STORE_FOUND && f.gone)
 		return STORE_ABSENT;
 	if (r == STORE_FOUND)
@@ -459,6 +477,18 @@ enum store_found store_newest(struct store *st, enum frag_kind kind, uint32_t in
                               const uint8_t *owner, struct scratch *s, struct frag *out)
 {
 	return store_get_newest(st, kind, inst, owner, name_len(owner), s, out);
+}
+
+void store_soon(struct store *st, enum frag_kind kind, uint32_t inst, const uint8_t *owner)
+{
+	struct probe *p = st->soon + st->nsoon++ % SOON;
+	struct store_guard g;
+	store_guard_enter(&st->map, &g);
+	if (sigsetjmp(g.to, 0) == 0 && p->keylen)
+		store_fetch(&st->map, p);
+	store_guard_leave(&g);
+	store_begin(&st->map, p, kind, inst, owner, UINT64_MAX);
+	p->key = NULL;
 }
 
 /* ---- views: who may still read which version ---- */
@@ -544,27 +574,36 @@ static int append(struct store *st, const struct change *c, const struct probe *
 		w->unit = unit;
 	else if (store_pending_add(st, p->hash, unit, was == STORE_FOUND ? old->unit : 0) != 0)
 		return store_fail(st);
-	st->last_seq = c->seq;
+	if (c->seq > st->last_seq)
+		st->last_seq = c->seq;
 	return 0;
 }
 
-int store_append_tree(struct store *st, uint64_t seq, uint32_t inst, const uint8_t *key, size_t keylen,
-                      const uint8_t *body, uint32_t len)
+int store_append(struct store *st, const struct change *c, const uint64_t hash[static 2])
 {
-	struct change c = { FRAG_TREE, seq, inst, body ? 0 : FRAG_GONE, 0, key, keylen, body, len };
-	struct probe p;
-	struct raw old;
+	struct raw old = { 0 };
+	struct probe p = { .seq = UINT64_MAX, .inst = c->inst, .kind = (uint8_t)c->kind, .keylen = (uint32_t)c->keylen,
+		           .key = c->key };
+	memcpy(p.hash, hash, sizeof p.hash);
 	size_t mark = st->scratch.used;
-	probe_init(&st->map, &p, FRAG_TREE, inst, key, keylen, UINT64_MAX);
 	enum store_found was = store_head(st, &p, &st->scratch, &old);
 	st->scratch.used = mark;
 	if (was == STORE_DAMAGED) {
 		errno = EBADMSG;
 		return store_fail(st);
 	}
-	if (!body && was == STORE_ABSENT)
+	if (c->flags & FRAG_GONE && (was == STORE_ABSENT || old.gone))
 		return 0;
-	return append(st, &c, &p, was, &old);
+	return append(st, c, &p, was, &old);
+}
+
+int store_append_tree(struct store *st, uint64_t seq, uint32_t inst, const uint8_t *key, size_t keylen,
+                      const uint8_t *body, uint32_t len)
+{
+	struct change c = { FRAG_TREE, seq, inst, body ? 0 : FRAG_GONE, 0, key, keylen, body, len };
+	uint64_t hash[2];
+	frag_hash(&st->map, FRAG_TREE, inst, key, keylen, hash);
+	return store_append(st, &c, hash);
 }
 
 /* The chain a fragment is a link of, and its key there. False: of none. */
@@ -612,6 +651,32 @@ static int trees_follow(struct store *st, const struct change *c, uint8_t zone_l
 	return has ? tree_insert(st->trees, c->inst, newc, newk, newn) : 0;
 }
 
+static enum store_found newest(struct store *st, const struct probe *p, struct raw *old)
+{
+	if (hot_get(st, p, old))
+		return STORE_FOUND;
+	if (!same_head(st, p))
+		return store_head(st, p, &st->scratch, old);
+	*old = st->head.r;
+	return STORE_FOUND;
+}
+
+/* To the log, or where it waits for the group's end. */
+static int record(struct store *st, const struct change *c, const struct probe *p, enum store_found was,
+                  const struct raw *old)
+{
+	bool taken, hot = was == STORE_FOUND && old->unit == 0;
+	if (!hot && (was != STORE_FOUND || old->f.seq <= st->seq))
+		return append(st, c, p, was, old);
+	if (hot_put(st, c, p, &taken) != 0)
+		return store_fail(st);
+	if (taken) {
+		st->last_seq = c->seq;
+		return 0;
+	}
+	return hot ? store_append(st, c, p->hash) : append(st, c, p, was, old);
+}
+
 static int change(struct store *st, struct change *c, uint8_t zone_labels, bool fresh)
 {
 	if (st->failed || c->seq < st->last_seq) {
@@ -622,7 +687,8 @@ static int change(struct store *st, struct change *c, uint8_t zone_labels, bool 
 	struct raw old = { 0 };
 	size_t mark = st->scratch.used;
 	probe_init(&st->map, &p, c->kind, c->inst, c->key, c->keylen, UINT64_MAX);
-	enum store_found was = fresh ? STORE_ABSENT : store_head(st, &p, &st->scratch, &old);
+	enum store_found was = fresh ? STORE_ABSENT : newest(st, &p, &old);
+	st->head.known = false;
 	if (was == STORE_DAMAGED) {
 		errno = EBADMSG;
 		return store_fail(st);
@@ -635,7 +701,7 @@ static int change(struct store *st, struct change *c, uint8_t zone_labels, bool 
 		if (r != 0)
 			store_fail(st);
 		else
-			r = append(st, c, &p, was, &old);
+			r = record(st, c, &p, was, &old);
 		if (c->kind == FRAG_NAME)
 			st->names += (uint64_t)has - (uint64_t)had;
 	}
@@ -679,7 +745,8 @@ int store_commit(struct store *st, uint64_t seq, const uint8_t meta[static STORE
 		errno = st->failed ? EIO : EINVAL;
 		return -1;
 	}
-	if (tree_flush(st->trees, seq) != 0 || checkpoint_pay(st) != 0 || log_commit(st, seq, meta) != 0)
+	st->head.known = false;
+	if (hot_flush(st) != 0 || tree_flush(st->trees, seq) != 0 || checkpoint_pay(st) != 0 || log_commit(st, seq, meta) != 0)
 		return store_fail(st);
 	st->last_seq = seq;
 	atomic_store_explicit(&st->root->visible, seq, memory_order_release);
@@ -734,6 +801,7 @@ int store_tick(struct store *st)
 		return -1;
 	}
 	bool more = false;
+	st->head.known = false;
 	uint64_t begin = compact_clock(), until = begin + st->tune.tick_ns;
 	space_collect(st);
 	view_advance(st);

@@ -9,6 +9,7 @@
 #ifndef LOG_FLUSH
 #define LOG_FLUSH    (1u << 20)  /* written to the file from here on */
 #endif
+#define SOON         16u         /* a name's bucket is asked for so many names before its fragment */
 #define PINS         (STORE_HOLDS + 16)
 #define TAIL_OPS     10000000u   /* a checkpoint is due after so many operations */
 #define TAIL_BYTES   (1ull << 30) /* or so much log, less in a small store */
@@ -36,7 +37,7 @@ struct pending {
 	uint64_t unit, old_unit; /* old_unit: what the slot holds now, 0 = no slot */
 	uint32_t next;           /* in the hash chain, 1 + index */
 };
-#define PENDING_LINES 4096u
+#define PENDING_LINES 16384u
 
 /* What compaction may cost and when it begins. */
 struct tune {
@@ -105,6 +106,10 @@ struct change {
 	const uint8_t *body;
 	uint32_t len;
 };
+
+/* The newest version of a name as store_newest found it in the log: who then
+ * changes the name need not read it again.  Without owner and body. */
+struct head { bool known; uint64_t hash[2]; struct raw r; };
 
 struct store {
 	struct store_map map;
@@ -184,6 +189,10 @@ struct store {
 	uint64_t checkpoints;
 
 	struct tree_cache *trees;
+	struct hot *hot;           /* see hot.c; NULL: none yet */
+	struct head head;          /* what was looked up last */
+	struct probe soon[SOON];   /* names that will be asked for, in turn */
+	unsigned nsoon;
 	struct scratch scratch;
 };
 
@@ -229,11 +238,20 @@ static inline uint64_t raw_units(const struct raw *r)
 enum store_found store_head(struct store *st, const struct probe *p, struct scratch *s, struct raw *f);
 struct pending *store_pending(struct store *st, const uint64_t hash[static 2]);
 int store_pending_add(struct store *st, const uint64_t hash[static 2], uint64_t unit, uint64_t old);
+/* Appends a version behind what the log has of the key. */
+int store_append(struct store *st, const struct change *c, const uint64_t hash[static 2]);
 /* Does someone need the version of sequence `from` although `to` replaces it? */
 bool view_needs(const struct store *st, uint64_t from, uint64_t to);
 bool view_below(const struct store *st, uint64_t seq); /* does someone see less than seq? */
 bool view_pinned(const struct store *st, uint64_t from, uint64_t to);
 void view_advance(struct store *st); /* readers may have gone on */
+
+/* hot.c */
+bool hot_get(struct store *st, const struct probe *p, struct raw *out); /* valid until the next change */
+/* A key that this group has changed before.  Not *taken: it is to be appended. */
+int hot_put(struct store *st, const struct change *c, const struct probe *p, bool *taken);
+int hot_flush(struct store *st); /* all of them to the log */
+void hot_free(struct store *st);
 
 /* compact.c */
 /* Works off what changes have made due. */

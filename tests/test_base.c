@@ -512,7 +512,7 @@ static void on_closed(struct link *l, const char *why)
 	snprintf(e->why, sizeof e->why, "%s", why);
 	e->l = NULL;
 }
-static const struct link_calls calls = { on_ready, on_frame, on_room, on_closed };
+static const struct link_calls calls = { .ready = on_ready, .frame = on_frame, .room = on_room, .closed = on_closed };
 
 static void pair(int fd[2])
 {
