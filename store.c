@@ -441,6 +441,22 @@ enum store_found store_head(struct store *st, const struct probe *p, struct scra
 	return r;
 }
 
+static void probe_make(struct store *st, struct probe *p, enum frag_kind kind, uint32_t inst, const uint8_t *key,
+                       size_t n)
+{
+	struct hashed *h = st->hashed + kind;
+	if (h->n == n && h->inst == inst && same_short(h->key, key, n)) {
+		*p = (struct probe){ .hash = { h->hash[0], h->hash[1] }, .seq = UINT64_MAX, .inst = inst,
+			             .keylen = (uint32_t)n, .key = key, .kind = (uint8_t)kind };
+		return;
+	}
+	probe_init(&st->map, p, kind, inst, key, n, UINT64_MAX);
+	h->inst = inst;
+	h->n = n;
+	copy_short(h->key, key, n);
+	memcpy(h->hash, p->hash, sizeof h->hash);
+}
+
 /* Of a plain name: nothing but what lies in its head is asked for again. */
 static void keep_head(struct store *st, const struct probe *p, const struct raw *f)
 {
@@ -462,7 +478,7 @@ enum store_found store_get_newest(struct store *st, enum frag_kind kind, uint32_
 {
 	struct probe p;
 	struct raw f;
-	probe_init(&st->map, &p, kind, inst, key, keylen, UINT64_MAX);
+	probe_make(st, &p, kind, inst, key, keylen);
 	enum store_found r = hot_get(st, &p, &f) ? STORE_FOUND : store_head(st, &p, s, &f);
 	if (r == STORE_FOUND && kind == FRAG_NAME && f.unit)
 		keep_head(st, &p, &f);
@@ -686,7 +702,7 @@ static int change(struct store *st, struct change *c, uint8_t zone_labels, bool 
 	struct probe p;
 	struct raw old = { 0 };
 	size_t mark = st->scratch.used;
-	probe_init(&st->map, &p, c->kind, c->inst, c->key, c->keylen, UINT64_MAX);
+	probe_make(st, &p, c->kind, c->inst, c->key, c->keylen);
 	enum store_found was = fresh ? STORE_ABSENT : newest(st, &p, &old);
 	st->head.known = false;
 	if (was == STORE_DAMAGED) {

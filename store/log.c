@@ -141,7 +141,8 @@ int log_sync(struct store *st)
 
 /* Writes [buf, buf_len) at its place; sync: durable on return.  A single write
  * syncs its own pages only: the index, which a commit doesn't need, is not
- * dragged along. */
+ * dragged along.  So what is written inside a group is synced as well, where that
+ * is possible: else its commit would have to sync the whole file. */
 static int write_out(struct store *st, bool sync)
 {
 	uint64_t off = st->buf_unit * UNIT;
@@ -149,7 +150,7 @@ static int write_out(struct store *st, bool sync)
 	if (space_whole(st) != 0)
 		return -1;
 	while (done < st->buf_len) {
-		bool synced = sync && !st->unsynced && !st->memory;
+		bool synced = !st->unsynced && !st->memory;
 		const uint8_t *p = st->buf + done;
 		ssize_t n = synced ? io_write_synced(st->fd, p, st->buf_len - done, off + done, &synced)
 		                   : io_write(st->fd, p, st->buf_len - done, off + done);

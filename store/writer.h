@@ -110,6 +110,8 @@ struct change {
 /* The newest version of a name as store_newest found it in the log: who then
  * changes the name need not read it again.  Without owner and body. */
 struct head { bool known; uint64_t hash[2]; struct raw r; };
+/* The last key of a kind that was hashed: it is often asked for several times. */
+struct hashed { uint32_t inst; size_t n; uint8_t key[FRAG_KEY_MAX]; uint64_t hash[2]; };
 
 struct store {
 	struct store_map map;
@@ -191,6 +193,7 @@ struct store {
 	struct tree_cache *trees;
 	struct hot *hot;           /* see hot.c; NULL: none yet */
 	struct head head;          /* what was looked up last */
+	struct hashed hashed[FRAG_ZONE + 1];
 	struct probe soon[SOON];   /* names that will be asked for, in turn */
 	unsigned nsoon;
 	struct scratch scratch;
