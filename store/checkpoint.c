@@ -400,22 +400,25 @@ bool checkpoint_due(const struct store *st)
 	                                 (uint64_t)st->log_waiting * BLOCK >= bytes);
 }
 
-/* It is to be done when half of the log is there that makes the next one due. */
-static bool behind(const struct store *st)
+/* Is it less far than if it were to be done when such a part of the log is there
+ * that makes the next one due? */
+static bool behind(const struct store *st, unsigned part)
 {
 	const struct checkpoint *c = &st->ckpt;
 	size_t all = 2 * c->nmade + c->nblocks + 2, done = c->done;
 	done += c->phase == CKPT_SEGMENTS ? c->ahead : 2 * c->nmade + (c->phase == CKPT_SUPERS ? c->nblocks : 0);
-	return checkpoint_going(st) && done * (tail_due(st) / 2) < all * st->tail_bytes;
+	return checkpoint_going(st) && done * (tail_due(st) / part) < all * st->tail_bytes;
 }
 
 int checkpoint_pay(struct store *st)
 {
 	uint64_t until = 0;
-	while (behind(st)) {
+	/* until it is done all that was retired takes its space: on a slow disk the
+	 * clock counts no more when half of the way to the next is gone */
+	while (behind(st, 8)) {
 		uint64_t now = compact_clock();
 		until = until ? until : now + st->tune.tick_ns;
-		if (now >= until)
+		if (now >= until && !behind(st, 2))
 			break;
 		if (checkpoint_step(st) != 0)
 			return -1;

@@ -22,6 +22,7 @@ int io_truncate(int fd, uint64_t n);
 void io_mapped(int fd, uint64_t off, uint64_t n);
 int io_sync_mapped(int fd, void *p, size_t n, uint64_t off);
 static inline void io_begin(int fd, uint64_t off, uint64_t n) { (void)fd, (void)off, (void)n; }
+static inline void io_touch(void *p, size_t n) { (void)p, (void)n; }
 /* That disk has no holes. */
 static inline int io_punch(int fd, uint64_t off, uint64_t n) { (void)fd, (void)off, (void)n; return -1; }
 
@@ -34,6 +35,9 @@ static inline int io_punch(int fd, uint64_t off, uint64_t n) { (void)fd, (void)o
 #include <sys/uio.h>
 #include <unistd.h>
 
+#ifndef MADV_POPULATE_WRITE
+#define MADV_POPULATE_WRITE 23 /* linux/mman.h */
+#endif
 #ifndef RWF_DSYNC
 #define RWF_DSYNC 2 /* linux/fs.h; older C libraries don't have it */
 #endif
@@ -87,6 +91,9 @@ static inline void io_begin(int fd, uint64_t off, uint64_t n)
 {
 	sync_file_range(fd, (off_t)off, (off_t)n, SYNC_FILE_RANGE_WRITE);
 }
+
+/* Memory of the mapping will be written: one call for all its pages.  A hint. */
+static inline void io_touch(void *p, size_t n) { madvise(p, n, MADV_POPULATE_WRITE); }
 
 #endif
 #endif

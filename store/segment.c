@@ -49,6 +49,7 @@ int segment_new(struct store *st, uint8_t depth, uint32_t *block)
 {
 	if (space_alloc(st, 1, USE_SEGMENT, block) != 0)
 		return -1;
+	io_touch(seg_at(st, *block), BLOCK);
 	memset(root_macs(st->root) + *block, 0, sizeof(struct segmac));
 	st->seg[*block] = (struct segmeta){ .cut = st->cuts, .depth = depth, .counted = true };
 	io_mapped(st->fd, (uint64_t)*block * BLOCK, BLOCK);
