@@ -45,7 +45,7 @@ struct bgp_peer *bgp_find_peer(struct bgp *b, const struct bgp_addr *a)
 {
 	for (unsigned i = 0; i < b->npeers; i++) {
 		const struct bgp_addr *x = &b->conf[i].addr;
-		if (x->family == a->family && memcmp(x->b, a->b, a->family == BGP_V4 ? 4 : 16) == 0)
+		if (x->family == a->family && x->link == a->link && memcmp(x->b, a->b, a->family == BGP_V4 ? 4 : 16) == 0)
 			return &b->peer[i];
 	}
 	return NULL;
@@ -98,6 +98,13 @@ void bgp_drain(struct bgp *b, uint64_t now, uint64_t wait_ns, const char *why)
 {
 	for (unsigned i = 0; i < b->npeers; i++)
 		bgp_peer_drain(&b->peer[i], now, wait_ns, why);
+}
+
+void bgp_stop(struct bgp *b, uint64_t now, const char *why)
+{
+	bgp_announce_all(b, now, BGP_SILENT);
+	for (unsigned i = 0; i < b->npeers; i++)
+		bgp_peer_stop(&b->peer[i], now, BGP_SHUTDOWN, why);
 }
 
 bool bgp_over(const struct bgp *b)

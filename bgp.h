@@ -33,6 +33,8 @@ void bgp_announce_all(struct bgp *b, uint64_t now_ns, enum bgp_level level);
 /* The planned stop, bgp_peer_drain() for each; bgp_over() says when it is done. */
 void bgp_drain(struct bgp *b, uint64_t now_ns, uint64_t wait_ns, const char *why);
 bool bgp_over(const struct bgp *b);
+/* All is withdrawn and every session ended, now: Cease, Administrative Shutdown. */
+void bgp_stop(struct bgp *b, uint64_t now_ns, const char *why);
 
 /* The neighbour with this address, or NULL: for who connects to us. */
 struct bgp_peer *bgp_find_peer(struct bgp *b, const struct bgp_addr *a);

@@ -2,10 +2,13 @@
  *
  * The door of the module; the rooms are crypto/pool.c (the pages that hold
  * secrets), crypto/aead.c and crypto/aead_x86.c (AES-256-GCM),
- * crypto/sha256_x86.c (SHA-256 by the processor), crypto/cert.c and
- * crypto/pem.c (reading certificates), crypto/cred.c (chain and key of one
+ * crypto/sha_x86.c (SHA-256 and SHA-1 by the processor), crypto/cert.c and
+ * crypto/pem.c (reading certificates), crypto/pass.c and crypto/pbes.c
+ * (passphrases, and keys under them), crypto/cred.c (chain and key of one
  * party), crypto/tls.c (the profile), crypto/issue.c (writing certificates:
- * the hub's CA).
+ * the operator's CA, and a machine for itself), crypto/identity.c (a machine's
+ * key on port 22), crypto/gate.c (what is said there), crypto/bundle.c (what a
+ * machine needs to run, sealed).
  *
  * Threat: whoever gets the disk, a core dump, the swap partition or a child
  * process.  So a secret lies in the pool or, while a function works on it, on
@@ -23,7 +26,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-static const br_hash_class *sha256_class = &br_sha256_vtable;
+static const br_hash_class *sha256_class = &br_sha256_vtable, *sha1_class = &br_sha1_vtable;
 
 const br_hash_class *crypto_sha256(void)
 {
@@ -32,10 +35,10 @@ const br_hash_class *crypto_sha256(void)
 
 int crypto_init(void)
 {
-	const br_hash_class *fast = sha256_x86_class();
-
-	if (fast)
-		sha256_class = fast;
+	if (sha256_x86_class())
+		sha256_class = sha256_x86_class();
+	if (sha1_x86_class())
+		sha1_class = sha1_x86_class();
 	return pool_init();
 }
 
@@ -91,7 +94,7 @@ _Static_assert(sizeof(br_hash_compat_context) <= sizeof(struct sha), "struct sha
 void sha256_init(struct sha *s) { sha256_class->init((void *)s); }
 void sha384_init(struct sha *s) { br_sha384_init((void *)s); }
 void sha512_init(struct sha *s) { br_sha512_init((void *)s); }
-void sha1_init(struct sha *s) { br_sha1_init((void *)s); }
+void sha1_init(struct sha *s) { sha1_class->init((void *)s); }
 
 /* Every context of BearSSL begins with the pointer to its functions. */
 static const br_hash_class *sha_class(const struct sha *s)
@@ -257,6 +260,12 @@ struct key *key_from_passphrase(const char *pass, size_t n, const uint8_t *salt,
 
 struct key *key_derive(const struct key *from, const char *label, const void *salt, size_t n)
 {
+	return key_expand(from, label, strlen(label), salt, n);
+}
+
+struct key *key_expand(const struct key *from, const void *info, size_t ninfo, const void *salt,
+                       size_t n)
+{
 	br_hkdf_context h;
 	struct key *k = pool_alloc(sizeof *k);
 
@@ -265,7 +274,7 @@ struct key *key_derive(const struct key *from, const char *label, const void *sa
 	br_hkdf_init(&h, sha256_class, salt, n);
 	br_hkdf_inject(&h, from->b, sizeof from->b);
 	br_hkdf_flip(&h);
-	br_hkdf_produce(&h, label, strlen(label), k->b, sizeof k->b);
+	br_hkdf_produce(&h, info, ninfo, k->b, sizeof k->b);
 	crypto_wipe(&h, sizeof h);
 	crypto_burn_stack();
 	return k;
@@ -543,17 +552,37 @@ void signer_pub(const struct signer *s, uint8_t out[static SIGN_PUB])
 	memcpy(out, s->pub, SIGN_PUB);
 }
 
-int signer_sign(const struct signer *s, const void *msg, size_t n, uint8_t out[static SIGN_SIG])
+/* The parts may be secret, so their running hash is wiped. */
+static void hash_parts(const struct part *parts, size_t n, uint8_t out[static 32])
+{
+	br_sha256_context c;
+
+	sha256_class->init(&c.vtable);
+	for (size_t i = 0; i < n; i++)
+		if (parts[i].n > 0)
+			c.vtable->update(&c.vtable, parts[i].p, parts[i].n);
+	c.vtable->out(&c.vtable, out);
+	crypto_wipe(&c, sizeof c);
+	crypto_burn_stack();
+}
+
+int signer_sign_parts(const struct signer *s, const struct part *parts, size_t n,
+                      uint8_t out[static SIGN_SIG])
 {
 	uint8_t hash[32], x[32];
 	br_ec_private_key sk = { BR_EC_secp256r1, x, sizeof x };
 
 	memcpy(x, s->x, sizeof x); /* BearSSL's type is not const */
-	sha256(msg, n, hash);
+	hash_parts(parts, n, hash);
 	size_t len = br_ecdsa_i31_sign_raw(crypto_ec(), sha256_class, hash, &sk, out);
 	crypto_wipe(x, sizeof x);
 	crypto_burn_stack();
 	return len == SIGN_SIG ? 0 : (errno = EIO, -1);
+}
+
+int signer_sign(const struct signer *s, const void *msg, size_t n, uint8_t out[static SIGN_SIG])
+{
+	return signer_sign_parts(s, &(struct part){ msg, n }, 1, out);
 }
 
 void signer_free(struct signer *s)
@@ -561,15 +590,21 @@ void signer_free(struct signer *s)
 	pool_free(s, sizeof *s);
 }
 
-bool sign_verify(const uint8_t pub[static SIGN_PUB], const void *msg, size_t n,
-                 const uint8_t sig[static SIGN_SIG])
+bool sign_verify_parts(const uint8_t pub[static SIGN_PUB], const struct part *parts, size_t n,
+                       const uint8_t sig[static SIGN_SIG])
 {
 	uint8_t hash[32], q[SIGN_PUB];
 	br_ec_public_key pk = { BR_EC_secp256r1, q, sizeof q };
 
 	memcpy(q, pub, sizeof q);
-	sha256(msg, n, hash);
+	hash_parts(parts, n, hash);
 	return br_ecdsa_i31_vrfy_raw(crypto_ec(), hash, sizeof hash, &pk, sig, SIGN_SIG) == 1;
+}
+
+bool sign_verify(const uint8_t pub[static SIGN_PUB], const void *msg, size_t n,
+                 const uint8_t sig[static SIGN_SIG])
+{
+	return sign_verify_parts(pub, &(struct part){ msg, n }, 1, sig);
 }
 
 void crypto_harden(void)

@@ -17,6 +17,9 @@
 int crypto_init(void);
 /* False when the system refused to lock (some of) the pool: it can be swapped. */
 bool crypto_locked(void);
+/* Wipes every secret of this process, whoever holds it: for one that stops at once.
+ * Nothing that needs a key works any more. */
+void crypto_end(void);
 /* No core file, no ptrace by the same user, from here on; before secrets are read. */
 void crypto_harden(void);
 /* Random octets from the kernel; never fails, aborts when there are none. */
@@ -48,6 +51,9 @@ struct key *key_from_passphrase(const char *pass, size_t n, const uint8_t *salt,
                                 unsigned iterations);
 /* HKDF-SHA256 (RFC 5869): extract with salt, expand with label. */
 struct key *key_derive(const struct key *from, const char *label, const void *salt, size_t n);
+/* The same with octets for a label. */
+struct key *key_expand(const struct key *from, const void *info, size_t ninfo, const void *salt,
+                       size_t n);
 /* Over a socketpair between our own processes: the key's octets as one
  * message of 32 octets.  The octets never lie outside the pool. */
 int key_send(const struct key *k, int fd);
@@ -56,6 +62,19 @@ void key_free(struct key *k); /* NULL is fine */
 /* HMAC-SHA256 over parts. */
 struct part { const void *p; size_t n; };
 void key_mac(const struct key *k, const struct part *parts, size_t nparts, uint8_t out[static 32]);
+
+/* ---- passphrases ---- */
+#define PASS_MAX    1023    /* octets */
+#define PASS_ROUNDS 600000u /* of PBKDF2-HMAC-SHA256, in all that we write */
+struct pass;
+/* All of a descriptor, one line.  NULL: errno, for pass_error(). */
+struct pass *pass_read(int fd);
+/* Typed at the terminal, not echoed; a second time when `again` is a prompt too.
+ * NULL: err has a line. */
+struct pass *pass_ask(const char *prompt, const char *again, char *err, size_t n);
+const char *pass_error(int e);
+struct key *pass_key(const struct pass *p, const uint8_t *salt, size_t saltn, unsigned rounds);
+void pass_free(struct pass *p);
 
 /* Secret octets of any kind (a credentials file), kept to be handed on. */
 struct blob;
@@ -98,21 +117,40 @@ int signer_sign(const struct signer *s, const void *msg, size_t n, uint8_t out[s
 void signer_free(struct signer *s);
 bool sign_verify(const uint8_t pub[static SIGN_PUB], const void *msg, size_t n,
                  const uint8_t sig[static SIGN_SIG]);
+/* The message in parts. */
+int signer_sign_parts(const struct signer *s, const struct part *parts, size_t n,
+                      uint8_t out[static SIGN_SIG]);
+bool sign_verify_parts(const uint8_t pub[static SIGN_PUB], const struct part *parts, size_t n,
+                       const uint8_t sig[static SIGN_SIG]);
 
 /* ---- certificates (X.509 v3, P-256, ecdsa-with-SHA256; RFC 5280) ---- */
 /* A certificate's role is its issuer's and stands in its subject and SAN; TLS
  * peers must show the role that is asked for. */
-enum cert_role { ROLE_HUB = 1, ROLE_NODE, ROLE_OPERATOR };
-const char *cert_role_text(enum cert_role r); /* "hub", "node", "operator" */
+enum cert_role {
+	ROLE_HUB = 1,
+	ROLE_NODE,     /* the tunnel's */
+	ROLE_OPERATOR,
+	ROLE_MACHINE,  /* the authorisation port's: its key lies on the machine's disk, so the tunnel takes none */
+	ROLE_LAST = ROLE_MACHINE
+};
+const char *cert_role_text(enum cert_role r); /* "hub", "node", "operator", "machine" */
 
 struct cred;  /* a certificate chain, its private key, and the root that judges the peer */
 /* Reads a PEM file that holds: own certificate, issuing certificate(s), root,
  * and the private key (any order, told apart by content).  The descriptor may
  * be a pipe.  err gets one line for people. */
 struct cred *cred_read(int fd, char *err, size_t errn);
+/* The same with a private key under a passphrase.  NULL with EACCES: one is wanted. */
+struct cred *cred_read_pass(int fd, const struct pass *pass, char *err, size_t errn);
 void cred_free(struct cred *c);
 const char *cred_name(const struct cred *c); /* the NAME it was issued to */
 enum cert_role cred_role(const struct cred *c);
+const struct signer *cred_signer(const struct cred *c); /* its private key, as long as c is there */
+/* From now on sessions of c refuse who is on this list (crypto/denial.h), which
+ * stays the caller's; NULL: nobody is. */
+struct denials;
+void cred_deny(struct cred *c, const struct denials *list);
+bool cred_denied(const struct cred *c); /* is c itself on it? */
 
 /* ---- TLS 1.2, ECDHE_ECDSA_WITH_AES_256_GCM_SHA384, P-256, both sides
  * certified; no resumption, no renegotiation.  Sans I/O: octets of the wire in
@@ -121,6 +159,10 @@ struct tls;
 /* peer: the role the other side must have.  The credentials outlive the session. */
 struct tls *tls_client(const struct cred *c, enum cert_role peer);
 struct tls *tls_server(const struct cred *c, enum cert_role peer);
+/* An operator's session with a machine (crypto/identity.h): pub names its key, and
+ * it may show any certificate of role machine for that; NULL, for enrolment: one
+ * that it signed itself, whose key is then asked for with tls_peer(). */
+struct tls *tls_client_machine(const struct cred *c, const uint8_t *pub);
 void tls_free(struct tls *t);
 /* Each returns a buffer and its size, or NULL when it is not the time; the
  * `done` call says how much of it was used or filled. */
@@ -138,5 +180,20 @@ bool tls_ready(const struct tls *t);              /* handshake done, peer's role
 bool tls_closed(const struct tls *t);             /* ended, well or not */
 const char *tls_error(const struct tls *t);       /* in words; NULL while all is well */
 const char *tls_peer_name(const struct tls *t);   /* the NAME it was issued to; NULL before tls_ready */
+bool tls_peer_denied(const struct tls *t);        /* by the list that is in force now */
+/* Before the handshake: a peer that is denied gets through all the same, so that it
+ * can be told; the caller asks tls_peer_denied(). */
+void tls_admit_denied(struct tls *t);
+struct tls_peer {
+	enum cert_role role;
+	char name[64];
+	uint8_t pub[SIGN_PUB];
+	uint8_t serial[16];
+	bool own; /* signed by itself */
+};
+const struct tls_peer *tls_peer(const struct tls *t); /* of its leaf; NULL before tls_ready */
+/* Keying material of this session (RFC 5705, no context).  0, or -1 with EAGAIN
+ * before tls_ready. */
+int tls_export(const struct tls *t, const char *label, uint8_t out[static 32]);
 
 #endif

@@ -1,5 +1,4 @@
-/* main.c - encdns: the command line, the configuration, the supervisor, the run
- * levels.
+/* main.c - encdns: the command line, the supervisor, the run levels.
  *
  * `encdns run` becomes encdns-super.  It reads the configuration and the keys,
  * opens the store's descriptors and all sockets, forks encdns-control,
@@ -10,7 +9,8 @@
  * it dies before it was of use.  A dns that stands still for 3 s is killed.  A
  * control that can't even begin at the very first start ends the node.
  * Stop: TERM to route, which leaves its neighbours in order; once it has gone (or
- * at the second signal, or too late) TERM to all, KILL after 5 s.
+ * at the second signal, or too late) TERM to all, KILL after 5 s.  Denied: all of
+ * that within a second, keys wiped, EXIT_DENIED.
  * Threat: the children, who may be taken over: what they say is only believed
  * to be a sequence, a descriptor or a wish to stop. */
 #include "main/node.h"
@@ -18,18 +18,19 @@
 #include "base/addr.h"
 #include "base/ctl.h"
 #include "base/log.h"
+#include "crypto/cert.h"
+#include "crypto/denial.h"
+#include "main/inventory.h"
+#include "main/remote.h"
+#include "main/unlock.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <netinet/in.h>
-#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
-#include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -40,8 +41,9 @@
 #define VERSION "0.1"
 #endif
 
-#define PEM_MAX        65536
 #define STOP_NS        5000000000ull
+#define DENIED_NS      300000000ull  /* the same when we are denied; before that as long for route */
+#define ANSWER_NS      200000000ull
 #define WATCH_NS       500000000ull
 #define STILL_LOOKS    6
 #define PAUSE_MIN_NS   20000000ull
@@ -50,349 +52,24 @@
 static const char usage[] =
 	"encdns: an authoritative DNS server that keeps its zones encrypted\n"
 	"\n"
-	"  encdns run --dir DIR --conf FILE --key fd:N   run a node in the foreground\n"
+	"  encdns run --dir DIR                          run a node in the foreground: it waits for an\n"
+	"                operator (encdns-hub authorise) at the addresses of DIR/boot, who sends keys\n"
+	"  encdns run --dir DIR --conf FILE --key fd:N   the same, with keys from descriptors\n"
 	"  encdns run --ad-hoc [--port PORT]             answer from a stream on stdin, in memory:\n"
 	"                encdns-hub stream ORIGIN=ZONEFILE... | encdns run --ad-hoc --port 5300\n"
 	"  encdns status --dir DIR [--json]              where a running node stands\n"
 	"  encdns check --dir DIR | --store PATH --key fd:N [--json]\n"
 	"                is the store of a stopped node sound? 0: yes, 1: damaged, 2: it can't be told\n"
 	"  encdns checkconf FILE                         is this configuration right?\n"
-	"  encdns --help keys                            what a configuration file may say\n"
+	"  encdns --help keys|boot                       what a configuration file, or DIR/boot, may say\n"
 	"  encdns --version\n"
 	"\n"
 	"The key is 64 hex digits or 32 octets, read from the descriptor to its end.\n";
-
-/* ---- configuration ---- */
-
-/* Answers have to leave from the address they were asked at. */
-static int take_service(const struct conf_key *k, void *at, const char *v, char *err, size_t n)
-{
-	const struct conf_addrs *l = at;
-	uint8_t raw[16] = { 0 };
-	static const uint8_t any[16], mapped[12] = { [10] = 0xff, [11] = 0xff };
-	if (conf_addr(k, at, v, err, n) != 0)
-		return -1;
-	if (l->n == 0)
-		return 0;
-	const char *host = l->at[l->n - 1].host;
-	bool six = inet_pton(AF_INET, host, raw) != 1 && inet_pton(AF_INET6, host, raw) == 1;
-	if (memcmp(raw, any, 16) == 0) {
-		snprintf(err, n, "%s wants one address, not %s for all: name each", k->key, host);
-		return -1;
-	}
-	if (six && memcmp(raw, mapped, sizeof mapped) == 0) {
-		snprintf(err, n, "%s wants an IPv4 address as such, not \"%s\"", k->key, host);
-		return -1;
-	}
-	return 0;
-}
-
-/* An address without a port. */
-static int take_host(const struct conf_key *k, void *at, const char *v, char *err, size_t n)
-{
-	char text[80];
-	if (*v == 0)
-		return conf_addr(k, at, v, err, n);
-	if (strchr(v, '@') || snprintf(text, sizeof text, "%s@1", v) >= (int)sizeof text ||
-	    take_service(k, at, text, err, n) != 0) {
-		snprintf(err, n, "%s wants one IPv4 or IPv6 address, without a port, not \"%.80s\"", k->key, v);
-		return -1;
-	}
-	return 0;
-}
-
-/* An address, or one with the number of bits that count, for an allow-list. */
-static int take_net(const struct conf_key *k, void *at, const char *v, char *err, size_t n)
-{
-	struct net_list *l = at;
-	struct rrl_net net = { .len = 4 };
-	struct conf_key range = { .key = k->key, .min = 0 };
-	char host[64] = "", *bits;
-	uint64_t x;
-	if (*v == 0) { /* the default: an empty list */
-		l->n = 0;
-		return 0;
-	}
-	snprintf(host, sizeof host, "%s", v);
-	if ((bits = strchr(host, '/')) != NULL)
-		*bits++ = 0;
-	bool fits = strlen(v) < sizeof host;
-	if (fits && inet_pton(AF_INET, host, net.ip) != 1 && inet_pton(AF_INET6, host, net.ip) == 1) {
-		net.len = 16;
-	} else if (!fits || inet_pton(AF_INET, host, net.ip) != 1) {
-		snprintf(err, n, "%s wants an address or ADDRESS/BITS, not \"%.80s\"", k->key, v);
-		return -1;
-	}
-	range.max = x = net.len * 8u;
-	if (bits && conf_number(&range, &x, bits, err, n) != 0)
-		return -1;
-	if (l->n == RRL_ALLOW_MAX) {
-		snprintf(err, n, "%s: no more than %u of them", k->key, RRL_ALLOW_MAX);
-		return -1;
-	}
-	net.bits = (uint8_t)x;
-	l->at[l->n++] = net;
-	return 0;
-}
-
-static int take_rrl(const struct conf_key *k, void *at, const char *v, char *err, size_t n)
-{
-	static const char *const words[] = {
-		[LIMIT_NOBODY] = "off", [LIMIT_REMOTE] = "remote", [LIMIT_ALL] = "on",
-	};
-	for (unsigned i = 0; i < sizeof words / sizeof *words; i++)
-		if (strcmp(v, words[i]) == 0) {
-			*(enum rrl_scope *)at = (enum rrl_scope)i;
-			return 0;
-		}
-	snprintf(err, n, "%s wants on, remote or off, not \"%.80s\"", k->key, v);
-	return -1;
-}
-
-const struct conf_key node_keys[] = {
-	{ "service", take_service, offsetof(struct node_conf, service), "", "ADDRESS@PORT",
-	  "Address that queries are answered at, over UDP and TCP.", 0, CONF_ADDRS, true },
-	{ "admin", take_host, offsetof(struct node_conf, admin), "", "ADDRESS",
-	  "Address of this machine that must not look like a name server's: at the service's ports, "
-	  "UDP is silent and TCP refused.", 0, CONF_ADDRS, true },
-	{ "hub", conf_addr, offsetof(struct node_conf, hub), "", "ADDRESS@PORT",
-	  "Journal server, in order of preference.", 0, JOURNAL_HUBS, true },
-	{ "credentials", conf_fd, offsetof(struct node_conf, credentials), "", "fd:N",
-	  "Descriptor to read the node's certificate, chain and private key (PEM) from.", 0, 0, false },
-	{ "workers", conf_number, offsetof(struct node_conf, workers), "0", "NUMBER",
-	  "Threads that answer; 0: one for each processor the process may use.", 0, WORKERS_MAX, false },
-	{ "pin", conf_yes, offsetof(struct node_conf, pin), "off", "on|off",
-	  "Ties each worker to a processor of its own, when there are as many.", 0, 0, false },
-	{ "udp-size", conf_number, offsetof(struct node_conf, udp_size), "1232", "OCTETS",
-	  "Largest answer over UDP to clients that speak EDNS.", 512, DNS_UDP_MAX, false },
-	{ "tcp-connections", conf_number, offsetof(struct node_conf, tcp_connections), "1024", "NUMBER",
-	  "TCP connections of one worker; when all are in use the longest idle one is closed.", 1, 65536, false },
-	{ "tcp-per-client", conf_number, offsetof(struct node_conf, tcp_per_client), "64", "NUMBER",
-	  "Of these, for one IPv4 address or IPv6 /56; one more takes the place of its longest idle one.", 1, 65536, false },
-	{ "tcp-idle", conf_number, offsetof(struct node_conf, tcp_idle), "10", "SECONDS",
-	  "Time after which a TCP connection is closed that had no whole query, or whose answers are not read.", 1, 3600, false },
-	{ "identity", conf_text, offsetof(struct node_conf, identity), "", "TEXT",
-	  "Which node this is, told by NSID and id.server. Without it nothing is told.", 0, 64, false },
-	{ "version", conf_text, offsetof(struct node_conf, version), "", "TEXT",
-	  "What version.server tells. Without it nothing is told.", 0, 64, false },
-	{ "cookie-secret", conf_fd, offsetof(struct node_conf, cookie_secret), "", "fd:N",
-	  "Descriptor to read the secret of DNS cookies from, 32 hex digits; a second line is the previous one. Without it: random at each start.", 0, 0, false },
-	{ "cookie-required", conf_yes, offsetof(struct node_conf, need_cookie), "off", "on|off",
-	  "Answer a client that sends a cookie over UDP by BADCOOKIE until it is one of ours.", 0, 0, false },
-	{ "rrl", take_rrl, offsetof(struct node_conf, rrl), "remote", "on|remote|off",
-	  "Response rate limiting over UDP; remote: of all but this machine's own loopback. Clients with a good cookie are not limited.", 0, 0, false },
-	{ "rrl-rate", conf_number, offsetof(struct node_conf, rrl_rate), "200", "NUMBER",
-	  "Answers a second to one network for one name or one referral; a second's worth may come at once.", 1, 100000, false },
-	{ "rrl-zone-rate", conf_number, offsetof(struct node_conf, rrl_zone_rate), "1000", "NUMBER",
-	  "The same for what many names share: negative answers and errors of one zone, answers from one wildcard or DNAME.", 1, 100000, false },
-	{ "rrl-total-rate", conf_number, offsetof(struct node_conf, rrl_total_rate), "0", "NUMBER",
-	  "The same for all answers to one network together; 0: no such limit.", 0, 100000, false },
-	{ "rrl-slip", conf_number, offsetof(struct node_conf, rrl_slip), "2", "NUMBER",
-	  "One of so many answers over a limit is replaced by TC, or BADCOOKIE; the others are dropped. 0: all are.", 0, 100, false },
-	{ "rrl-ipv4-prefix", conf_number, offsetof(struct node_conf, rrl_bits4), "24", "BITS",
-	  "How much of an IPv4 address is a network.", 1, 32, false },
-	{ "rrl-ipv6-prefix", conf_number, offsetof(struct node_conf, rrl_bits6), "56", "BITS",
-	  "How much of an IPv6 address is a network.", 1, 64, false },
-	{ "rrl-accounts", conf_number, offsetof(struct node_conf, rrl_accounts), "131072", "NUMBER",
-	  "What each worker counts at a time, in 8 octets each: networks times names.", 8, 1 << 27, false },
-	{ "rrl-allow", take_net, offsetof(struct node_conf, rrl_allow), "", "ADDRESS[/BITS]",
-	  "A network that is never limited.", 0, 0, true },
-	{ "bgp-peer", take_bgp_peer, offsetof(struct node_conf, route.peers), "", "ADDRESS as NUMBER [WORD VALUE]...",
-	  "Neighbour that is told our prefixes, while this node answers. In any order behind the address:\n"
-	  "      as NUMBER               its AS; ours: iBGP (needed)\n"
-	  "      port N                  where it listens (179)\n"
-	  "      mode dial|listen|both   who opens the connection (both)\n"
-	  "      hold S, retry S         hold time (90), first pause after a failure (5)\n"
-	  "      gtsm on|off, ttl N      TTL 255 both ways (off), or the TTL of what we send\n"
-	  "      md5 fd:N                descriptor to read the secret of TCP MD5 from\n"
-	  "      source ADDRESS          our own address\n"
-	  "      families v4,v6          what to speak of (those of the prefixes)\n"
-	  "      v4-by-v6 on             IPv4 prefixes by an IPv6 next hop\n"
-	  "      next-hop ADDRESS        instead of our own address; one of each family\n"
-	  "      med N, prepend N, local-pref N (100), community A:B, large A:B:C\n"
-	  "      less-prepend N (3), less-local-pref N (50)   while this node is not at its best\n"
-	  "      role customer|provider|peer|rs|rs-client, role-strict on   what we are (RFC 9234)\n"
-	  "      bfd on|off|multihop, bfd-tx MS (300), bfd-rx MS (300), bfd-mult N (3)",
-	  0, 0, true },
-	{ "bgp-as", conf_number, offsetof(struct node_conf, route.as), "0", "NUMBER",
-	  "Our AS; needed with bgp-peer.", 0, UINT32_MAX, false },
-	{ "bgp-id", take_bgp_id, offsetof(struct node_conf, route.id), "", "ADDRESS",
-	  "Our BGP identifier; without it the first service address that is IPv4.", 0, 0, false },
-	{ "bgp-port", conf_number, offsetof(struct node_conf, route.port), "179", "NUMBER",
-	  "TCP port at which neighbours may call us; 0: none may.", 0, 65535, false },
-	{ "bgp-prefix", take_bgp_prefix, offsetof(struct node_conf, route.prefixes), "", "PREFIX/BITS",
-	  "What neighbours are told while this node answers.", 0, 0, true },
-	{ "bgp-loopback", conf_yes, offsetof(struct node_conf, route.loopback), "off", "on|off",
-	  "Put service addresses that this machine lacks on its loopback interface, and take them away at the end.", 0, 0, false },
-	{ "bgp-stale", conf_number, offsetof(struct node_conf, route.stale), "300", "SECONDS",
-	  "After so long without a sign of life of the journal, prefixes are announced as a second choice only; 0: never.", 0, 1 << 30, false },
-	{ "bgp-drain", conf_number, offsetof(struct node_conf, route.drain), "5", "SECONDS",
-	  "At a planned stop: time between graceful shutdown (RFC 8326) and withdrawal.", 0, 600, false },
-	{ "store", conf_text, offsetof(struct node_conf, store), "", "PATH",
-	  "The store: a file, or a raw partition. Without it: DIR/store.", 0, PATH_MAX, false },
-	{ "store-reserve", conf_size, offsetof(struct node_conf, store_reserve), "0", "SIZE",
-	  "Address space set aside for the store, its largest size; 0: 1T (1G on 32-bit machines).", 0, UINT64_MAX, false },
-};
-const size_t node_nkeys = sizeof node_keys / sizeof *node_keys;
-
-static int complain(const char *what)
-{
-	fprintf(stderr, "encdns: %s\n", what);
-	return 1;
-}
 
 static int wrong_usage(const char *what)
 {
 	fprintf(stderr, "encdns: %s\nTry: encdns --help\n", what);
 	return 2;
-}
-
-static unsigned processors(void)
-{
-	cpu_set_t set;
-	unsigned n = 1;
-	if (sched_getaffinity(0, sizeof set, &set) == 0)
-		n = (unsigned)CPU_COUNT(&set);
-	return n < WORKERS_MAX ? n : WORKERS_MAX;
-}
-
-/* Reads and checks all; the number of mistakes, each said. */
-static int read_conf(const char *path, struct node_conf *c)
-{
-	memset(c, 0, sizeof *c);
-	int wrong = conf_read(path, node_keys, node_nkeys, c, &conf_say_stderr);
-	static const struct { const char *key; size_t off; } wanted[] = {
-		{ "service", offsetof(struct node_conf, service) }, { "hub", offsetof(struct node_conf, hub) },
-	};
-	for (size_t i = 0; path && i < 2; i++)
-		if (((struct conf_addrs *)(void *)((char *)c + wanted[i].off))->n == 0) {
-			fprintf(stderr, "%s: at least one line \"%s ADDRESS@PORT\" is wanted\n", path, wanted[i].key);
-			wrong++;
-		}
-	if (path && c->credentials < 0) {
-		fprintf(stderr, "%s: a line \"credentials fd:N\" is wanted\n", path);
-		wrong++;
-	}
-	if (c->workers == 0)
-		c->workers = processors();
-	wrong += path ? route_check(&c->route, &c->service, path) : 0;
-	return wrong + admin_check(c, path);
-}
-
-/* ---- what is made before the children ---- */
-
-#define UNFRAGMENTED 1400 /* octets that pass everywhere but through odd tunnels */
-
-/* Answers of the usual sizes are not to be fragmented, and what an ICMP message
- * says of the path is not believed (RFC 9715 section 3.1). */
-static void no_fragments(int fd, uint64_t udp_size)
-{
-	int v4 = udp_size <= UNFRAGMENTED ? IP_PMTUDISC_PROBE : IP_PMTUDISC_OMIT;
-	int v6 = udp_size <= UNFRAGMENTED ? IPV6_PMTUDISC_PROBE : IPV6_PMTUDISC_OMIT;
-	/* that of the other family fails, and means nothing */
-	setsockopt(fd, IPPROTO_IPV6, IPV6_MTU_DISCOVER, &v6, sizeof v6);
-	setsockopt(fd, IPPROTO_IP, IP_MTU_DISCOVER, &v4, sizeof v4);
-}
-
-/* What the kernel keeps for a socket: room for bursts over UDP; over TCP an
- * answer or two for those who read slowly, and a client's few queries
- * (connections inherit it from the listener). */
-static int open_socket(const struct conf_addr *a, bool tcp, uint64_t udp_size)
-{
-	int in = tcp ? 16 << 10 : 4 << 20, out = 64 << 10;
-	int fd = addr_open(a, tcp ? SOCK_STREAM : SOCK_DGRAM, ADDR_SHARED | ADDR_V6ONLY);
-	if (fd < 0)
-		return fd;
-	setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &in, sizeof in);
-	if (tcp)
-		setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &out, sizeof out);
-	else
-		no_fragments(fd, udp_size);
-	return fd;
-}
-
-/* Connections need descriptors: as many as we may have, and no more
- * connections than that. */
-static void fit_descriptors(struct node_conf *c)
-{
-	struct rlimit l;
-	uint64_t other = 64 + 2 * c->service.n * c->workers, want = c->tcp_connections * c->workers + other;
-	if (getrlimit(RLIMIT_NOFILE, &l) != 0 || l.rlim_cur >= want)
-		return;
-	l.rlim_cur = l.rlim_max < want ? l.rlim_max : want;
-	if (setrlimit(RLIMIT_NOFILE, &l) == 0 && l.rlim_cur == want)
-		return;
-	uint64_t fit = l.rlim_cur > other ? (l.rlim_cur - other) / c->workers : 0;
-	c->tcp_connections = fit ? fit : 1;
-	log_say(LOG_WARNING, "tcp-connections is %llu: the limit of open files (ulimit -n) allows no more",
-	        (unsigned long long)c->tcp_connections);
-}
-
-/* Another server on the port would share it silently (SO_REUSEPORT): ask first. */
-static bool port_taken(const struct conf_addr *a)
-{
-	int fd = addr_open(a, SOCK_DGRAM, ADDR_V6ONLY);
-	if (fd < 0)
-		return errno == EADDRINUSE;
-	close(fd);
-	return false;
-}
-
-static int open_sockets(struct node *n)
-{
-	const struct conf_addrs *l = &n->conf.service;
-	n->sockets = calloc(l->n * n->conf.workers * 2, sizeof *n->sockets);
-	if (!n->sockets)
-		return complain("no memory");
-	for (unsigned i = 0; i < l->n; i++) {
-		const struct conf_addr *a = &l->at[i];
-		bool taken = port_taken(a);
-		for (unsigned w = 0; w < n->conf.workers * 2; w++) {
-			int fd = taken ? -1 : open_socket(a, w & 1, n->conf.udp_size);
-			if (taken)
-				errno = EADDRINUSE;
-			if (fd < 0 && n->ad_hoc && strchr(a->host, ':') && errno != EADDRINUSE)
-				break; /* a machine without IPv6 */
-			if (fd < 0) {
-				fprintf(stderr, "encdns: service %s@%u: %s; nothing was started\n", a->host, a->port, strerror(errno));
-				return 1;
-			}
-			n->sockets[n->nsockets++] = (struct node_socket){ fd, w & 1, w / 2 };
-		}
-	}
-	return 0;
-}
-
-static int open_store(struct node *n)
-{
-	char fdpath[64];
-	if (n->ad_hoc) {
-		n->store_rw = memfd_create("encdns-store", MFD_CLOEXEC);
-		snprintf(fdpath, sizeof fdpath, "/proc/self/fd/%d", n->store_rw);
-		n->store_ro = open(fdpath, O_RDONLY | O_CLOEXEC);
-		if (n->store_ro < 0) /* no /proc: the readers get the same descriptor */
-			n->store_ro = dup(n->store_rw);
-		return n->store_rw < 0 || n->store_ro < 0 ? complain(strerror(errno)) : 0;
-	}
-	if (*n->conf.store == 0)
-		snprintf(n->conf.store, sizeof n->conf.store, "%.4000s/store", n->dir);
-	n->store_rw = open(n->conf.store, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-	n->store_ro = open(n->conf.store, O_RDONLY | O_CLOEXEC);
-	if (n->store_rw >= 0 && n->store_ro >= 0)
-		return 0;
-	fprintf(stderr, "encdns: %s: %s\n", n->conf.store, strerror(errno));
-	return 1;
-}
-
-/* Only what is used of it is memory. */
-static int make_pages(struct node *n)
-{
-	size_t size = n->conf.workers * WORKER_STEP;
-	n->pages_fd = memfd_create("encdns-workers", MFD_CLOEXEC);
-	if (n->pages_fd < 0 || ftruncate(n->pages_fd, (off_t)size) != 0)
-		return complain(strerror(errno));
-	n->pages = mmap(NULL, size, PROT_READ, MAP_SHARED, n->pages_fd, 0);
-	return n->pages == MAP_FAILED ? complain(strerror(errno)) : 0;
 }
 
 /* ---- the supervisor ---- */
@@ -414,8 +91,6 @@ struct super {
 	struct src signals, timer;
 	struct key *key;
 	struct blob *cred;
-	char *title;             /* argv's memory, for names */
-	size_t title_len;
 	struct src watch;
 	uint64_t turns[WORKERS_MAX]; /* of the workers, when last looked at */
 	uint64_t route_turns;
@@ -425,6 +100,10 @@ struct super {
 	unsigned still;          /* looks in a row at which a worker had not moved */
 	bool begun;              /* control has opened its store at least once */
 	struct fill fill;
+	bool held;               /* withdrawn by an operator */
+	bool reboot, off;        /* stopping: and then the machine */
+	enum order order;        /* that ends control: once it has answered, at order_at; 0: none */
+	uint64_t order_at;
 	uint64_t kill_at;        /* stopping: when patience ends */
 	_Atomic bool stop;
 	bool stopping, leaving;  /* leaving: route says good-bye, then we stop */
@@ -438,17 +117,9 @@ static int make_route_page(struct node *n)
 		return 0;
 	n->route_fd = memfd_create("encdns-route", MFD_CLOEXEC);
 	if (n->route_fd < 0 || ftruncate(n->route_fd, sizeof *n->route_page) != 0)
-		return complain(strerror(errno));
+		return node_complain(strerror(errno));
 	n->route_page = mmap(NULL, sizeof *n->route_page, PROT_READ, MAP_SHARED, n->route_fd, 0);
-	return n->route_page == MAP_FAILED ? complain(strerror(errno)) : 0;
-}
-
-static void set_name(struct super *s, const char *name)
-{
-	memset(s->title, 0, s->title_len);
-	snprintf(s->title, s->title_len, "%s", name);
-	prctl(PR_SET_NAME, name, 0, 0, 0);
-	log_name(name);
+	return n->route_page == MAP_FAILED ? node_complain(strerror(errno)) : 0;
 }
 
 static int channel(int out[2])
@@ -489,6 +160,7 @@ static void tell_route(struct super *s, enum node_child which)
 /* All that its predecessor knew. */
 static void introduce_route(struct super *s)
 {
+	to_route(s, MSG_HELD, &(uint8_t){ s->held }, 1, -1);
 	tell_route(s, CONTROL);
 	if (s->zones_fd >= 0)
 		to_route(s, MSG_ZONES, NULL, 0, s->zones_fd);
@@ -515,13 +187,7 @@ static void forget_roots(struct node *n, unsigned keep)
 /* In the child: nothing of the supervisor's that it has no business with. */
 static void become(struct super *s, int which, pid_t parent)
 {
-	sigset_t none;
-	prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
-	if (getppid() != parent)
-		_exit(1);
-	sigemptyset(&none);
-	sigprocmask(SIG_SETMASK, &none, NULL);
-	set_name(s, s->child[which].name);
+	process_begin(s->child[which].name, parent);
 	close(s->loop.ep);
 	close(s->signals.fd);
 	if (s->zones_fd >= 0)
@@ -533,6 +199,10 @@ static void become(struct super *s, int which, pid_t parent)
 		route_close_sockets(&s->node);
 		close(s->node.route_fd);
 	}
+	for (unsigned i = 0; which != CONTROL && i < s->node.nunlock; i++)
+		close(s->node.unlock[i]);
+	if (which != CONTROL && s->node.log_in >= 0)
+		close(s->node.log_in);
 	if (which != CONTROL) {
 		close(s->node.store_rw);
 		s->node.store_rw = -1;
@@ -645,10 +315,33 @@ static void begin_stop(struct super *s, uint64_t now)
 		return;
 	s->stopping = true;
 	s->leaving = false;
-	s->kill_at = now + STOP_NS;
+	s->kill_at = now + (s->code == EXIT_DENIED ? DENIED_NS : STOP_NS);
 	for (int i = 0; i < CHILDREN; i++)
 		if (s->child[i].pid)
 			kill(s->child[i].pid, SIGTERM);
+	loop_due(&s->loop, &s->timer, s->kill_at);
+}
+
+/* Our certificate is denied: nobody is to be sent here, then nothing is answered,
+ * and nothing is started any more. */
+static void denied(struct super *s, uint64_t now)
+{
+	struct node *n = &s->node;
+	if (s->code == EXIT_DENIED)
+		return;
+	s->code = EXIT_DENIED;
+	crypto_end();
+	crypto_wipe(n->cookie_keys, sizeof n->cookie_keys);
+	if (n->route_secrets)
+		crypto_wipe(n->route_secrets, n->conf.route.peers.n * sizeof *n->route_secrets);
+	for (int i = 0; i < CHILDREN; i++)
+		s->child[i].again = 0;
+	to_route(s, MSG_DENIED, NULL, 0, -1);
+	if (!s->stopping && s->child[ROUTE].pid)
+		s->leaving = true;
+	else
+		begin_stop(s, now);
+	s->kill_at = now + DENIED_NS;
 	loop_due(&s->loop, &s->timer, s->kill_at);
 }
 
@@ -695,11 +388,42 @@ static bool refill(struct super *s, int status, uint64_t now)
 	int code = WIFEXITED(status) ? WEXITSTATUS(status) : 0;
 	if (s->node.filling && code == EXIT_FULL && s->fill.beside)
 		fill_full(&s->fill, &s->node);
+	else if (!s->node.filling && code == EXIT_STRANGE)
+		fill_strange(&s->fill, &s->node);
 	else if (s->node.filling || (code != EXIT_HARMED && code != STORE_EXIT_DAMAGED) || !fill_begin(&s->fill, &s->node, now))
 		return false;
 	if (s->fill.dropped && s->child[DNS].pid)
 		kill(s->child[DNS].pid, SIGKILL);
 	return true;
+}
+
+/* What has to wait until control has answered the operator. */
+static void obey_late(struct super *s, uint64_t now)
+{
+	enum order o = s->order;
+	s->order = 0;
+	if (o == ORDER_RESTART_CONTROL && s->child[CONTROL].pid) {
+		kill(s->child[CONTROL].pid, SIGTERM);
+	} else if ((o == ORDER_REBOOT || o == ORDER_POWEROFF) && s->node.init) {
+		s->reboot = true;
+		s->off = o == ORDER_POWEROFF;
+		leave(s, now);
+	}
+}
+
+/* What an operator has ordered, by way of control. */
+static void obey(struct super *s, enum order o, uint64_t now)
+{
+	if (o == ORDER_WITHDRAW || o == ORDER_ANNOUNCE) {
+		s->held = o == ORDER_WITHDRAW;
+		to_route(s, MSG_HELD, &(uint8_t){ s->held }, 1, -1);
+	} else if (o == ORDER_RESTART_DNS && s->child[DNS].pid) {
+		kill(s->child[DNS].pid, SIGTERM);
+	} else if (o == ORDER_RESTART_CONTROL || o == ORDER_REBOOT || o == ORDER_POWEROFF) {
+		s->order = o;
+		s->order_at = now + ANSWER_NS;
+		loop_due(&s->loop, &s->timer, s->order_at);
+	}
 }
 
 /* False: nothing that control has to say. */
@@ -737,6 +461,10 @@ static bool hear_control(struct super *s, struct msg *m, uint64_t now)
 		m->fd = -1;
 	} else if (m->type == MSG_PULSE && m->n == PULSE_LEN) {
 		to_route(s, MSG_PULSE, m->p, m->n, -1);
+	} else if (m->type == MSG_ORDER && m->n == 1) {
+		obey(s, (enum order)m->p[0], now);
+	} else if (m->type == MSG_DENIED) {
+		denied(s, now);
 	} else if (m->type == MSG_END && n->ad_hoc) {
 		s->code = 1;
 		begin_stop(s, now);
@@ -786,6 +514,10 @@ static void buried(struct super *s, struct child *c, int status, uint64_t now)
 		begin_stop(s, now);
 		return;
 	}
+	if (c == &s->child[CONTROL] && WIFEXITED(status) && WEXITSTATUS(status) == EXIT_DENIED)
+		denied(s, now);
+	if (s->code == EXIT_DENIED)
+		return;
 	if (c->ready) /* a crash in service is mended at once; who can't begin waits ever longer */
 		c->pause_ns = PAUSE_MIN_NS;
 	bool again = c == &s->child[CONTROL] && refill(s, status, now);
@@ -821,6 +553,8 @@ static void start_one(struct super *s, int which, uint64_t now)
 static void look_after(struct super *s, uint64_t now)
 {
 	bool alive = false;
+	if (s->order && now >= s->order_at)
+		obey_late(s, now);
 	if (s->leaving && now >= s->kill_at)
 		begin_stop(s, now);
 	uint64_t due = s->stopping || s->leaving ? s->kill_at : LOOP_NEVER;
@@ -838,6 +572,8 @@ static void look_after(struct super *s, uint64_t now)
 		s->stop = true;
 	if (s->stopping && now >= s->kill_at)
 		due = now + STOP_NS;
+	if (s->order && s->order_at < due)
+		due = s->order_at;
 	loop_due(&s->loop, &s->timer, due);
 }
 
@@ -913,7 +649,7 @@ static int supervise(struct super *s)
 	s->timer = (struct src){ .fd = -1, .due_ns = LOOP_NEVER, .wake = on_timer };
 	if (s->signals.fd < 0 || loop_init(&s->loop) != 0 || loop_add(&s->loop, &s->signals) != 0 ||
 	    loop_add(&s->loop, &s->timer) != 0 || loop_add(&s->loop, &s->watch) != 0)
-		return complain(strerror(errno));
+		return node_complain(strerror(errno));
 	for (int i = 0; i < CHILDREN; i++)
 		s->child[i] = (struct child){ .src = { .fd = -1 }, .super = s, .name = names[i], .again = loop_now() };
 	if (!s->node.route_page)
@@ -921,13 +657,15 @@ static int supervise(struct super *s)
 	log_say(LOG_NOTICE, "Entering run level 2");
 	look_after(s, loop_now());
 	if (loop_run(&s->loop, &s->stop) != 0)
-		return complain(strerror(errno));
+		return node_complain(strerror(errno));
 	loopback_remove(&s->node);
 	log_say(LOG_NOTICE, "stopped");
+	if (s->reboot && machine_reboot(s->off) != 0)
+		log_say(LOG_ERROR, "the machine can't be %s: %s", s->off ? "switched off" : "started anew", strerror(errno));
 	return s->code;
 }
 
-struct args { const char *dir, *conf, *store; int key; uint16_t port; bool ad_hoc, json; };
+struct args { const char *dir, *conf, *store; int key, handed; uint16_t port; bool ad_hoc, json; };
 
 static void ad_hoc_conf(struct super *s, uint16_t port)
 {
@@ -939,31 +677,6 @@ static void ad_hoc_conf(struct super *s, uint16_t port)
 	}
 	l->n = 2;
 	s->node.conf.rrl = LIMIT_NOBODY; /* nobody else is to be had by asking from the loopback */
-}
-
-/* Is it a node's certificate, with its key?  Better said now than by a child. */
-static int check_credentials(const struct blob *b)
-{
-	int p[2];
-	char err[300] = "can't be read";
-	struct cred *c = NULL;
-	if (pipe2(p, O_CLOEXEC) == 0) {
-		fcntl(p[1], F_SETPIPE_SZ, PEM_MAX);
-		if (blob_send(b, p[1]) == 0) {
-			close(p[1]);
-			c = cred_read(p[0], err, sizeof err);
-		} else {
-			close(p[1]);
-		}
-		close(p[0]);
-	}
-	bool good = c && cred_role(c) == ROLE_NODE;
-	if (c && !good)
-		snprintf(err, sizeof err, "the certificate is a %s's, not a node's", cert_role_text(cred_role(c)));
-	cred_free(c);
-	if (!good)
-		fprintf(stderr, "encdns: credentials: %s; nothing was started\n", err);
-	return good ? 0 : 1;
 }
 
 /* Nodes that share an address share the secret; a lone one makes its own, and
@@ -993,12 +706,14 @@ static int read_secrets(struct super *s, const struct args *a)
 		return 1;
 	if (a->ad_hoc) {
 		s->key = key_random(); /* gone with the process */
-		return s->key ? 0 : complain("no memory for keys");
+		return s->key ? 0 : node_complain("no memory for keys");
 	}
-	s->key = key_read(a->key);
-	if (!s->key)
-		return complain("--key: 64 hex digits or 32 octets are wanted on that descriptor");
-	close(a->key);
+	if (!s->node.machine) {
+		s->key = key_read(a->key);
+		if (!s->key)
+			return node_complain("--key: 64 hex digits or 32 octets are wanted on that descriptor");
+		close(a->key);
+	}
 	s->cred = blob_read(s->node.conf.credentials, PEM_MAX);
 	if (!s->cred) {
 		fprintf(stderr, "encdns: credentials fd:%d: %s; nothing was started\n", s->node.conf.credentials, strerror(errno));
@@ -1007,7 +722,75 @@ static int read_secrets(struct super *s, const struct args *a)
 	close(s->node.conf.credentials);
 	if (route_read_secrets(&s->node) != 0)
 		return 1;
-	return check_credentials(s->cred);
+	return node_check_credentials(s->cred, s->node.dir);
+}
+
+/* ---- run level 1 ---- */
+
+/* What all processes say from now on can be read by control, who keeps the last of it. */
+static void keep_log(struct node *n)
+{
+	int pair[2];
+	n->log_in = n->log_out = -1;
+	if (!n->machine || socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair) != 0)
+		return;
+	n->log_in = pair[0];
+	n->log_out = pair[1];
+	log_copy(pair[1]);
+}
+
+static int open_port(struct node *n)
+{
+	const struct conf_addrs *l = &n->machine->boot.unlock;
+	for (unsigned i = 0; i < l->n; i++) {
+		int fd = addr_open(&l->at[i], SOCK_STREAM, ADDR_V6ONLY);
+		if (fd < 0) {
+			fprintf(stderr, "encdns: %s/boot: unlock %s@%u: %s; nothing was started\n", n->dir, l->at[i].host,
+			        l->at[i].port, strerror(errno));
+			return 1;
+		}
+		n->unlock[n->nunlock++] = fd;
+	}
+	return 0;
+}
+
+/* Takes what an operator has sent; the configuration and its secrets then come
+ * from the bundle. */
+static int take_unlocked(struct super *s, struct unlocked *u)
+{
+	struct node *n = &s->node;
+	s->key = u->k_data;
+	u->k_data = NULL;
+	n->least_seq = u->seq;
+	memcpy(n->least_chain, u->chain, CHAIN_LEN);
+	n->machine->foreign = u->refill || n->machine->boot.refill;
+	cert_seen((int64_t)u->time);
+	return unlocked_conf(u->bundle, &n->conf, &conf_say_stderr) ? node_complain("nothing was started") : 0;
+}
+
+/* 0; -1: stopped; 1: it is said why not. */
+static int wait_for_operator(struct super *s, const struct args *a)
+{
+	static struct machine m;
+	struct unlocked u = { .k_system = NULL };
+	struct node *n = &s->node;
+	n->machine = &m;
+	inventory_image(m.image); /* zeros: it can't be told */
+	crypto_harden();
+	if (machine_open(&m, n->dir, a->handed < 0) != 0)
+		return 1;
+	if (a->handed >= 0) {
+		if (unlock_take(&m, a->handed, n->unlock, &n->nunlock, &u) != 0)
+			return 1;
+	} else {
+		int over = open_port(n) != 0 ? 1 : unlock_wait(&m, n->unlock, n->nunlock, &u);
+		if (over)
+			return over;
+		unlock_become(&m, n->unlock, n->nunlock, &u);
+	}
+	int r = take_unlocked(s, &u);
+	unlocked_wipe(&u);
+	return r;
 }
 
 static int run(const struct args *a, char **argv)
@@ -1016,35 +799,41 @@ static int run(const struct args *a, char **argv)
 	s.zones_fd = -1;
 	s.node.ad_hoc = a->ad_hoc;
 	s.node.dir = a->dir ? strdup(a->dir) : NULL; /* argv is written over */
-	if (read_conf(a->conf, &s.node.conf) != 0)
-		return complain("nothing was started");
+	process_titles(argv);
+	bool machine = a->dir && !a->conf;
+	if (machine) {
+		process_name("encdns-super");
+		int over = wait_for_operator(&s, a);
+		if (over)
+			return over > 0;
+	} else if (node_conf_read(a->conf, &s.node.conf) != 0) {
+		return node_complain("nothing was started");
+	}
 	if (a->ad_hoc)
 		ad_hoc_conf(&s, a->port);
 	/* by way of /proc/self, which is closed to an undumpable process */
-	if (a->ad_hoc && open_store(&s.node) != 0)
+	if (a->ad_hoc && node_open_store(&s.node) != 0)
 		return 1;
 	crypto_harden();
-	if (read_secrets(&s, a) != 0)
-		return 1;
-	if (a->dir && mkdir(a->dir, 0700) != 0 && errno != EEXIST) {
-		fprintf(stderr, "encdns: %s: %s\n", a->dir, strerror(errno));
+	int wrong = read_secrets(&s, a);
+	if (wrong)
+		return wrong;
+	if (a->dir && mkdir(s.node.dir, 0700) != 0 && errno != EEXIST) {
+		fprintf(stderr, "encdns: %s: %s\n", s.node.dir, strerror(errno));
 		return 1;
 	}
-	fit_descriptors(&s.node.conf);
+	node_fit_descriptors(&s.node.conf);
 	if (a->dir && s.node.conf.route.peers.n)
-		memory_read(a->dir, &s.node.health);
-	if (make_pages(&s.node) != 0 || make_route_page(&s.node) != 0 || route_open(&s.node) != 0 || loopback_add(&s.node) != 0)
+		memory_read(s.node.dir, &s.node.health);
+	if (node_make_pages(&s.node) != 0 || make_route_page(&s.node) != 0 || route_open(&s.node) != 0 || loopback_add(&s.node) != 0)
 		return 1;
-	if (open_sockets(&s.node) != 0 || admin_open(&s.node) != 0 || (!a->ad_hoc && open_store(&s.node) != 0)) {
+	if (node_open_sockets(&s.node) != 0 || admin_open(&s.node) != 0 || (!a->ad_hoc && node_open_store(&s.node) != 0)) {
 		loopback_remove(&s.node);
 		return 1;
 	}
-	s.title = argv[0];
-	for (char **p = argv; *p; p++) /* the words lie in a row */
-		if (*p == s.title + s.title_len)
-			s.title_len += strlen(*p) + 1;
-	prctl(PR_SET_NAME, "encdns-super", 0, 0, 0);
-	log_name("encdns-super");
+	process_name("encdns-super");
+	s.node.init = getpid() == 1;
+	keep_log(&s.node);
 	if (!crypto_locked())
 		log_say(LOG_WARNING, "keys can't be locked in memory and may be swapped out: raise the limit RLIMIT_MEMLOCK (ulimit -l)");
 	return supervise(&s);
@@ -1069,7 +858,7 @@ static int parse_args(int argc, char **argv, struct args *out)
 	char err[100];
 	struct conf_key fd = { .key = "--key" }, number = { .key = "--port", .min = 1, .max = 65535 };
 	uint64_t port;
-	*out = (struct args){ .key = -1, .port = 5300 };
+	*out = (struct args){ .key = -1, .handed = -1, .port = 5300 };
 	for (int i = 0; i < argc; i++) {
 		const char *a = argv[i], *v = i + 1 < argc ? argv[i + 1] : NULL;
 		if (strcmp(a, "--help") == 0 || strcmp(a, "-h") == 0) {
@@ -1077,7 +866,7 @@ static int parse_args(int argc, char **argv, struct args *out)
 			exit(0);
 		}
 		bool valued = strcmp(a, "--dir") == 0 || strcmp(a, "--conf") == 0 || strcmp(a, "--key") == 0 ||
-		              strcmp(a, "--port") == 0 || strcmp(a, "--store") == 0;
+		              strcmp(a, "--port") == 0 || strcmp(a, "--store") == 0 || strcmp(a, "--handed") == 0;
 		if (valued && !v) {
 			snprintf(err, sizeof err, "%s lacks its value", a);
 			return wrong_usage(err);
@@ -1090,6 +879,9 @@ static int parse_args(int argc, char **argv, struct args *out)
 			out->store = v;
 		} else if (strcmp(a, "--key") == 0) {
 			if (conf_fd(&fd, &out->key, v, err, sizeof err) != 0)
+				return wrong_usage(err);
+		} else if (strcmp(a, "--handed") == 0) { /* from ourselves: unlock_become() */
+			if (conf_fd(&fd, &out->handed, v, err, sizeof err) != 0)
 				return wrong_usage(err);
 		} else if (strcmp(a, "--port") == 0) {
 			if (conf_number(&number, &port, v, err, sizeof err) != 0)
@@ -1114,8 +906,8 @@ static int command_run(int argc, char **argv)
 	int r = parse_args(argc - 2, argv + 2, &a);
 	if (r != 0)
 		return r;
-	if (a.ad_hoc ? a.dir || a.conf || a.key >= 0 : !a.dir || !a.conf || a.key < 0)
-		return wrong_usage("run wants --dir DIR --conf FILE --key fd:N, or --ad-hoc [--port PORT]");
+	if (a.ad_hoc ? a.dir || a.conf || a.key >= 0 : !a.dir || !a.conf != (a.key < 0))
+		return wrong_usage("run wants --dir DIR, or --dir DIR --conf FILE --key fd:N, or --ad-hoc [--port PORT]");
 	if (a.ad_hoc && isatty(0))
 		return wrong_usage("--ad-hoc reads a stream from stdin: encdns-hub stream ORIGIN=FILE | encdns run --ad-hoc");
 	rename_process(argv);
@@ -1146,7 +938,7 @@ static int command_check(int argc, char **argv)
 	crypto_harden();
 	struct key *key = key_read(a.key);
 	if (!key) {
-		complain("--key: 64 hex digits or 32 octets are wanted on that descriptor");
+		node_complain("--key: 64 hex digits or 32 octets are wanted on that descriptor");
 		return 2;
 	}
 	close(a.key);
@@ -1156,12 +948,20 @@ static int command_check(int argc, char **argv)
 	return r;
 }
 
+/* Whatever it is called, it may be there. */
+static int any_bundle(const char *name)
+{
+	(void)name;
+	return open("/dev/null", O_RDONLY | O_CLOEXEC);
+}
+
 static int command_checkconf(int argc, char **argv)
 {
-	struct node_conf c;
+	static struct node_conf c;
 	if (argc != 3 || argv[2][0] == '-')
 		return wrong_usage("checkconf wants one FILE");
-	if (read_conf(argv[2], &c) != 0)
+	conf_bundle = any_bundle;
+	if (node_conf_read(argv[2], &c) != 0)
 		return 1;
 	printf("%s: all is right\n", argv[2]);
 	return 0;
@@ -1171,7 +971,7 @@ int main(int argc, char **argv)
 {
 	const char *verb = argc > 1 ? argv[1] : "--help";
 	if (crypto_init() != 0)
-		return complain("no memory for keys");
+		return node_complain("no memory for keys");
 	signal(SIGXFSZ, SIG_IGN); /* a limit of file sizes is an error like a full disk */
 	if (strcmp(verb, "run") == 0)
 		return command_run(argc, argv);
@@ -1189,6 +989,8 @@ int main(int argc, char **argv)
 		return wrong_usage("unknown command");
 	if (argc > 2 && strcmp(argv[2], "keys") == 0)
 		conf_help(node_keys, node_nkeys);
+	else if (argc > 2 && strcmp(argv[2], "boot") == 0)
+		conf_help(boot_keys, boot_nkeys);
 	else
 		fputs(usage, stdout);
 	return 0;

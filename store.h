@@ -39,9 +39,11 @@ struct frag {
 	uint32_t len;
 };
 
-/* Inner nodes of ordered trees that stay decrypted, each as one view sees it. */
-#define MEMO_NODES 512
-#define MEMO_KEYS  256
+/* Nodes of ordered trees that stay decrypted, each as one view sees it: inner
+ * ones, which are on the way of every search, and leaves. */
+#define MEMO_NODES  512
+#define MEMO_KEYS   256
+#define MEMO_LEAVES 2048
 struct memo_node {
 	uint64_t number, seq;
 	uint32_t inst, chain;
@@ -50,7 +52,16 @@ struct memo_node {
 	uint16_t at[MEMO_KEYS];    /* where its entry stands in the body */
 	uint8_t body[2048];
 };
-struct store_memo { struct memo_node node[MEMO_NODES]; };
+struct memo_leaf {
+	uint64_t number, seq;
+	uint32_t inst, chain;
+	uint32_t len;              /* 0: empty */
+	uint8_t body[768];
+};
+struct store_memo {
+	struct memo_node node[MEMO_NODES];
+	struct memo_leaf leaf[MEMO_LEAVES];
+};
 
 /* Memory for decrypted fragments, emptied by its owner between queries. */
 struct scratch {
@@ -137,13 +148,14 @@ void store_guard_leave(struct store_guard *g);
 
 /* Denial: the link of a chain that matches or covers.  NSEC: the greatest
  * owner at or before `name` in the zone, wrapped round to the last; NSEC3: the
- * same for a hash under the given parameters.  STORE_ABSENT: no such chain.
+ * same for a hash under the given parameters, and only the link's owner: the
+ * FRAG_NSEC3 of that name is there, or damaged.  STORE_ABSENT: no such chain.
  * *exact tells whether it is the name (hash) itself. */
 enum store_found store_nsec(const struct store_map *m, const struct store_zone *z, const uint8_t *name,
                             struct scratch *s, struct frag *out, bool *exact);
 enum store_found store_nsec3(const struct store_map *m, const struct store_zone *z,
                              const struct nsec3_params *p, const uint8_t hash[static 20],
-                             struct scratch *s, struct frag *out, bool *exact);
+                             struct scratch *s, uint8_t owner[static NAME_MAX_LEN], bool *exact);
 
 /* Epochs (design section 4): a worker announces before it reads, and says idle
  * before it waits: in memory that the writer sees, a cache line for each. */
@@ -188,12 +200,21 @@ struct store_conf {
  * store may well open), EBADMSG when it is ours, the key fits, and it is damaged,
  * ENOSPC when there is no room, else 0. */
 struct store *store_open(const struct store_conf *c, const struct key *k, char *err, size_t n);
+/* Whose is it?  By its first blocks alone. */
+enum store_owner {
+	STORE_OURS,
+	STORE_NOBODYS, /* nothing is in it yet */
+	STORE_STRANGE, /* a store made with another key, or its first blocks are damaged */
+	STORE_OTHER,   /* something else */
+};
+enum store_owner store_whose(int fd, const struct key *k);
 /* Clean stop: checkpoint, then free.  After a failure only frees. */
 int store_close(struct store *st);
 const struct store_map *store_reader(struct store *st); /* the writer's own eyes */
 
 /* Where the last commit stood. */
 uint64_t store_seq(const struct store *st);
+uint64_t store_last_seq(const struct store *st); /* of the last change, committed or not */
 const uint8_t *store_meta(const struct store *st); /* STORE_META octets */
 int store_root_fd(const struct store *st); /* read-only; for the supervisor and dns */
 int store_keys_send(struct store *st, int fd);
@@ -214,6 +235,12 @@ enum store_found store_newest(struct store *st, enum frag_kind kind, uint32_t in
                               const uint8_t *owner, struct scratch *s, struct frag *out);
 /* A new instance of a zone, invisible until store_zone_put names it. */
 uint32_t store_new_instance(struct store *st);
+/* One of an earlier run goes on being filled: before the first tick. */
+int store_keep_instance(struct store *st, uint32_t inst);
+/* What the owner wants to find again after a crash: a note by its number, changed
+ * with everything else (body NULL: it goes). */
+int store_note(struct store *st, uint64_t seq, uint32_t number, const uint8_t *body, uint32_t len);
+enum store_found store_note_get(struct store *st, uint32_t number, struct scratch *s, struct frag *out);
 /* Adds or changes a zone in the catalog (name, inst, serial, expire, state, hold). */
 int store_zone_put(struct store *st, uint64_t seq, const struct store_zone *z);
 int store_zone_drop(struct store *st, uint64_t seq, const uint8_t *name);
@@ -285,6 +312,6 @@ struct store_stats {
 	uint64_t checkpoints, damaged;
 	uint64_t moved_bytes; /* copied by compaction since the store was opened */
 };
-void store_stats_get(const struct store *st, struct store_stats *out);
+void store_stats_get(struct store *st, struct store_stats *out);
 
 #endif

@@ -123,17 +123,31 @@ int conf_addr(const struct conf_key *k, void *at, const char *v, char *err, size
 	return 0;
 }
 
+int (*conf_bundle)(const char *name);
+
+int conf_source(const char *key, const char *v, char *err, size_t n)
+{
+	uint64_t x;
+	const char *end;
+	if (strncmp(v, "bundle:", 7) == 0) {
+		int fd = conf_bundle ? conf_bundle(v + 7) : -1;
+		if (!conf_bundle)
+			snprintf(err, n, "%s: \"%.80s\" is for a sealed bundle, and there is none: fd:N", key, v);
+		else if (fd < 0)
+			snprintf(err, n, "%s: the bundle's file \"%.64s\": %s", key, v + 7, strerror(errno));
+		return fd;
+	}
+	if (strncmp(v, "fd:", 3) == 0 && parse_number(v + 3, &x, &end) == 0 && !*end && x <= 65535)
+		return (int)x;
+	snprintf(err, n, "%s comes by a descriptor, fd:N, or from the bundle, bundle:NAME (never from a file), not \"%.80s\"", key, v);
+	return -1;
+}
+
 int conf_fd(const struct conf_key *k, void *at, const char *v, char *err, size_t n)
 {
-	uint64_t x = 0;
-	const char *end = "";
-	int fd = -1;
-	if (*v && (strncmp(v, "fd:", 3) != 0 || parse_number(v + 3, &x, &end) != 0 || *end || x > 65535)) {
-		snprintf(err, n, "%s comes by a descriptor, fd:N (never from a file), not \"%s\"", k->key, v);
+	int fd = *v ? conf_source(k->key, v, err, n) : -1;
+	if (*v && fd < 0)
 		return -1;
-	}
-	if (*v)
-		fd = (int)x;
 	memcpy(at, &fd, sizeof fd);
 	return 0;
 }

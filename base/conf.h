@@ -44,6 +44,12 @@ int conf_size(const struct conf_key *k, void *at, const char *v, char *err, size
 int conf_yes(const struct conf_key *k, void *at, const char *v, char *err, size_t n);     /* bool */
 int conf_text(const struct conf_key *k, void *at, const char *v, char *err, size_t n);    /* char[max] */
 int conf_addr(const struct conf_key *k, void *at, const char *v, char *err, size_t n);    /* struct conf_addrs */
-int conf_fd(const struct conf_key *k, void *at, const char *v, char *err, size_t n);      /* int, "fd:N" */
+int conf_fd(const struct conf_key *k, void *at, const char *v, char *err, size_t n);      /* int, "fd:N" or "bundle:NAME" */
+
+/* Where the files of the sealed bundle come from: a descriptor to read one from, or
+ * -1 with errno.  NULL: there is no bundle. */
+extern int (*conf_bundle)(const char *name);
+/* The descriptor of "fd:N" or "bundle:NAME"; -1 and why in err. */
+int conf_source(const char *key, const char *v, char *err, size_t n);
 
 #endif

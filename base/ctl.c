@@ -25,6 +25,8 @@ struct ctl_conn {
 	uint8_t *out;
 	size_t out_at, out_len, out_room;
 	bool asked, gone, done; /* gone: nobody listens; done: close when all is sent */
+	const struct ctl_sink *sink; /* NULL: there is a socket */
+	void *owner;                 /* the sink's */
 };
 
 struct ctl {
@@ -112,18 +114,41 @@ void ctl_print(struct ctl_conn *c, int stream, const char *fmt, ...)
 	va_end(ap);
 	if (n >= (int)sizeof text)
 		n = (int)sizeof text - 1;
+	if (c->sink) {
+		if (!c->gone)
+			c->sink->out(c->owner, stream, text, (size_t)n);
+		return;
+	}
 	out(c, stream, text, (uint32_t)n);
 	flush_out(c);
 }
 
 void ctl_done(struct ctl_conn *c, int code)
 {
+	if (c->sink) {
+		if (!c->gone)
+			c->sink->done(c->owner, code);
+		free(c);
+		return;
+	}
 	out(c, 0, NULL, (uint32_t)code);
 	c->done = true;
 	flush_out(c);
 	if (c->gone || c->out_len == 0)
 		conn_free(c);
 }
+
+struct ctl_conn *ctl_sink_new(const struct ctl_sink *s, void *owner)
+{
+	struct ctl_conn *c = calloc(1, sizeof *c);
+	if (c) {
+		c->sink = s;
+		c->owner = owner;
+	}
+	return c;
+}
+
+void ctl_sink_lost(struct ctl_conn *c) { c->gone = true; }
 
 static void ask(struct ctl_conn *c)
 {
@@ -283,8 +308,16 @@ static bool read_all(int fd, void *p, size_t n)
 	return true;
 }
 
-/* Prints the answer; the exit code. */
-static int print_answer(int fd)
+static void print(void *owner, int stream, const char *p, size_t n)
+{
+	FILE *to = stream == CTL_ERR ? stderr : stdout;
+	(void)owner;
+	fwrite(p, 1, n, to);
+	fflush(to);
+}
+
+/* Hands over the answer; the exit code. */
+static int take_answer(int fd, void (*got)(void *owner, int stream, const char *p, size_t n), void *owner)
 {
 	uint8_t head[5];
 	char *text = NULL;
@@ -298,15 +331,17 @@ static int print_answer(int fd)
 		text = p ? p : text;
 		if (!p || !read_all(fd, p, n))
 			break;
-		fwrite(text, 1, n, head[0] == CTL_ERR ? stderr : stdout);
-		fflush(head[0] == CTL_ERR ? stderr : stdout);
+		got(owner, head[0], text, n);
 	}
 	free(text);
 	fprintf(stderr, "the connection broke before the answer was complete\n");
 	return 1;
 }
 
-int ctl_call(const char *dir, int argc, char **argv)
+int ctl_call(const char *dir, int argc, char **argv) { return ctl_ask(dir, argc, argv, print, NULL); }
+
+int ctl_ask(const char *dir, int argc, char **argv, void (*got)(void *owner, int stream, const char *p, size_t n),
+            void *owner)
 {
 	int d = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
@@ -321,7 +356,7 @@ int ctl_call(const char *dir, int argc, char **argv)
 			return 1;
 		}
 	shutdown(fd, SHUT_WR);
-	int code = print_answer(fd);
+	int code = take_answer(fd, got, owner);
 	close(fd);
 	close(d);
 	return code;

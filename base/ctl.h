@@ -23,8 +23,20 @@ enum { CTL_OUT = 1, CTL_ERR = 2 };
 __attribute__((format(printf, 3, 4))) void ctl_print(struct ctl_conn *c, int stream, const char *fmt, ...);
 void ctl_done(struct ctl_conn *c, int code);
 
+/* A connection without a socket, for a handler that is called by other means: what
+ * it prints goes to out(), its end to done(), within the calls that say so. */
+struct ctl_sink {
+	void (*out)(void *owner, int stream, const char *p, size_t n);
+	void (*done)(void *owner, int code);
+};
+struct ctl_conn *ctl_sink_new(const struct ctl_sink *s, void *owner); /* NULL: no memory */
+void ctl_sink_lost(struct ctl_conn *c); /* nobody listens any more; the handler ends as it likes */
+
 /* The client: sends, prints what comes, returns the exit code (1 with a
  * message when nobody answers at DIR/control). */
 int ctl_call(const char *dir, int argc, char **argv);
+/* The same with what comes handed to got(). */
+int ctl_ask(const char *dir, int argc, char **argv, void (*got)(void *owner, int stream, const char *p, size_t n),
+            void *owner);
 
 #endif

@@ -2,6 +2,7 @@
  * several processes on one descriptor don't mix. */
 #include "base/log.h"
 
+#include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,9 +13,37 @@
 #define LIMIT_BURST  10u /* lines */
 #define LIMIT_EACH_S 6   /* seconds that earn one more */
 
-static const char *who = "encdns";
+#define KEPT 200 /* lines */
+
+static int copy = -1;
+static struct { char line[KEPT][LOG_LINE]; unsigned n, at; } kept; /* at: where the next one goes */
+static const char *who = "encdns", *before = "";
 
 void log_name(const char *name) { who = name; }
+void log_before(const char *text) { before = text ? text : ""; }
+
+void log_copy(int fd) { copy = fd; }
+
+void log_keep(int fd)
+{
+	ssize_t n;
+	while ((n = read(fd, kept.line[kept.at], LOG_LINE - 2)) > 0) {
+		char *end = kept.line[kept.at] + n;
+		if (end[-1] != '\n')
+			*end++ = '\n';
+		*end = 0;
+		kept.at = (kept.at + 1) % KEPT;
+		kept.n += kept.n < KEPT;
+	}
+}
+
+bool log_kept(unsigned i, char out[static LOG_LINE])
+{
+	if (i >= kept.n)
+		return false;
+	memcpy(out, kept.line[(kept.at + KEPT - kept.n + i) % KEPT], LOG_LINE);
+	return true;
+}
 
 static void emit(enum log_level level, const char *text)
 {
@@ -25,11 +54,14 @@ static void emit(enum log_level level, const char *text)
 	clock_gettime(CLOCK_REALTIME, &t);
 	gmtime_r(&t.tv_sec, &tm);
 	strftime(stamp, sizeof stamp, "%Y-%m-%dT%H:%M:%S", &tm);
-	int n = snprintf(line, sizeof line - 1, "%s.%03dZ %s[%d]: %s%s", stamp, (int)(t.tv_nsec / 1000000), who,
+	int n = snprintf(line, sizeof line - 1, "%s%s.%03dZ %s[%d]: %s%s", before, stamp, (int)(t.tv_nsec / 1000000), who,
 	                 (int)getpid(), words[level], text);
 	if (n > (int)sizeof line - 2)
 		n = (int)sizeof line - 2;
 	line[n++] = '\n';
+	size_t skip = strlen(before);
+	if (copy >= 0 && write(copy, line + skip, (size_t)n - skip) < 0)
+		errno = 0; /* nobody takes it */
 	if (write(2, line, (size_t)n) < 0)
 		return; /* nobody left to tell */
 }

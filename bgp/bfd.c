@@ -8,8 +8,11 @@
  * side likes to send and the other can take.  A change while Up is confirmed by a
  * Poll Sequence (P, answered by F); until then the more patient value holds.
  * Threat: off-path forgery is kept out by the TTL of 255 (single hop), by our
- * discriminator and by nothing else: there is no authentication.  A forger on the
- * link can take the route down, and could do so with ARP as well. */
+ * discriminator and by nothing else: there is no authentication.  So over several
+ * hops, where the TTL says nothing, a packet without our discriminator does not end a
+ * session that is Up: a neighbour that has lost us and so forgotten it (section 6.8.1)
+ * is missed after one more detection time.  A forger on the link can take the route
+ * down, and could do so with ARP as well. */
 #include "bgp/bfd.h"
 
 #define US        UINT64_C(1000)
@@ -208,7 +211,7 @@ enum bfd_event bfd_receive(struct bfd *s, uint64_t now, const uint8_t *b, size_t
 {
 	struct bfd_packet p;
 	if ((!s->conf.multihop && ttl != 255) || !bfd_parse(b, n, &p) ||
-	    (p.yours && p.yours != s->conf.discriminator)) {
+	    (p.yours ? p.yours != s->conf.discriminator : s->conf.multihop && s->state == BFD_UP)) {
 		s->discarded++;
 		return BFD_NOTHING;
 	}

@@ -36,6 +36,7 @@ enum { BGP_V4 = 1, BGP_V6 = 2 };
 struct bgp_addr {
 	uint8_t family; /* BGP_V4, BGP_V6; 0: none */
 	uint8_t b[16];  /* IPv4: the first four */
+	uint8_t link;   /* of a link-local one: the owner's number for its link; else 0 */
 };
 
 struct bgp_prefix {

@@ -7,9 +7,11 @@
  * As in the RFC each connection is a machine of its own from OpenSent on; the peer
  * shows the further one.  What is left to choose is chosen so:
  * - An attempt that fails leads to Active, not Idle, so that the neighbour can
- *   still reach us meanwhile; an error of the protocol leads to Idle for a pause that
- *   doubles (DampPeerOscillations), and back by itself.  A session that has held for
- *   the longest pause clears the count.  Attempts are a second apart at least.
+ *   still reach us meanwhile; its pause doubles up to half a minute, counted for
+ *   itself, so that a neighbour that was away for long is soon found again.  An error
+ *   of the protocol leads to Idle for a pause that doubles (DampPeerOscillations), and
+ *   back by itself.  A session that has outlived its hold time clears that count.
+ *   Attempts are a second apart at least.
  * - Collisions (section 6.8, RFC 6286 section 2.3): the connection stays that the
  *   greater identifier has opened.  Whoever gets an OPEN breaks off an attempt
  *   of its own that is not connected yet, as it has said nothing there; and the
@@ -21,9 +23,9 @@
  * - The send hold timer (RFC 9687) watches the owner's writes; NOTIFICATION 8 can't be
  *   sent into a socket that takes nothing, so the connection is just closed.
  *
- * Threat: the neighbour: octets are bounded by one message in, and by BGP_OUT out; whatever
- * it asks for again and again is answered once the last answer is gone. */
-#include "bgp/fsm.h"
+ * Threat: the neighbour: octets are bounded by one message in, and by BGP_OUT out; routes
+ * that it asks for again and again it gets once a second, and once the last ones are gone. */
+#include "bgp/machine.h"
 
 #include <stdio.h>
 
@@ -33,6 +35,8 @@
 #define WITHDRAWN_NS    BGP_SEC         /* between withdrawal and Cease */
 #define REPLACE_NS      (5 * BGP_SEC)   /* a silent incoming connection is kept so long */
 #define SEND_HOLD_LEAST 480             /* seconds, RFC 9687 section 4 */
+#define TRY_MAX_S       30              /* the longest pause between attempts that get no connection */
+#define HELD_LEAST_S    30              /* a session that lasted so long has held */
 
 /* ---- the little things ---- */
 
@@ -47,8 +51,6 @@ static uint64_t draw(struct bgp_peer *p)
 
 /* Three quarters to all of it, RFC 4271 section 10. */
 static uint64_t jitter(struct bgp_peer *p, uint64_t ns) { return ns - draw(p) % (ns / 4 + 1); }
-
-static bool external(const struct bgp_peer *p) { return p->conf->as != p->conf->peer_as; }
 
 /* A connection that counts. */
 static bool live(const struct bgp_conn *c) { return c->state != BGP_IDLE && !c->closing; }
@@ -107,38 +109,13 @@ const char *bgp_conf_wrong(const struct bgp_peer_conf *c)
 
 /* ---- saying ---- */
 
-static struct wr writer(struct bgp_conn *c)
-{
-	if (c->out_at) {
-		memmove(c->out, c->out + c->out_at, c->out_len - c->out_at);
-		c->out_len -= c->out_at;
-		c->out_at = 0;
-	}
-	return wr_init(c->out + c->out_len, sizeof c->out - c->out_len);
-}
-
-/* What was written becomes due; all or nothing. */
-static void written(struct bgp_peer *p, struct bgp_conn *c, const struct wr *w, enum bgp_type type)
-{
-	if (w->bad)
-		return;
-	c->out_len += (unsigned)wr_len(w);
-	p->counts.out[type]++;
-}
-
-/* Room for n octets beside the last NOTIFICATION? */
-static bool room(const struct bgp_conn *c, size_t n)
-{
-	return sizeof c->out - (c->out_len - c->out_at) >= n + BGP_MAX;
-}
-
 static void say_keepalive(struct bgp_peer *p, struct bgp_conn *c)
 {
-	struct wr w = writer(c);
-	if (!room(c, BGP_HEAD))
+	struct wr w = bgp_conn_writer(c);
+	if (!bgp_conn_room(c, BGP_HEAD))
 		return;
 	bgp_write_keepalive(&w);
-	written(p, c, &w, BGP_KEEPALIVE);
+	bgp_conn_written(p, c, &w, BGP_KEEPALIVE);
 }
 
 static void rest_keepalive(struct bgp_peer *p, struct bgp_conn *c, uint64_t now)
@@ -157,19 +134,19 @@ static struct bgp_open our_open(const struct bgp_peer *p, bool plain)
 		return o;
 	o.refresh = o.enhanced_refresh = o.as4 = true;
 	o.v4_by_v6 = k->v4_by_v6 && (k->families & BGP_V4);
-	if (external(p))
+	if (bgp_peer_external(p))
 		o.role = k->role;
 	return o;
 }
 
 static void say_open(struct bgp_peer *p, struct bgp_conn *c)
 {
-	struct wr w = writer(c);
+	struct wr w = bgp_conn_writer(c);
 	c->plain = p->plain;
 	p->plain = false; /* once only: the next one asks anew */
 	struct bgp_open o = our_open(p, c->plain);
 	bgp_write_open(&w, &o);
-	written(p, c, &w, BGP_OPEN);
+	bgp_conn_written(p, c, &w, BGP_OPEN);
 }
 
 static void note_notification(struct bgp_peer *p, const char *way, unsigned err, struct rd data)
@@ -181,13 +158,12 @@ static void note_notification(struct bgp_peer *p, const char *way, unsigned err,
 
 /* ---- ends ---- */
 
-static void forget_gone(struct bgp_peer *p)
+/* How long a session has to last to count as one that works: its hold time, so
+ * that octets went both ways. */
+static unsigned held_s(const struct bgp_peer *p, const struct bgp_conn *c)
 {
-	unsigned n = 0;
-	for (unsigned i = 0; i < p->ntold; i++)
-		if (p->told[i].listed || p->told[i].told != BGP_SILENT)
-			p->told[n++] = p->told[i];
-	p->ntold = n;
+	unsigned s = c->agreed.hold_s < HELD_LEAST_S ? HELD_LEAST_S : c->agreed.hold_s;
+	return s < p->conf->retry_max_s ? s : p->conf->retry_max_s;
 }
 
 /* The connection has ended for us; the owner still writes what it has. */
@@ -199,11 +175,9 @@ static void drop(struct bgp_peer *p, struct bgp_conn *c, uint64_t now)
 		return;
 	}
 	if (c->state == BGP_ESTABLISHED) {
-		if (now - c->since_ns >= p->conf->retry_max_s * BGP_SEC)
+		if (now - c->since_ns >= held_s(p, c) * BGP_SEC)
 			p->failures = 0;
-		for (unsigned i = 0; i < p->ntold; i++)
-			p->told[i].told = BGP_SILENT;
-		forget_gone(p);
+		bgp_tell_end(p);
 	}
 	c->closing = true;
 	c->hold_ns = c->keepalive_ns = c->stuck_ns = BGP_NEVER;
@@ -217,39 +191,56 @@ static void cut(struct bgp_peer *p, struct bgp_conn *c, uint64_t now)
 	c->out_at = c->out_len = 0;
 }
 
-static uint64_t rest_until(struct bgp_peer *p, uint64_t now)
+/* After so many failures in a row: the first pause, doubled for each. */
+static uint64_t pause_ns(struct bgp_peer *p, unsigned failures, unsigned max_s)
 {
 	uint64_t s = p->conf->retry_s;
-	for (unsigned i = 0; i < p->failures && s < p->conf->retry_max_s; i++)
+	for (unsigned i = 0; i < failures && s < max_s; i++)
 		s *= 2;
-	if (s > p->conf->retry_max_s)
-		s = p->conf->retry_max_s;
-	p->failures += p->failures < 16;
-	uint64_t pause = jitter(p, s * BGP_SEC);
-	return now + (pause < BGP_SEC ? BGP_SEC : pause);
+	uint64_t pause = jitter(p, (s < max_s ? s : max_s) * BGP_SEC);
+	return pause < BGP_SEC ? BGP_SEC : pause;
+}
+
+/* The last connection has gone; false: there is still one, or we have stopped. */
+static bool alone(struct bgp_peer *p)
+{
+	if (p->phase == BGP_STOPPED || live(&p->conn[0]) || live(&p->conn[1]))
+		return false;
+	if (p->drain == BGP_STAYING)
+		return true;
+	p->phase = BGP_STOPPED; /* what was to be withdrawn is gone */
+	p->drain = BGP_STAYING;
+	p->retry_ns = p->drain_ns = BGP_NEVER;
+	return false;
 }
 
 /* A connection has gone; if it was the last, what now? */
 static void lost(struct bgp_peer *p, uint64_t now, enum bgp_phase phase)
 {
-	if (p->phase == BGP_STOPPED || live(&p->conn[0]) || live(&p->conn[1]))
+	if (!alone(p))
 		return;
-	if (p->drain != BGP_STAYING) { /* what was to be withdrawn is gone */
-		p->phase = BGP_STOPPED;
-		p->drain = BGP_STAYING;
-		p->retry_ns = p->drain_ns = BGP_NEVER;
-		return;
-	}
 	p->phase = phase;
-	p->retry_ns = rest_until(p, now);
+	p->retry_ns = now + pause_ns(p, p->failures, p->conf->retry_max_s);
+	p->failures += p->failures < 16;
+}
+
+/* An attempt has got no connection. */
+static void missed(struct bgp_peer *p, uint64_t now)
+{
+	unsigned most = p->conf->retry_max_s < TRY_MAX_S ? p->conf->retry_max_s : TRY_MAX_S;
+	if (!alone(p))
+		return;
+	p->phase = BGP_TRYING;
+	p->retry_ns = now + pause_ns(p, p->misses, most > p->conf->retry_s ? most : p->conf->retry_s);
+	p->misses += p->misses < 16;
 }
 
 static void send_notification(struct bgp_peer *p, struct bgp_conn *c, unsigned err, const void *data,
    size_t n)
 {
-	struct wr w = writer(c);
+	struct wr w = bgp_conn_writer(c);
 	bgp_write_notification(&w, err, data, n);
-	written(p, c, &w, BGP_NOTIFICATION);
+	bgp_conn_written(p, c, &w, BGP_NOTIFICATION);
 }
 
 /* An error: says so (once there is somebody to say it to) and ends the connection. */
@@ -276,168 +267,7 @@ static void collide(struct bgp_peer *p, struct bgp_conn *c, uint64_t now)
 	drop(p, c, now);
 }
 
-/* ---- telling prefixes ---- */
-
-static bool same_prefix(const struct bgp_prefix *a, const struct bgp_prefix *b)
-{
-	return a->family == b->family && a->len == b->len && memcmp(a->b, b->b, sizeof a->b) == 0;
-}
-
-static bool is_link_local(const struct bgp_addr *a)
-{
-	return a->family == BGP_V6 && a->b[0] == 0xfe && (a->b[1] & 0xc0) == 0x80;
-}
-
-/* The next hops of a session: as configured, or our own address on it. */
-static void choose_hops(struct bgp_peer *p, const struct bgp_conn *c)
-{
-	const struct bgp_peer_conf *k = p->conf;
-	struct bgp_addr none = { 0 };
-	struct bgp_addr v6 = k->hop6.family ? k->hop6 : c->local.family == BGP_V6 ? c->local : none;
-	struct bgp_addr v4 = k->hop4.family ? k->hop4 : c->local.family == BGP_V4 ? c->local : none;
-	if (!v4.family && c->agreed.v4_by_v6)
-		v4 = v6;
-	p->hop[BGP_V4] = c->agreed.families & BGP_V4 ? v4 : none;
-	p->hop[BGP_V6] = c->agreed.families & BGP_V6 ? v6 : none;
-	p->hop_link_local = k->link_local;
-	/* on a session of link-local addresses: the same twice, which everyone reads */
-	if (!k->link_local.family && is_link_local(&v6))
-		p->hop_link_local = v6;
-}
-
-static bool v4_in_mp(const struct bgp_peer *p) { return p->hop[BGP_V4].family == BGP_V6; }
-
-/* The level that the prefix ought to have now. */
-static uint8_t level_of(const struct bgp_peer *p, const struct bgp_told *t)
-{
-	static const uint8_t most[] = { BGP_FULL, BGP_LEAVING, BGP_SILENT }; /* by enum bgp_drain */
-	if (!p->hop[t->prefix.family].family)
-		return BGP_SILENT;
-	return t->want < most[p->drain] ? t->want : most[p->drain];
-}
-
-static void route_of(const struct bgp_peer *p, const struct bgp_conn *c, uint8_t family, uint8_t level,
-                     struct bgp_route *r)
-{
-	const struct bgp_peer_conf *k = p->conf;
-	*r = (struct bgp_route){ .as = k->as, .external = external(p), .as4 = c->agreed.as4 };
-	r->times = (uint8_t)(1 + k->prepend + (level == BGP_LESS ? k->less_prepend : 0));
-	r->has_med = k->has_med;
-	r->med = k->med;
-	r->local_pref = level == BGP_LESS ? k->less_local_pref : level == BGP_LEAVING ? 0 : k->local_pref;
-	r->shutting_down = level == BGP_LEAVING;
-	r->next_hop = p->hop[family];
-	r->link_local = p->hop_link_local;
-	/* RFC 9234 section 5: what goes down or sideways must not come up again */
-	if (r->external && (k->role == BGP_PROVIDER || k->role == BGP_PEER || k->role == BGP_ROUTE_SERVER))
-		r->only_to_customer = k->as;
-	r->ncommunities = k->ncommunities;
-	r->nlarge = k->nlarge;
-	memcpy(r->community, k->community, sizeof r->community);
-	memcpy(r->large, k->large, sizeof r->large);
-}
-
-/* Takes up to BGP_PREFIXES of the family that are to change to this level. */
-static unsigned take_changes(struct bgp_peer *p, uint8_t family, uint8_t level, struct bgp_prefix *out)
-{
-	unsigned n = 0;
-	for (unsigned i = 0; i < p->ntold && n < BGP_PREFIXES; i++) {
-		struct bgp_told *t = &p->told[i];
-		if (t->prefix.family != family || level_of(p, t) != level)
-			continue;
-		if (t->told == level && !t->again)
-			continue;
-		t->told = level;
-		t->again = false;
-		out[n++] = t->prefix;
-	}
-	return n;
-}
-
-static bool say_withdrawals(struct bgp_peer *p, struct bgp_conn *c, uint8_t family)
-{
-	struct bgp_prefix x[BGP_PREFIXES];
-	unsigned n = take_changes(p, family, BGP_SILENT, x);
-	if (n == 0)
-		return false;
-	struct wr w = writer(c);
-	bgp_write_withdraw(&w, x, n, v4_in_mp(p));
-	written(p, c, &w, BGP_UPDATE);
-	return true;
-}
-
-static bool say_routes(struct bgp_peer *p, struct bgp_conn *c, uint8_t family, uint8_t level)
-{
-	struct bgp_prefix x[BGP_PREFIXES];
-	struct bgp_route r;
-	unsigned n = take_changes(p, family, level, x);
-	if (n == 0)
-		return false;
-	struct wr w = writer(c);
-	route_of(p, c, family, level, &r);
-	bgp_write_update(&w, &r, x, n);
-	written(p, c, &w, BGP_UPDATE);
-	return true;
-}
-
-/* The frame around what is told again, where the neighbour knows it (RFC 7313). */
-static bool say_refresh(struct bgp_peer *p, struct bgp_conn *c, uint8_t family, uint8_t what)
-{
-	if (!c->agreed.enhanced_refresh)
-		return true;
-	struct wr w = writer(c);
-	bgp_write_refresh(&w, family, what);
-	written(p, c, &w, BGP_ROUTE_REFRESH);
-	return true;
-}
-
-static bool begin_refresh(struct bgp_peer *p, struct bgp_conn *c, uint8_t family)
-{
-	p->refresh &= (uint8_t)~family;
-	p->refreshing |= family;
-	for (unsigned i = 0; i < p->ntold; i++)
-		if (p->told[i].prefix.family == family)
-			p->told[i].again = p->told[i].told != BGP_SILENT;
-	return say_refresh(p, c, family, BGP_REFRESH_BEGIN);
-}
-
-static bool say_end_of_rib(struct bgp_peer *p, struct bgp_conn *c, uint8_t family)
-{
-	struct wr w = writer(c);
-	bgp_write_end_of_rib(&w, family);
-	written(p, c, &w, BGP_UPDATE);
-	p->ended |= family;
-	return true;
-}
-
-/* The next message for a family; false: it knows all. */
-static bool say_one(struct bgp_peer *p, struct bgp_conn *c, uint8_t family)
-{
-	if ((p->refresh & family) && !(p->refreshing & family))
-		return begin_refresh(p, c, family);
-	for (uint8_t level = BGP_LEAVING; level <= BGP_FULL; level++)
-		if (say_routes(p, c, family, level))
-			return true;
-	if (p->refreshing & family) {
-		p->refreshing &= (uint8_t)~family;
-		return say_refresh(p, c, family, BGP_REFRESH_END);
-	}
-	if (c->agreed.end_of_rib && !(p->ended & family))
-		return say_end_of_rib(p, c, family);
-	return false;
-}
-
-/* Withdrawals of either family first. */
-static bool say_next(struct bgp_peer *p, struct bgp_conn *c)
-{
-	for (uint8_t f = BGP_V4; f <= BGP_V6; f++)
-		if ((c->agreed.families & f) && say_withdrawals(p, c, f))
-			return true;
-	for (uint8_t f = BGP_V4; f <= BGP_V6; f++)
-		if ((c->agreed.families & f) && say_one(p, c, f))
-			return true;
-	return false;
-}
+/* ---- telling ---- */
 
 static uint64_t send_hold_ns(const struct bgp_peer *p, const struct bgp_conn *c)
 {
@@ -453,9 +283,8 @@ static void settle(struct bgp_peer *p, uint64_t now)
 	struct bgp_conn *c = session(p);
 	if (!c)
 		return;
-	while (room(c, BGP_UPDATE_MAX) && say_next(p, c))
+	if (bgp_tell(p, c, now))
 		rest_keepalive(p, c, now);
-	forget_gone(p);
 	if (c->out_at == c->out_len || !c->agreed.hold_s)
 		c->stuck_ns = BGP_NEVER;
 	else if (c->stuck_ns == BGP_NEVER)
@@ -512,7 +341,7 @@ static unsigned check_open(const struct bgp_peer *p, const struct bgp_open *mine
 {
 	if (o->as != p->conf->peer_as)
 		return BGP_ERR(2, 2);
-	if (!external(p) && o->id == p->conf->id) /* RFC 6286 section 2.2 */
+	if (!bgp_peer_external(p) && o->id == p->conf->id) /* RFC 6286 section 2.2 */
 		return BGP_ERR(2, 3);
 	if (mine->role == BGP_NO_ROLE)
 		return 0;
@@ -590,10 +419,7 @@ static void establish(struct bgp_peer *p, struct bgp_conn *c, uint64_t now)
 	c->since_ns = now;
 	p->counts.established++;
 	p->trouble = NULL;
-	p->refresh = p->refreshing = p->ended = 0;
-	for (unsigned i = 0; i < p->ntold; i++)
-		p->told[i].again = false;
-	choose_hops(p, c);
+	bgp_tell_begin(p, c);
 }
 
 /* ---- messages ---- */
@@ -612,7 +438,7 @@ static void on_notification(struct bgp_peer *p, struct bgp_conn *c, uint64_t now
 
 static void on_update(struct bgp_peer *p, struct bgp_conn *c, uint64_t now, struct rd body)
 {
-	struct bgp_reading s = { external(p), c->agreed.as4, c->agreed.v4_by_v6, c->agreed.families };
+	struct bgp_reading s = { bgp_peer_external(p), c->agreed.as4, c->agreed.v4_by_v6, c->agreed.families };
 	struct bgp_seen seen;
 	struct rd data;
 	int err = bgp_check_update(body, &s, &seen, &data);
@@ -714,7 +540,7 @@ void bgp_peer_start(struct bgp_peer *p, uint64_t now)
 		return;
 	p->phase = BGP_TRYING;
 	p->drain = BGP_STAYING;
-	p->failures = 0;
+	p->failures = p->misses = 0;
 	p->plain = false;
 	try_connect(p, now);
 }
@@ -722,9 +548,9 @@ void bgp_peer_start(struct bgp_peer *p, uint64_t now)
 static void cease(struct bgp_peer *p, struct bgp_conn *c, uint64_t now, unsigned sub, const char *why)
 {
 	if (up(c)) {
-		struct wr w = writer(c);
+		struct wr w = bgp_conn_writer(c);
 		bgp_write_cease(&w, sub, why);
-		written(p, c, &w, BGP_NOTIFICATION);
+		bgp_conn_written(p, c, &w, BGP_NOTIFICATION);
 		note_notification(p, "sent", BGP_ERR((unsigned)BGP_CEASE, sub),
 		                  rd_init(w.start + BGP_HEAD + 2, wr_len(&w) - BGP_HEAD - 2));
 	}
@@ -771,6 +597,7 @@ void bgp_peer_connected(struct bgp_peer *p, uint64_t now, const struct bgp_addr 
 	if (!live(c) || c->state != BGP_CONNECT || p->want_connect)
 		return;
 	p->retry_ns = BGP_NEVER;
+	p->misses = 0;
 	begin_open(c, now, local);
 	say_open(p, c);
 }
@@ -810,12 +637,16 @@ void bgp_peer_failed(struct bgp_peer *p, uint64_t now, unsigned slot)
 		return;
 	}
 	/* before its own OPEN is answered a neighbour may just not be ready: listen on */
-	enum bgp_phase phase = c->state <= BGP_OPENSENT ? BGP_TRYING : BGP_RESTING;
-	p->trouble = c->state == BGP_CONNECT ? "no connection" : "connection closed by the neighbour";
+	enum bgp_phase phase = c->state == BGP_OPENSENT ? BGP_TRYING : BGP_RESTING;
+	bool none = c->state == BGP_CONNECT;
+	p->trouble = none ? "no connection" : "connection closed by the neighbour";
 	if (slot == 0)
 		p->want_connect = false;
 	cut(p, c, now);
-	lost(p, now, phase);
+	if (none)
+		missed(p, now);
+	else
+		lost(p, now, phase);
 }
 
 void bgp_peer_received(struct bgp_peer *p, uint64_t now, unsigned slot, const uint8_t *b, size_t n)
@@ -877,7 +708,7 @@ static void tick_retry(struct bgp_peer *p, uint64_t now)
 	if (p->conn[0].state == BGP_CONNECT && live(&p->conn[0])) {
 		p->trouble = "no answer to the connection attempt";
 		drop(p, &p->conn[0], now);
-		lost(p, now, BGP_TRYING);
+		missed(p, now);
 		return;
 	}
 	try_connect(p, now);
@@ -894,34 +725,9 @@ void bgp_peer_tick(struct bgp_peer *p, uint64_t now)
 	settle(p, now);
 }
 
-static struct bgp_told *find_told(struct bgp_peer *p, const struct bgp_prefix *x)
-{
-	for (unsigned i = 0; i < p->ntold; i++)
-		if (same_prefix(&p->told[i].prefix, x))
-			return &p->told[i];
-	return NULL;
-}
-
-/* There is always room: a prefix is told only when nothing waits to be withdrawn,
- * so no more than BGP_PREFIXES are told, and as many are listed. */
 void bgp_peer_set(struct bgp_peer *p, uint64_t now, const struct bgp_set *set)
 {
-	for (unsigned i = 0; i < p->ntold; i++) {
-		p->told[i].listed = false;
-		p->told[i].want = BGP_SILENT;
-	}
-	forget_gone(p);
-	for (unsigned i = 0; i < set->n; i++) {
-		struct bgp_told *t = find_told(p, &set->prefix[i]);
-		if (!t && p->ntold == sizeof p->told / sizeof *p->told)
-			break; /* never */
-		if (!t) {
-			t = &p->told[p->ntold++];
-			*t = (struct bgp_told){ .prefix = set->prefix[i] };
-		}
-		t->listed = true;
-		t->want = set->level[i];
-	}
+	bgp_tell_set(p, set);
 	settle(p, now);
 }
 
@@ -978,6 +784,8 @@ static uint64_t sooner(uint64_t a, uint64_t b) { return a < b ? a : b; }
 uint64_t bgp_peer_due(const struct bgp_peer *p)
 {
 	uint64_t due = sooner(p->retry_ns, p->drain_ns);
+	if (p->refresh && bgp_peer_session(p))
+		due = sooner(due, p->refresh_ns);
 	for (unsigned i = 0; i < 2; i++) {
 		const struct bgp_conn *c = &p->conn[i];
 		due = sooner(due, sooner(c->hold_ns, c->keepalive_ns));
@@ -1050,5 +858,5 @@ void bgp_peer_words(const struct bgp_peer *p, char *out, size_t size)
 	         c->agreed.as4 ? "4-octet AS, " : "2-octet AS, ",
 	         c->agreed.refresh ? "route refresh, " : "",
 	         c->agreed.enhanced_refresh ? "enhanced refresh, " : "",
-	         v4_in_mp(p) ? "IPv4 by IPv6 next hop, " : "", c->agreed.hold_s);
+	         bgp_tell_v4_in_mp(p) ? "IPv4 by IPv6 next hop, " : "", c->agreed.hold_s);
 }

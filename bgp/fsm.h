@@ -44,7 +44,7 @@ struct bgp_peer_conf {
 	uint16_t hold_s;          /* 0: none; at least 3; 90 is usual */
 	uint16_t send_hold_s;     /* 0: as RFC 9687 has it: 8 minutes or twice the hold time */
 	uint16_t retry_s;         /* the first pause after a failure, at least 1; 5 is usual */
-	uint16_t retry_max_s;     /* it doubles up to this; 120 is usual */
+	uint16_t retry_max_s;     /* it doubles up to this (while nobody answers: 30 s); 120 is usual */
 	uint8_t mode;             /* BGP_DIAL | BGP_LISTEN */
 	uint8_t families;         /* BGP_V4 | BGP_V6 */
 	bool v4_by_v6;            /* offer RFC 8950 */
@@ -116,14 +116,20 @@ struct bgp_peer {
 	bool want_connect;       /* BGP_DO_CONNECT is due */
 	bool told_up;            /* BGP_WENT_UP was given out */
 	bool plain;              /* the next OPEN goes without capabilities, RFC 5492 section 3 */
-	unsigned failures;       /* in a row: doubles the pause */
+	unsigned failures;       /* of connections in a row: doubles the pause */
+	unsigned misses;         /* attempts in a row without a connection: doubles theirs */
 	uint64_t retry_ns;       /* the pause's end, or the time given to a connection attempt */
 	uint64_t asked_ns;       /* the last attempt, for one a second */
 	uint64_t drain_ns;
+	uint64_t refresh_ns;     /* when a refresh may be answered next */
 	uint64_t random;
+	/* the owner's to set before the next connection: further IPv6 addresses of ours on
+	 * a link that we share with the neighbour; family 0: none */
+	struct bgp_addr link_global, link_local;
 	struct bgp_conn conn[2];
 	struct bgp_addr hop[3], hop_link_local; /* next hops of the session, by family */
-	uint8_t refresh, refreshing, ended; /* families: asked again, being told again, End-of-RIB sent */
+	/* families: asked again; to be told again; being told again; End-of-RIB sent */
+	uint8_t refresh, may_refresh, refreshing, ended;
 	unsigned ntold;
 	struct bgp_told told[2 * BGP_PREFIXES]; /* room for those that are still to be withdrawn */
 	struct bgp_counts counts;

@@ -99,13 +99,15 @@ const char *cert_role_text(enum cert_role r)
 		return "node";
 	case ROLE_OPERATOR:
 		return "operator";
+	case ROLE_MACHINE:
+		return "machine";
 	}
 	return "nobody";
 }
 
 bool cert_role_parse(const void *p, size_t n, enum cert_role *out)
 {
-	for (enum cert_role r = ROLE_HUB; r <= ROLE_OPERATOR; r++) {
+	for (enum cert_role r = ROLE_HUB; r <= ROLE_LAST; r++) {
 		const char *t = cert_role_text(r);
 
 		if (strlen(t) == n && memcmp(t, p, n) == 0) {
@@ -418,7 +420,7 @@ int cert_parse(const void *der, size_t n, struct cert *out, const char **why)
 	struct ext e = parse_extensions(&tbs);
 	if (tbs.bad || validity.bad || rd_left(&validity) || rd_left(&tbs) || e.bad ||
 	    !same(&version, "\x02", 1) || rd_left(&wrap) || !same(&inner, ALG, sizeof ALG) ||
-	    rd_left(&c.serial) == 0 || rd_left(&c.serial) > 20 || c.issuer.bad || c.subject.bad)
+	    rd_left(&c.serial) != CERT_SERIAL || c.serial.p[0] == 0 || c.serial.p[0] & 0x80 || c.issuer.bad || c.subject.bad)
 		return -1;
 	const char *wrong = classify(&c, &e);
 	if (wrong) {

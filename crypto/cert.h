@@ -7,6 +7,7 @@
  *   issuing  O=encdns, OU=ROLE, CN=ROLE issuing CA    CA, pathlen 0, by the root
  *   leaf     O=encdns, OU=ROLE, CN=NAME               by the issuing CA of ROLE,
  *            SAN URI encdns:ROLE:NAME                 digitalSignature only
+ *   serial numbers have 16 octets
  *
  * A chain is leaf, issuing, root; never shorter, never longer.  The role is
  * said four times (issuer's OU, own OU, SAN, and which key signed); all must
@@ -20,6 +21,7 @@
 
 #define CERT_MAX 1024u /* octets of DER; ours have about 600 */
 #define CERT_NAME 64   /* a NAME and its NUL */
+#define CERT_SERIAL 16 /* octets of a serial number: positive, of full length */
 #define CERT_ID 20     /* key identifier: SHA-256 of the point, cut (RFC 7093) */
 
 enum cert_kind { CERT_LEAF, CERT_ISSUING, CERT_ROOT };
@@ -30,7 +32,7 @@ struct cert {
 	enum cert_role role;      /* 0 for a root */
 	char name[CERT_NAME];     /* a leaf's NAME, a root's CN; empty for an issuing CA */
 	struct rd tbs;            /* what is signed, header included */
-	struct rd serial;         /* contents */
+	struct rd serial;         /* CERT_SERIAL octets */
 	struct rd issuer, subject; /* DER names, compared octet by octet */
 	struct rd sig;            /* Ecdsa-Sig-Value */
 	int64_t from, until;      /* seconds since 1970, both inclusive */
@@ -68,5 +70,8 @@ int pem_next(struct rd *text, char label[static 32], struct wr *der);
 void pem_put(struct wr *w, const char *label, const void *der, size_t n);
 /* The secret scalar in a SEC1 (RFC 5915) or PKCS#8 key for P-256. */
 int pem_scalar(const char *label, const void *der, size_t n, uint8_t x[static 32]);
+/* The same, or one under a passphrase; pass may be NULL.  -1: EINVAL: no key of
+ * ours; EACCES: it wants a passphrase; EKEYREJECTED: another one. */
+int pem_key(const char *label, const void *der, size_t n, const struct pass *pass, uint8_t x[static 32]);
 
 #endif

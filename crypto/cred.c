@@ -1,6 +1,7 @@
 /* cred.c - the credentials of one party: its certificate, the issuing CA's,
  * the root that judges peers, and its private key. */
 #include "crypto/cred.h"
+#include "crypto/denial.h"
 #include "crypto/internal.h"
 
 #include <errno.h>
@@ -34,7 +35,8 @@ static const char *take_cert(struct cred *c, const uint8_t *der, size_t n)
 	return NULL;
 }
 
-static const char *take_block(struct cred *c, const char *label, const uint8_t *der, size_t n)
+static const char *take_block(struct cred *c, const char *label, const uint8_t *der, size_t n,
+                              const struct pass *pass)
 {
 	uint8_t x[32];
 	const char *wrong = NULL;
@@ -45,8 +47,11 @@ static const char *take_block(struct cred *c, const char *label, const uint8_t *
 		return NULL; /* openssl writes it before the key */
 	if (c->key)
 		return "there are two private keys in it";
-	if (pem_scalar(label, der, n, x) != 0)
-		return "there is something in it that is neither a certificate nor a P-256 key";
+	if (pem_key(label, der, n, pass, x) != 0)
+		return errno == EACCES       ? "its private key is under a passphrase" :
+		       errno == EKEYREJECTED ? "it is another passphrase that its private key is under" :
+		       errno == ENOMEM       ? "no memory for keys" :
+		                               "there is something in it that is neither a certificate nor a P-256 key";
 	c->key = signer_from_scalar(x);
 	if (!c->key)
 		wrong = errno == EINVAL ? "its private key is out of range" : strerror(errno);
@@ -75,11 +80,12 @@ static const char *check(struct cred *c)
 	                  cert_now());
 }
 
-const char *cred_parse(struct cred *c, const void *text, size_t n, uint8_t *scratch)
+const char *cred_parse(struct cred *c, const void *text, size_t n, const struct pass *pass, uint8_t *scratch)
 {
 	struct rd r = rd_init(text, n);
 	char label[32];
 
+	errno = EINVAL;
 	for (;;) {
 		struct wr w = wr_init(scratch, CERT_MAX);
 		int got = pem_next(&r, label, &w);
@@ -88,13 +94,15 @@ const char *cred_parse(struct cred *c, const void *text, size_t n, uint8_t *scra
 			return "a PEM block in it is damaged, too long or not terminated";
 		if (got == 0)
 			return check(c);
-		const char *wrong = take_block(c, label, scratch, wr_len(&w));
+		const char *wrong = take_block(c, label, scratch, wr_len(&w), pass);
 		if (wrong)
 			return wrong;
 	}
 }
 
-struct cred *cred_read(int fd, char *err, size_t errn)
+struct cred *cred_read(int fd, char *err, size_t errn) { return cred_read_pass(fd, NULL, err, errn); }
+
+struct cred *cred_read_pass(int fd, const struct pass *pass, char *err, size_t errn)
 {
 	struct cred *c = pool_alloc(sizeof *c);
 	uint8_t *text = pool_alloc(FILE_MAX + CERT_MAX);
@@ -107,13 +115,14 @@ struct cred *cred_read(int fd, char *err, size_t errn)
 			wrong = errno == EINVAL ? "it is too long for a credentials file" :
 			                          strerror(errno);
 		else
-			wrong = cred_parse(c, text, (size_t)n, text + FILE_MAX);
+			wrong = cred_parse(c, text, (size_t)n, pass, text + FILE_MAX);
 	}
+	int e = errno == EACCES ? EACCES : EINVAL;
 	pool_free(text, FILE_MAX + CERT_MAX);
 	if (wrong) {
 		say(err, errn, wrong);
 		cred_free(c);
-		errno = EINVAL;
+		errno = e;
 		return NULL;
 	}
 	return c;
@@ -135,4 +144,16 @@ const char *cred_name(const struct cred *c)
 enum cert_role cred_role(const struct cred *c)
 {
 	return c->cert[CERT_LEAF].role;
+}
+
+void cred_deny(struct cred *c, const struct denials *list) { c->denied = list; }
+
+bool cred_denied(const struct cred *c)
+{
+	return c->der_len[CERT_LEAF] && denials_have(c->denied, c->cert[CERT_LEAF].serial.p);
+}
+
+const struct signer *cred_signer(const struct cred *c)
+{
+	return c->key;
 }

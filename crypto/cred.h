@@ -6,13 +6,15 @@
 
 struct cred {
 	uint8_t der[3][CERT_MAX]; /* by enum cert_kind */
-	size_t der_len[3];        /* 0: not there (yet) */
+	size_t der_len[3];        /* 0: not there (yet); a machine's may lack the issuing one */
 	struct cert cert[3];      /* views into der */
 	struct signer *key;
+	const struct denials *denied; /* NULL: nobody; its owner frees it */
 };
 
-/* Fills a zeroed *c from PEM text; scratch has CERT_MAX octets.  NULL or what
- * is wrong; c->key is the caller's to free either way. */
-const char *cred_parse(struct cred *c, const void *text, size_t n, uint8_t *scratch);
+/* Fills a zeroed *c from PEM text; scratch has CERT_MAX octets; pass may be NULL.
+ * NULL or what is wrong (errno EACCES: a passphrase is wanted); c->key is the
+ * caller's to free either way. */
+const char *cred_parse(struct cred *c, const void *text, size_t n, const struct pass *pass, uint8_t *scratch);
 
 #endif

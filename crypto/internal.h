@@ -46,13 +46,21 @@ struct signer {
 	uint8_t x[32]; /* the secret scalar, 1..n-1 */
 	uint8_t pub[SIGN_PUB];
 };
+struct der;
+struct pass {
+	size_t (*open)(const void *der, size_t n, const struct pass *pass, uint8_t *plain); /* pbes_get */
+	void (*put)(struct der *d, const struct pass *pass, const void *plain, size_t n);   /* pbes_put */
+	size_t n;
+	uint8_t b[PASS_MAX + 2]; /* with room for the end of a line */
+};
 /* P-256 only: no other curve can be negotiated or certified. */
 const br_ec_impl *crypto_ec(void);
 /* A pair from its secret scalar; NULL with EINVAL when it is 0 or >= n. */
 struct signer *signer_from_scalar(const uint8_t x[static 32]);
 /* The best SHA-256 for this processor, from crypto_init on. */
 const br_hash_class *crypto_sha256(void);
-const br_hash_class *sha256_x86_class(void); /* sha256_x86.c; NULL: cannot */
+const br_hash_class *sha256_x86_class(void); /* sha_x86.c; NULL: cannot */
+const br_hash_class *sha1_x86_class(void);
 /* Reads to the end of file; -1 on an error, with EINVAL when there is more than n. */
 ssize_t crypto_read_all(int fd, uint8_t *p, size_t n);
 /* Overwrites the part of the stack that BearSSL's last call worked on. */

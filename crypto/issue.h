@@ -1,5 +1,6 @@
-/* issue.h - writing certificates and keys: for the operator's CA (hub/ca.c)
- * and the tests; no node calls it.  The profile stands in cert.h. */
+/* issue.h - writing certificates and keys: for the operator's CA (hub/ca.c), for
+ * a machine's own identity (identity.c) and the tests.  The profile stands in
+ * cert.h. */
 #ifndef CRYPTO_ISSUE_H
 #define CRYPTO_ISSUE_H
 
@@ -10,11 +11,11 @@ struct issue {
 	enum cert_role role;  /* of a leaf or an issuing CA */
 	const char *name;     /* of a leaf; a root's CN */
 	int64_t from, until;  /* seconds since 1970, from 2000 to 9999 */
-	uint8_t serial[16];   /* filled by issue_serial */
+	uint8_t serial[CERT_SERIAL]; /* filled by issue_serial */
 };
 
 /* 16 random octets, positive and of full length as a DER INTEGER. */
-void issue_serial(uint8_t serial[static 16]);
+void issue_serial(uint8_t serial[static CERT_SERIAL]);
 /* A certificate for the key `pub`, signed by `by`, whose certificate is
  * `issuer` (NULL for a root: it signs itself).  Its length; 0 when it cannot
  * be made. */
@@ -26,5 +27,9 @@ size_t issue_cert(uint8_t out[static CERT_MAX], const struct issue *i,
 int issue_key_write(const struct signer *s, int fd);
 /* The other way: the first private key in a PEM file.  NULL: EINVAL. */
 struct signer *issue_key_read(int fd);
+/* Both with a passphrase (ENCRYPTED PRIVATE KEY, pbes.h) or, NULL, without one.
+ * NULL with EACCES: it wants one; EKEYREJECTED: another one. */
+int issue_key_seal(const struct signer *s, const struct pass *pass, int fd);
+struct signer *issue_key_open(int fd, const struct pass *pass);
 
 #endif

@@ -154,6 +154,14 @@ void pool_free(void *p, size_t n)
 	unlock();
 }
 
+void crypto_end(void)
+{
+	lock();
+	for (size_t i = 0; i < pool.regions; i++)
+		crypto_wipe(pool.region[i].base, pool.region[i].slots * SLOT);
+	unlock();
+}
+
 bool crypto_locked(void)
 {
 	return !atomic_load(&pool.unlocked);

@@ -8,11 +8,13 @@
  * BearSSL judges the handshake, we judge the chain: `struct chain` takes the
  * place of its X.509 engine, collects the peer's certificates and hands them
  * to cert_judge() with the role the caller asked for.  A peer of another role
- * fails the handshake as a stranger does.
+ * fails the handshake as a stranger does.  A machine is known by its key, or at
+ * enrolment not at all: its certificate is judged apart, judge_machine().
  *
  * States: handshake -> ready -> closed, or -> closed at any time; the first
  * error stays.  The whole context, buffers included, lies in the pool. */
 #include "crypto/cred.h"
+#include "crypto/denial.h"
 #include "crypto/internal.h"
 
 #include <errno.h>
@@ -27,13 +29,16 @@ struct chain {
 	const br_x509_class *vtable;
 	const struct cred *cred; /* whose root judges */
 	enum cert_role want;
+	bool machine;            /* known by its key, not by our root */
+	bool pinned;             /* its key is this */
+	bool admit_denied;       /* who is denied gets through */
+	uint8_t pin[SIGN_PUB];
 	unsigned count;                /* certificates begun */
 	size_t len[CHAIN_MAX];         /* of each, so far */
 	uint8_t der[CHAIN_MAX][CERT_MAX];
 	bool too_big;                  /* a certificate or the chain */
 	const char *wrong;             /* the verdict; NULL: good, or not yet judged */
-	char name[CERT_NAME];          /* of the peer, once judged good */
-	uint8_t pub[SIGN_PUB];
+	struct tls_peer id;            /* of the peer, once judged good; name empty before */
 	br_x509_pkey pkey;
 };
 
@@ -45,6 +50,7 @@ struct tls {
 	br_ssl_engine_context *eng; /* within u */
 	struct chain peer;
 	br_x509_certificate own[2];
+	size_t nown;           /* 1: signed by itself */
 	br_ec_private_key key; /* points into the credentials */
 	br_x500_name root;     /* what the server asks clients for */
 	bool ready;
@@ -67,7 +73,7 @@ static void start_chain(const br_x509_class **ctx, const char *server_name)
 	c->count = 0;
 	c->too_big = false;
 	c->wrong = NULL;
-	c->name[0] = 0;
+	c->id.name[0] = 0;
 }
 
 static void start_cert(const br_x509_class **ctx, uint32_t length)
@@ -101,25 +107,54 @@ static void end_cert(const br_x509_class **ctx)
 	(void)ctx;
 }
 
+static const char *judge_role(const struct chain *c, const struct cert *leaf)
+{
+	struct cert issuing;
+	const char *why;
+
+	if (c->count < 2)
+		return "the peer sent no chain";
+	if (cert_parse(c->der[1], c->len[1], &issuing, &why) != 0)
+		return why;
+	return cert_judge(leaf, &issuing, &c->cred->cert[CERT_ROOT], c->want, cert_now());
+}
+
+/* That it holds the key is the handshake's to show. */
+static const char *judge_machine(const struct chain *c, const struct cert *leaf, bool own)
+{
+	if (leaf->kind != CERT_LEAF || leaf->role != ROLE_MACHINE)
+		return "the peer is not a machine that waits to be authorised";
+	if (c->pinned)
+		return memcmp(leaf->pub, c->pin, SIGN_PUB) == 0 ? NULL :
+		       "the machine shows another key than the one it was enrolled with";
+	return own ? NULL : "the machine has been enrolled already";
+}
+
+_Static_assert(sizeof((struct tls_peer *)0)->serial == CERT_SERIAL, "a serial number's length");
+
 static const char *judge(struct chain *c)
 {
-	struct cert leaf, issuing;
+	struct cert leaf;
 	const char *why;
 
 	if (c->too_big)
 		return "the peer's chain is too long";
-	if (c->count < 2)
+	if (c->count < 1)
 		return "the peer sent no chain";
-	if (cert_parse(c->der[0], c->len[0], &leaf, &why) != 0 ||
-	    cert_parse(c->der[1], c->len[1], &issuing, &why) != 0)
+	if (cert_parse(c->der[0], c->len[0], &leaf, &why) != 0)
 		return why;
-	why = cert_judge(&leaf, &issuing, &c->cred->cert[CERT_ROOT], c->want, cert_now());
+	bool own = c->machine && cert_signed_by(&leaf, &leaf);
+	why = c->machine ? judge_machine(c, &leaf, own) : judge_role(c, &leaf);
+	if (!why && !c->admit_denied && denials_have(c->cred->denied, leaf.serial.p))
+		why = "the peer's certificate is denied";
 	if (why)
 		return why;
-	memcpy(c->name, leaf.name, sizeof c->name);
-	memcpy(c->pub, leaf.pub, sizeof c->pub);
+	c->id = (struct tls_peer){ .role = leaf.role, .own = own };
+	memcpy(c->id.name, leaf.name, sizeof c->id.name);
+	memcpy(c->id.pub, leaf.pub, sizeof c->id.pub);
+	memcpy(c->id.serial, leaf.serial.p, sizeof c->id.serial);
 	c->pkey.key_type = BR_KEYTYPE_EC;
-	c->pkey.key.ec = (br_ec_public_key){ BR_EC_secp256r1, c->pub, sizeof c->pub };
+	c->pkey.key.ec = (br_ec_public_key){ BR_EC_secp256r1, c->id.pub, sizeof c->id.pub };
 	return NULL;
 }
 
@@ -135,7 +170,7 @@ static const br_x509_pkey *get_pkey(const br_x509_class *const *ctx, unsigned *u
 {
 	const struct chain *c = (const struct chain *)(const void *)ctx;
 
-	if (c->name[0] == 0)
+	if (c->id.name[0] == 0)
 		return NULL;
 	if (usages)
 		*usages = BR_KEYTYPE_SIGN;
@@ -183,6 +218,7 @@ static struct tls *tls_new(const struct cred *c, enum cert_role peer)
 		                           c->der_len[CERT_LEAF] };
 	t->own[1] = (br_x509_certificate){ (uint8_t *)(uintptr_t)c->der[CERT_ISSUING],
 		                           c->der_len[CERT_ISSUING] };
+	t->nown = c->der_len[CERT_ISSUING] ? 2 : 1;
 	t->key = (br_ec_private_key){ BR_EC_secp256r1, c->key->x, sizeof c->key->x };
 	t->root = (br_x500_name){ (uint8_t *)(uintptr_t)c->cert[CERT_ROOT].subject.p,
 		                  rd_left(&c->cert[CERT_ROOT].subject) };
@@ -199,18 +235,34 @@ static struct tls *started(struct tls *t, int ok)
 	return t;
 }
 
+static struct tls *start_client(struct tls *t)
+{
+	br_ssl_client_zero(&t->u.client);
+	t->eng = &t->u.client.eng;
+	set_profile(t);
+	br_ssl_client_set_single_ec(&t->u.client, t->own, t->nown, &t->key, BR_KEYTYPE_SIGN,
+	                            BR_KEYTYPE_EC, crypto_ec(), br_ecdsa_i31_sign_asn1);
+	return started(t, br_ssl_client_reset(&t->u.client, NULL, 0));
+}
+
 struct tls *tls_client(const struct cred *c, enum cert_role peer)
 {
 	struct tls *t = tls_new(c, peer);
 
+	return t ? start_client(t) : NULL;
+}
+
+struct tls *tls_client_machine(const struct cred *c, const uint8_t *pub)
+{
+	struct tls *t = tls_new(c, ROLE_MACHINE);
+
 	if (!t)
 		return NULL;
-	br_ssl_client_zero(&t->u.client);
-	t->eng = &t->u.client.eng;
-	set_profile(t);
-	br_ssl_client_set_single_ec(&t->u.client, t->own, 2, &t->key, BR_KEYTYPE_SIGN,
-	                            BR_KEYTYPE_EC, crypto_ec(), br_ecdsa_i31_sign_asn1);
-	return started(t, br_ssl_client_reset(&t->u.client, NULL, 0));
+	t->peer.machine = true;
+	t->peer.pinned = pub != NULL;
+	if (pub)
+		memcpy(t->peer.pin, pub, SIGN_PUB);
+	return start_client(t);
 }
 
 struct tls *tls_server(const struct cred *c, enum cert_role peer)
@@ -222,7 +274,7 @@ struct tls *tls_server(const struct cred *c, enum cert_role peer)
 	br_ssl_server_zero(&t->u.server);
 	t->eng = &t->u.server.eng;
 	set_profile(t);
-	br_ssl_server_set_single_ec(&t->u.server, t->own, 2, &t->key, BR_KEYTYPE_SIGN,
+	br_ssl_server_set_single_ec(&t->u.server, t->own, t->nown, &t->key, BR_KEYTYPE_SIGN,
 	                            BR_KEYTYPE_EC, crypto_ec(), br_ecdsa_i31_sign_asn1);
 	br_ssl_server_set_trust_anchor_names(&t->u.server, &t->root, 1);
 	return started(t, br_ssl_server_reset(&t->u.server));
@@ -240,7 +292,7 @@ void tls_free(struct tls *t)
 static void look(struct tls *t)
 {
 	if (br_ssl_engine_current_state(t->eng) & (BR_SSL_SENDAPP | BR_SSL_RECVAPP))
-		t->ready = t->peer.name[0] != 0;
+		t->ready = t->peer.id.name[0] != 0;
 }
 
 uint8_t *tls_wire_in(struct tls *t, size_t *n)
@@ -395,5 +447,25 @@ const char *tls_error(const struct tls *t)
 
 const char *tls_peer_name(const struct tls *t)
 {
-	return t->ready ? t->peer.name : NULL;
+	return t->ready ? t->peer.id.name : NULL;
+}
+
+bool tls_peer_denied(const struct tls *t)
+{
+	return t->ready && denials_have(t->peer.cred->denied, t->peer.id.serial);
+}
+
+void tls_admit_denied(struct tls *t) { t->peer.admit_denied = true; }
+
+const struct tls_peer *tls_peer(const struct tls *t)
+{
+	return t->ready ? &t->peer.id : NULL;
+}
+
+int tls_export(const struct tls *t, const char *label, uint8_t out[static 32])
+{
+	if (!t->ready || br_ssl_key_export(t->eng, out, 32, label, NULL, 0) != 1)
+		return errno = EAGAIN, -1;
+	crypto_burn_stack();
+	return 0;
 }

@@ -524,6 +524,15 @@ static void learn(struct answer *a, unsigned n, const struct place *p, const str
 	*cuts += short_way ? *cuts < CUTS_SURE : -(*cuts > -CUTS_SURE);
 }
 
+/* Whether links below the zone are worth a guess. */
+static void learn_guess(struct answer *a)
+{
+	if (!a->known || !a->guess || !a->guess->name || a->mode == DENIAL_NSEC)
+		return;
+	int *n = &a->known->guesses;
+	*n += a->guess_right ? *n < CUTS_SURE : -(*n > -CUTS_SURE);
+}
+
 /* job: the probe for this name is its; child: a zone of this name serves too. */
 static enum step answer_name(struct answer *a, const uint8_t *name, const struct answer_job *job, bool child)
 {
@@ -561,7 +570,7 @@ void answer_init(struct answer *a, const struct store_map *m, void *mem, size_t 
 static void forget_zone(struct known *k)
 {
 	k->zone = NULL;
-	k->cuts = 0;
+	k->cuts = k->guesses = 0;
 	k->have_apex = k->top[0].have = k->top[1].have = false;
 	k->mode = DENIAL_UNKNOWN;
 }
@@ -635,6 +644,7 @@ static struct known *known_of(struct answer *a, const struct store_zone *z)
 /* The zone that names are looked up in from now on. */
 static void answer_in(struct answer *a, const struct store_zone *z)
 {
+	a->guess = NULL;
 	a->zone = z;
 	a->known = known_of(a, z);
 	a->have_apex = false;
@@ -653,6 +663,8 @@ static void begin_name(struct answer *a, struct answer_job *job)
 	job->probed = (uint8_t)n;
 	const uint8_t *name = name_skip(q->qname, q->labels - n);
 	store_begin(a->map, &job->probe, FRAG_NAME, job->zone->inst, name, job->zone->seq);
+	a->scratch.used = 0;
+	denial_guess(a, job, k);
 }
 
 void answer_begin(struct answer *a, struct answer_job *job)
@@ -681,8 +693,11 @@ void answer_begin(struct answer *a, struct answer_job *job)
 
 void answer_fetch(struct answer *a, struct answer_job *job)
 {
-	if (job->kind == QUERY_OK && job->zone_found == STORE_FOUND && job->zone->state == ZONE_SERVING)
-		store_fetch(a->map, &job->probe);
+	if (job->kind != QUERY_OK || job->zone_found != STORE_FOUND || job->zone->state != ZONE_SERVING)
+		return;
+	store_fetch(a->map, &job->probe);
+	if (job->guess.begun)
+		store_fetch(a->map, &job->guess.probe);
 }
 
 static void tell_version(struct answer *a, const struct store_zone *z)
@@ -713,6 +728,8 @@ static void reset(struct answer *a, const struct answer_job *job)
 {
 	a->q = &job->q;
 	answer_in(a, job->zone_found == STORE_FOUND ? job->zone : NULL);
+	a->guess = &job->guess;
+	a->guess_right = false;
 	a->scratch.used = 0;
 	a->flags = 0;
 	a->rcode = RCODE_NOERROR;
@@ -747,6 +764,7 @@ static void work(struct answer *a, const struct answer_job *job)
 		step = put_additional(a);
 	if (step == STEP_FULL)
 		a->flags |= FLAG_TC;
+	learn_guess(a);
 	if (step != STEP_BAD)
 		return;
 	compose_clear(&a->c, a->q);
@@ -795,7 +813,7 @@ static int extended_error(const struct answer *a, const struct answer_job *job)
 	if (a->rcode == RCODE_FORMERR && type == T_NXNAME)
 		return 30; /* Invalid Query Type */
 	if (a->rcode == RCODE_REFUSED)
-		return 21; /* Not Supported: the class */
+		return 21; /* Not Supported: the class or the opcode */
 	if (a->rcode != RCODE_SERVFAIL)
 		return -1;
 	/* Not Ready; else Invalid Data: damaged, refused or expired */

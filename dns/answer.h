@@ -12,6 +12,17 @@
 #define NSEC3_ITERATIONS_MAX 2500 /* beyond: no proofs (RFC 5155 section 10.3) */
 #define ANSWER_SCRATCH (8u << 20)
 
+/* The NSEC3 that most answers of a zone need: that of the name right below the
+ * zone's.  Found before it is known whether this answer is one of them, so that
+ * its cache misses overlap with the others. */
+struct guess {
+	const uint8_t *name;     /* within the name asked for; NULL: there is none */
+	bool begun;
+	bool exact;              /* the link matches; else it covers */
+	struct probe probe;      /* for the link */
+	uint8_t owner[NAME_MAX_LEN]; /* the link's */
+};
+
 /* A query on its way through a batch. */
 struct answer_job {
 	enum query_kind kind;
@@ -20,6 +31,7 @@ struct answer_job {
 	const struct store_zone *child; /* DS: zone is one above, the one of that name serves too */
 	struct probe probe;      /* for the name asked for, or what follows of it: */
 	uint8_t probed;          /* so many labels */
+	struct guess guess;
 	const struct store_zone *zone; /* lies in the struct answer */
 	struct query q;
 	const uint8_t *peer;     /* the client's address: 4 or 16 octets */
@@ -56,6 +68,7 @@ struct kept_link {
 struct known {
 	const struct store_zone *zone; /* NULL: none */
 	int cuts;                /* above 0: names end at a cut right below it */
+	int guesses;             /* above 0: a guess is right as a rule */
 	bool have_apex;
 	struct frag apex;        /* lies in apex_mem */
 	enum denial_mode mode;
@@ -88,6 +101,8 @@ struct answer {
 	struct options options;
 	bool cookie_good;        /* the query's came from us */
 	const struct query *q;
+	const struct guess *guess; /* the job's; NULL once another zone is looked into */
+	bool guess_right;        /* its link was wanted, begun or not */
 	const struct store_zone *zone;
 	unsigned flags;          /* AA, TC */
 	unsigned rcode;
@@ -160,6 +175,8 @@ bool denial_wildcard(struct answer *a, const uint8_t *name, unsigned n, unsigned
 bool denial_wildcard_nodata(struct answer *a, const uint8_t *name, unsigned n, unsigned ce,
                             const struct frag *wild);
 bool denial_referral(struct answer *a, const uint8_t *cut, unsigned n, const struct frag *node);
+/* Begins a guess, if the zone is one that makes it worth while. */
+void denial_guess(struct answer *a, struct answer_job *job, const struct known *k);
 /* Writes what was collected, the first `from` left out. */
 enum composed denial_write(struct answer *a, enum section sec, unsigned from);
 

@@ -164,20 +164,58 @@ static void nsec3_hash(const struct nsec3_params *p, const uint8_t *name, uint8_
 	}
 }
 
+void denial_guess(struct answer *a, struct answer_job *job, const struct known *k)
+{
+	struct guess *g = &job->guess;
+	const struct store_zone *z = job->zone;
+	const struct query *q = &job->q;
+	uint8_t hash[20];
+	g->begun = false;
+	g->name = q->dnssec_ok && q->labels > z->labels ? name_skip(q->qname, q->labels - z->labels - 1u) : NULL;
+	if (!g->name || !k || k->guesses <= 0 || k->mode != DENIAL_NSEC3 || k->n3.iterations > 0)
+		return;
+	nsec3_hash(&k->n3, g->name, hash);
+	if (store_nsec3(a->map, z, &k->n3, hash, &a->scratch, g->owner, &g->exact) != STORE_FOUND)
+		return; /* what is damaged will be said when it is needed */
+	store_begin(a->map, &g->probe, FRAG_NSEC3, z->inst, g->owner, z->seq);
+	g->begun = true;
+}
+
 enum n3_take {
 	N3_ANY,   /* the link, whether it matches or covers */
 	N3_MATCH, /* only if it matches */
 };
+
+/* The link that matches or covers a name; it must be there when its chain names it. */
+static enum store_found nsec3_any(struct answer *a, const uint8_t *name, struct frag *f, bool *exact)
+{
+	const struct guess *g = a->guess;
+	uint8_t hash[20], owner[NAME_MAX_LEN] RAW;
+	bool guessed = g && g->name == name;
+	enum store_found r = STORE_FOUND;
+	a->guess_right |= guessed;
+	if (guessed && g->begun) {
+		*exact = g->exact;
+		r = store_take(a->map, &g->probe, &a->scratch, f);
+		return r == STORE_ABSENT ? STORE_DAMAGED : r;
+	}
+	nsec3_hash(a->n3, name, hash);
+	r = store_nsec3(a->map, a->zone, a->n3, hash, &a->scratch, owner, exact);
+	if (r != STORE_FOUND)
+		return r;
+	r = store_get(a->map, FRAG_NSEC3, a->zone->inst, owner, a->zone->seq, &a->scratch, f);
+	return r == STORE_ABSENT ? STORE_DAMAGED : r;
+}
 
 /* The link of a name.  One that has to match needs no look at the chain's order. */
 static enum store_found find_nsec3(struct answer *a, const uint8_t *name, enum n3_take take, struct frag *f,
                                    bool *exact)
 {
 	uint8_t hash[20], owner[NAME_MAX_LEN] RAW;
-	nsec3_hash(a->n3, name, hash);
 	if (take == N3_ANY)
-		return store_nsec3(a->map, a->zone, a->n3, hash, &a->scratch, f, exact);
+		return nsec3_any(a, name, f, exact);
 	*exact = true;
+	nsec3_hash(a->n3, name, hash);
 	if (!nsec3_owner(hash, sizeof hash, a->zone->name, owner))
 		return STORE_ABSENT;
 	return store_get(a->map, FRAG_NSEC3, a->zone->inst, owner, a->zone->seq, &a->scratch, f);

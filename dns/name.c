@@ -154,33 +154,43 @@ size_t name_key_below(const uint8_t *name, unsigned above, uint8_t out[static NA
 
 size_t name_key(const uint8_t *name, uint8_t out[static NAME_KEY_MAX]) { return name_key_below(name, 0, out); }
 
+/* One label of a key, escapes undone, as a label; 0: it is none. */
+static size_t key_label(const uint8_t **p, const uint8_t *end, uint8_t out[static 64])
+{
+	const uint8_t *k = *p;
+	size_t n = 0;
+	while (k < end && *k != 0) {
+		uint8_t c = *k++;
+		if (c == 1) {
+			if (k == end || *k < 1 || *k > 2)
+				return 0;
+			c = *k++ - 1;
+		}
+		if (n == 63)
+			return 0;
+		out[++n] = c;
+	}
+	if (k == end || n == 0)
+		return 0;
+	out[0] = (uint8_t)n;
+	*p = k + 1;
+	return n + 1;
+}
+
 size_t name_from_key(const uint8_t *key, size_t len, uint8_t out[static NAME_MAX_LEN])
 {
-	uint8_t rev[NAME_MAX_LEN];
+	uint8_t rev[NAME_MAX_LEN] RAW, label[64] RAW;
+	const uint8_t *p = key, *end = key + len;
 	size_t at = sizeof rev;          /* filled from the end: the key starts at the root */
 	rev[--at] = 0;
-	for (size_t i = 0; i < len;) {
-		uint8_t label[63];
-		size_t n = 0;
-		while (i < len && key[i] != 0) {
-			uint8_t c = key[i++];
-			if (c == 1) {
-				if (i == len || key[i] < 1 || key[i] > 2)
-					return 0;
-				c = key[i++] - 1;
-			}
-			if (n == sizeof label)
-				return 0;
-			label[n++] = c;
-		}
-		if (i == len || n == 0 || at < n + 1)
+	while (p < end) {
+		size_t n = key_label(&p, end, label);
+		if (n == 0 || at < n)
 			return 0;
-		i++;
 		at -= n;
-		memcpy(rev + at, label, n);
-		rev[--at] = (uint8_t)n;
+		copy_short(rev + at, label, n);
 	}
-	memcpy(out, rev + at, sizeof rev - at);
+	copy_short(out, rev + at, sizeof rev - at);
 	return sizeof rev - at;
 }
 

@@ -8,7 +8,7 @@
  * records; authority records only below an IXFR (RFC 1995 section 3), which is
  * refused anyway; additional records of any type, OPT at most once and owned by
  * the root (RFC 6891 section 6.1.1), TSIG only as the last (RFC 8945 section
- * 5.1). */
+ * 5.1).  Messages of other opcodes are refused whatever is in them. */
 #include "dns/query.h"
 
 #define EXTRA_MAX 16 /* records behind the question */
@@ -146,17 +146,23 @@ static bool take_question(struct query *q, const uint8_t *pkt, size_t len)
 	return true;
 }
 
-/* The records behind the question. */
+/* The records behind the question, whatever section they are in. */
 static bool take_records(struct query *q, const uint8_t *pkt, size_t len)
 {
-	unsigned an = get_u16(pkt + 6), ns = get_u16(pkt + 8), ar = get_u16(pkt + 10);
-	if (an != 0 || (ns != 0 && q->qtype != T_IXFR) || ns + ar > EXTRA_MAX)
-		return false;
+	unsigned front = get_u16(pkt + 6) + get_u16(pkt + 8), all = front + get_u16(pkt + 10);
 	size_t off = DNS_HEAD + (size_t)q->question_len;
-	for (unsigned i = 0; i < ns + ar; i++)
-		if (!take_record(q, pkt, len, &off, i >= ns, i + 1 == ns + ar))
+	if (all > EXTRA_MAX)
+		return false;
+	for (unsigned i = 0; i < all; i++)
+		if (!take_record(q, pkt, len, &off, i >= front, i + 1 == all))
 			return false;
 	return off == len;
+}
+
+/* Are there records that no query has? */
+static bool out_of_place(const struct query *q, const uint8_t *pkt)
+{
+	return get_u16(pkt + 6) != 0 || (get_u16(pkt + 8) != 0 && q->qtype != T_IXFR);
 }
 
 /* What the options ask for does not count then; the OPT is answered by one (RFC
@@ -173,6 +179,17 @@ enum query_kind query_malformed(struct query *q)
 static bool asks_for_cookie(const struct query *q)
 {
 	return q->cookie_len && !q->tsig_name_len;
+}
+
+/* A message of another opcode is refused, but what its answer repeats is taken
+ * from it where it has the form of a query: the question, and that there was an
+ * OPT (RFC 6891 section 6.1.1). */
+static enum query_kind other_opcode(struct query *q, const uint8_t *pkt, size_t len, uint16_t rcode)
+{
+	if (get_u16(pkt + 4) == 1 && take_question(q, pkt, len) && !take_records(q, pkt, len))
+		forget_options(q);
+	q->tsig_name_len = 0;
+	return q->rcode == RCODE_NOERROR ? fail(q, rcode) : QUERY_ERROR;
 }
 
 enum query_kind query_parse(const uint8_t *pkt, size_t len, struct query *q)
@@ -192,11 +209,11 @@ enum query_kind query_parse(const uint8_t *pkt, size_t len, struct query *q)
 
 	unsigned op = OPCODE(q->flags);
 	if (op != OP_QUERY)
-		return fail(q, op == OP_NOTIFY || op == OP_UPDATE ? RCODE_REFUSED : RCODE_NOTIMP);
+		return other_opcode(q, pkt, len, op == OP_NOTIFY || op == OP_UPDATE ? RCODE_REFUSED : RCODE_NOTIMP);
 	unsigned questions = get_u16(pkt + 4);
 	if (questions > 1 || (questions == 1 && !take_question(q, pkt, len)))
 		return fail(q, RCODE_FORMERR);
-	if (!take_records(q, pkt, len) || (questions == 0 && !asks_for_cookie(q)))
+	if (!take_records(q, pkt, len) || out_of_place(q, pkt) || (questions == 0 && !asks_for_cookie(q)))
 		return query_malformed(q);
 	if (q->rcode != RCODE_NOERROR || questions == 0)
 		return QUERY_ERROR;

@@ -5,8 +5,8 @@
  *            the next turn's, first come first served
  *   WRITING: the socket is full; what is left waits in a buffer of the pool and
  *            nothing more is read until it is gone (RFC 7766)
- *   LEAVING: the client has said his last word and we ours, but he has not
- *            read all; ends when he has
+ *   LEAVING: the client has said his last word, or what is no query, and we have
+ *            said ours, but he has not read all; ends when he has
  *
  * Time: a connection lives as long as no tcp_idle_ms pass without progress.
  * Progress is a query that came whole and was answered, and a buffer that was
@@ -330,6 +330,20 @@ static bool whole(const struct conn *c, size_t at, size_t *n)
 	return *n <= left - 2;
 }
 
+/* What came last is no query: who sends other things is no client.  But n octets
+ * of answers are gathered to what he sent before it, and these are his. */
+static void conn_refuse(struct conn *c, size_t n)
+{
+	if (n > 0 && !conn_send(c, n))
+		return;
+	if (c->out) {
+		conn_end(c);
+		return;
+	}
+	count(&c->w->stats->tcp_closed, 1);
+	conn_leave(c);
+}
+
 /* Answers the whole queries in c->in and sends; stops when the socket is full
  * or the round's share is used up.  False: the connection is gone. */
 static bool conn_answer(struct conn *c, uint64_t now_ns)
@@ -342,9 +356,9 @@ static bool conn_answer(struct conn *c, uint64_t now_ns)
 	enter_store(c->w);
 	while (!c->out && t->left > 0 && whole(c, at, &len)) {
 		size_t n = answer_one(c, c->in + at + 2, len, t->gather + out);
-		if (n == 0) { /* who sends other things is no client */
+		if (n == 0) {
 			count(&c->w->stats->dropped, 1);
-			conn_end(c);
+			conn_refuse(c, out);
 			return false;
 		}
 		out += n;
@@ -385,7 +399,7 @@ static void conn_read(struct conn *c, uint64_t now_ns)
 		return;
 	/* longer than any query */
 	if (c->in_len >= 2 && get_u16(c->in) > TCP_IN - 2 && !c->out)
-		conn_end(c);
+		conn_refuse(c, 0);
 }
 
 static void conn_write(struct conn *c, uint64_t now_ns)

@@ -1,202 +1,72 @@
-/* ca.c - the operator's private CA: files, register, command line.  What the
- * certificates look like stands in crypto/cert.h.
+/* ca.c - the operator's private CA: making it, issuing by it.  Contract and files
+ * in ca.h; what the certificates look like stands in crypto/cert.h.
  *
- * Every file is written beside its place, synced, and put there in one step.
  * A certificate enters the register before it leaves: nothing is out there
  * that the register does not know. */
 #include "hub/ca.h"
-#include "base/io.h"
-#include "crypto/issue.h"
+#include "hub/cafile.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
 #define BACKDATE 3600 /* for clocks of others that are behind */
+#define DAY      86400
 
-struct said {
-	char *text;
-	size_t n;
-};
-
-/* One line for people; always -1. */
-__attribute__((format(printf, 2, 3))) static int fail(struct said err, const char *fmt, ...)
+bool ca_locked(const char *dir, unsigned role)
 {
-	va_list ap;
-
-	va_start(ap, fmt);
-	if (err.n > 0)
-		vsnprintf(err.text, err.n, fmt, ap);
-	va_end(ap);
-	return -1;
-}
-
-static int join(char out[static PATH_MAX], const char *dir, const char *name, const char *suffix)
-{
-	int n = snprintf(out, PATH_MAX, "%s/%s%s", dir, name, suffix);
-
-	if (n < 0 || n >= PATH_MAX)
-		return errno = ENAMETOOLONG, -1;
-	return 0;
-}
-
-static int sync_dir_of(const char *path)
-{
-	char dir[PATH_MAX];
-	const char *slash = strrchr(path, '/');
-	size_t n = slash ? (size_t)(slash - path) : 0;
-
-	if (n >= sizeof dir)
-		return errno = ENAMETOOLONG, -1;
-	memcpy(dir, path, n);
-	dir[n] = 0;
-	int fd = open(n ? dir : slash ? "/" : ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (fd < 0)
-		return -1;
-	int rc = fsync(fd);
-	close(fd);
-	return rc;
-}
-
-/* A file on its way to its place. */
-struct draft {
-	char tmp[PATH_MAX];
-	const char *path;
-	int fd;
-};
-
-static int draft_open(struct draft *d, const char *path)
-{
-	uint8_t r[4];
-
-	crypto_random(r, sizeof r);
-	int n = snprintf(d->tmp, sizeof d->tmp, "%s.%02x%02x%02x%02x", path, r[0], r[1], r[2],
-	                 r[3]);
-	if (n < 0 || n >= PATH_MAX)
-		return errno = ENAMETOOLONG, -1;
-	d->path = path;
-	d->fd = open(d->tmp, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-	return d->fd < 0 ? -1 : 0;
-}
-
-/* Puts it in its place when rc is 0, drops it otherwise. */
-static int draft_end(struct draft *d, int rc, bool replace)
-{
-	int e = errno;
-
-	if (rc == 0 && fsync(d->fd) != 0)
-		rc = -1, e = errno;
-	if (close(d->fd) != 0 && rc == 0)
-		rc = -1, e = errno;
-	if (rc == 0) {
-		rc = replace ? rename(d->tmp, d->path) : link(d->tmp, d->path);
-		if (rc != 0 && errno == EPERM) /* a file system without links */
-			rc = rename(d->tmp, d->path);
-		e = errno;
-	}
-	unlink(d->tmp); /* gone already when it was renamed */
-	if (rc == 0) {
-		rc = sync_dir_of(d->path);
-		e = errno;
-	}
-	errno = e;
-	return rc;
-}
-
-static int write_cert(int fd, const uint8_t *der, size_t n)
-{
-	uint8_t text[CERT_MAX * 2];
-	struct wr w = wr_init(text, sizeof text);
-
-	pem_put(&w, "CERTIFICATE", der, n);
-	if (w.bad)
-		return errno = ENOSPC, -1;
-	return io_write_all(fd, text, wr_len(&w));
-}
-
-/* ---- reading a CA ---- */
-
-struct ca {
-	uint8_t der[CERT_MAX];
-	size_t len;
-	struct cert cert; /* views into der */
-	struct signer *key;
-};
-
-static int load_cert(const char *path, struct ca *ca)
-{
-	uint8_t text[CERT_MAX * 2];
-	char label[32];
-	const char *why;
-	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	static const char want[] = "-----BEGIN ENCRYPTED PRIVATE KEY-----";
+	char path[PATH_MAX], text[sizeof want - 1];
+	int fd = ca_path(path, dir, ca_file(role), ".key") == 0 ? open(path, O_RDONLY | O_CLOEXEC) : -1;
 
 	if (fd < 0)
-		return -1;
+		return false;
 	ssize_t n = read(fd, text, sizeof text);
 	close(fd);
-	if (n < 0)
-		return -1;
-	struct rd r = rd_init(text, (size_t)n);
-	struct wr w = wr_init(ca->der, sizeof ca->der);
-	errno = EBADMSG;
-	if (pem_next(&r, label, &w) != 1 || strcmp(label, "CERTIFICATE") != 0)
-		return -1;
-	ca->len = wr_len(&w);
-	return cert_parse(ca->der, ca->len, &ca->cert, &why);
-}
-
-static int load_key(const char *path, struct ca *ca)
-{
-	uint8_t pub[SIGN_PUB];
-	int fd = open(path, O_RDONLY | O_CLOEXEC);
-
-	if (fd < 0)
-		return -1;
-	ca->key = issue_key_read(fd);
-	close(fd);
-	if (!ca->key)
-		return -1;
-	signer_pub(ca->key, pub);
-	if (memcmp(pub, ca->cert.pub, SIGN_PUB) != 0)
-		return errno = EBADMSG, -1;
-	return 0;
+	return n == (ssize_t)sizeof text && memcmp(text, want, sizeof text) == 0;
 }
 
 /* ---- making a CA ---- */
 
-static int make_ca(const char *dir, const char *name, struct issue *i, const struct ca *root,
-                   struct ca *ca, struct said err)
+static int write_key(const char *dir, const char *name, const struct signer *key, const struct pass *pass, bool replace,
+                     struct said err)
+{
+	char path[PATH_MAX];
+	struct draft d;
+
+	if (ca_path(path, dir, name, ".key") == 0 && draft_open(&d, path) == 0 &&
+	    draft_end(&d, issue_key_seal(key, pass, d.fd), replace) == 0)
+		return 0;
+	if (errno == EEXIST)
+		return ca_fail(err, "%s is there already: it stays as it is", path);
+	return ca_fail(err, "cannot write %s: %s", path, strerror(errno));
+}
+
+static int make_ca(const char *dir, const struct pass *pass, struct issue *i, const struct ca *root, struct ca *ca,
+                   struct said err)
 {
 	char path[PATH_MAX];
 	uint8_t pub[SIGN_PUB];
 	struct draft d;
-	const char *why = "no memory for keys";
+	const char *why, *name = ca_file(i->role);
 
 	ca->key = signer_new();
 	if (!ca->key)
-		return fail(err, "%s", why);
+		return ca_fail(err, "no memory for keys");
 	signer_pub(ca->key, pub);
 	issue_serial(i->serial);
 	ca->len = issue_cert(ca->der, i, pub, root ? root->key : ca->key, root ? &root->cert : NULL);
 	if (cert_parse(ca->der, ca->len, &ca->cert, &why) != 0)
-		return fail(err, "cannot make the certificate of %s: %s", name, why);
-	if (join(path, dir, name, ".key") != 0 || draft_open(&d, path) != 0 ||
-	    draft_end(&d, issue_key_write(ca->key, d.fd), false) != 0) {
-		if (errno == EEXIST)
-			return fail(err, "%s is there already: it stays as it is", path);
-		return fail(err, "cannot write %s: %s", path, strerror(errno));
-	}
-	if (join(path, dir, name, ".pem") != 0 || draft_open(&d, path) != 0 ||
-	    draft_end(&d, write_cert(d.fd, ca->der, ca->len), false) != 0)
-		return fail(err, "cannot write %s: %s", path, strerror(errno));
+		return ca_fail(err, "cannot make the certificate of %s: %s", name, why);
+	if (write_key(dir, name, ca->key, pass, false, err) != 0)
+		return -1;
+	if (ca_path(path, dir, name, ".pem") != 0 || draft_open(&d, path) != 0 ||
+	    draft_end(&d, ca_write_cert(d.fd, ca->der, ca->len), false) != 0)
+		return ca_fail(err, "cannot write %s: %s", path, strerror(errno));
 	return 0;
 }
 
@@ -206,287 +76,287 @@ static int make_dir(const char *dir, struct said err)
 	struct stat st;
 
 	if (mkdir(dir, 0700) != 0 && errno != EEXIST)
-		return fail(err, "cannot make %s: %s", dir, strerror(errno));
-	static const char *const names[] = { "root", "hub", "node", "operator" };
-	for (size_t i = 0; i < 8; i++) {
-		if (join(path, dir, names[i / 2], i % 2 ? ".key" : ".pem") != 0)
-			return fail(err, "%s: %s", dir, strerror(errno));
+		return ca_fail(err, "cannot make %s: %s", dir, strerror(errno));
+	for (unsigned i = 0; i < 2 * (ROLE_LAST + 1); i++) {
+		if (ca_path(path, dir, ca_file(i / 2), i % 2 ? ".key" : ".pem") != 0)
+			return ca_fail(err, "%s: %s", dir, strerror(errno));
 		if (lstat(path, &st) == 0)
-			return fail(err, "there is a CA in %s already: it stays as it is", dir);
+			return ca_fail(err, "there is a CA in %s already: it stays as it is", dir);
 	}
 	if (chmod(dir, 0700) != 0)
-		return fail(err, "cannot close %s to others: %s", dir, strerror(errno));
+		return ca_fail(err, "cannot close %s to others: %s", dir, strerror(errno));
 	return 0;
 }
 
-int ca_init(const char *dir, char *errtext, size_t n)
+/* An issuing CA below the root. */
+static int make_issuing(const char *dir, const struct pass *pass, enum cert_role role, const struct ca *root,
+                        struct said err)
 {
-	struct said err = { errtext, n };
-	struct ca root = { 0 };
+	int64_t now = cert_now();
+	struct issue i = { .kind = CERT_ISSUING, .role = role, .from = now - BACKDATE,
+		           .until = now + (int64_t)CA_DAYS * DAY };
+	struct ca ca = { 0 };
+
+	if (i.from < root->cert.from)
+		i.from = root->cert.from;
+	if (i.until > root->cert.until)
+		i.until = root->cert.until;
+	int rc = make_ca(dir, pass, &i, root, &ca, err);
+	signer_free(ca.key);
+	return rc;
+}
+
+static int make_root(const char *dir, const struct pass *pass, struct ca *root, struct said err)
+{
 	char cn[17];
 	uint8_t id[8];
 	int64_t now = cert_now();
 	struct issue i = { .kind = CERT_ROOT, .name = cn, .from = now - BACKDATE,
-		           .until = now + (int64_t)CA_DAYS * 86400 };
+		           .until = now + (int64_t)CA_DAYS * DAY };
 
 	crypto_random(id, sizeof id);
 	hex_text(cn, id, sizeof id);
-	if (make_dir(dir, err) != 0)
-		return -1;
-	int rc = make_ca(dir, "root", &i, NULL, &root, err);
-	i.kind = CERT_ISSUING;
-	for (i.role = ROLE_HUB; rc == 0 && i.role <= ROLE_OPERATOR; i.role++) {
-		struct ca ca = { 0 };
+	return make_ca(dir, pass, &i, NULL, root, err);
+}
 
-		rc = make_ca(dir, cert_role_text(i.role), &i, &root, &ca, err);
-		signer_free(ca.key);
-	}
+/* What an earlier version did not know of. */
+static int complete(const char *dir, const struct pass *pass, unsigned *added, struct said err)
+{
+	struct ca root = { 0 };
+	int rc = ca_load(dir, 0, &root, err) == 0 ? ca_load_key(dir, pass, 0, &root, err) : -1;
+
+	for (enum cert_role r = ROLE_HUB; rc == 0 && r <= ROLE_LAST; r++)
+		if (ca_lacks(dir, r) && (rc = make_issuing(dir, pass, r, &root, err)) == 0)
+			++*added;
 	signer_free(root.key);
 	return rc;
 }
 
-/* ---- issuing ---- */
-
-static void time_text(int64_t at, char out[static 32])
+int ca_init(const char *dir, const struct pass *pass, unsigned *added, char *errtext, size_t n)
 {
-	time_t t = (time_t)at;
-	struct tm tm;
+	struct said err = { errtext, n };
+	struct ca root = { 0 };
+	unsigned count = 0;
+	bool some = false;
 
-	out[0] = 0;
-	if (gmtime_r(&t, &tm))
-		strftime(out, 32, "%Y-%m-%dT%H:%M:%SZ", &tm);
-}
+	for (enum cert_role r = ROLE_HUB; r <= ROLE_LAST; r++)
+		some |= ca_lacks(dir, r);
+	if (added)
+		*added = 0;
+	if (some && !ca_lacks(dir, ROLE_HUB)) {
+		int rc = complete(dir, pass, &count, err);
 
-/* Appends one line and waits until it is on the disk. */
-static int enter(const char *dir, const struct issue *i)
-{
-	char path[PATH_MAX], line[256], from[32], until[32], serial[33];
-
-	hex_text(serial, i->serial, 16);
-	time_text(i->from, from);
-	time_text(i->until, until);
-	int n = snprintf(line, sizeof line, "%s %s %s %s %s\n", serial, cert_role_text(i->role),
-	                 i->name, from, until);
-	if (n < 0 || n >= (int)sizeof line || join(path, dir, "register", "") != 0)
+		if (added)
+			*added = count;
+		return rc;
+	}
+	if (make_dir(dir, err) != 0)
 		return -1;
-	int fd = open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0600);
-	if (fd < 0)
-		return -1;
-	int rc = flock(fd, LOCK_EX);
-	if (rc == 0)
-		rc = io_write_all(fd, line, (size_t)n);
-	if (rc == 0)
-		rc = fsync(fd);
-	close(fd);
+	int rc = make_root(dir, pass, &root, err);
+	for (enum cert_role r = ROLE_HUB; rc == 0 && r <= ROLE_LAST; r++)
+		rc = make_issuing(dir, pass, r, &root, err);
+	signer_free(root.key);
 	return rc;
 }
 
-static int write_bundle(const char *path, const struct ca *root, const struct ca *by,
-                        const uint8_t *der, size_t n, const struct signer *key)
+/* One key; what is under the next passphrase already stays. */
+static int change_key(const char *dir, unsigned role, const struct pass *pass, const struct pass *next, struct said err)
+{
+	struct ca ca = { 0 };
+	char unused[200];
+
+	if (ca_load(dir, role, &ca, err) != 0)
+		return -1;
+	int rc = ca_load_key(dir, pass, role, &ca, err);
+	if (rc == 0)
+		rc = write_key(dir, ca_file(role), ca.key, next, true, err);
+	else if (next)
+		rc = ca_load_key(dir, next, role, &ca, (struct said){ unused, sizeof unused });
+	signer_free(ca.key);
+	return rc;
+}
+
+int ca_passphrase(const char *dir, const struct pass *pass, const struct pass *next, char *errtext, size_t n)
+{
+	struct said err = { errtext, n };
+	char path[PATH_MAX];
+	struct stat st;
+
+	for (unsigned role = 0; role <= ROLE_LAST; role++) {
+		if (role && ca_lacks(dir, (enum cert_role)role))
+			continue;
+		/* a key that lies elsewhere is changed where it lies */
+		if (ca_path(path, dir, ca_file(role), ".key") == 0 && lstat(path, &st) != 0 && errno == ENOENT)
+			continue;
+		if (change_key(dir, role, pass, next, err) != 0)
+			return -1;
+	}
+	return 0;
+}
+
+/* ---- issuing ---- */
+
+static int write_chain(const char *path, const struct ca_chain *chain, const struct signer *key, const struct pass *pass)
 {
 	struct draft d;
+	int rc = 0;
 
 	if (draft_open(&d, path) != 0)
 		return -1;
-	int rc = write_cert(d.fd, der, n);
-	if (rc == 0)
-		rc = write_cert(d.fd, by->der, by->len);
-	if (rc == 0)
-		rc = write_cert(d.fd, root->der, root->len);
-	if (rc == 0)
-		rc = issue_key_write(key, d.fd);
+	for (int k = CERT_LEAF; rc == 0 && k <= CERT_ROOT; k++)
+		rc = ca_write_cert(d.fd, chain->der[k], chain->len[k]);
+	if (rc == 0 && key)
+		rc = issue_key_seal(key, pass, d.fd);
 	return draft_end(&d, rc, true);
 }
 
-static int issue_by(const char *dir, struct issue *i, const char *path, const struct ca *root,
-                    const struct ca *by, struct said err)
+static int issued_path(const char *dir, const struct ca_order *o, char out[static PATH_MAX], struct said err)
 {
-	uint8_t der[CERT_MAX], pub[SIGN_PUB];
-	struct signer *key = signer_new();
-	int rc = -1;
+	char file[CERT_NAME + 24];
 
-	if (!key)
-		return fail(err, "no memory for keys");
-	signer_pub(key, pub);
+	if (ca_path(out, dir, "issued", "") != 0 || (mkdir(out, 0700) != 0 && errno != EEXIST))
+		return ca_fail(err, "cannot make %s/issued: %s", dir, strerror(errno));
+	snprintf(file, sizeof file, "issued/%s-%s", cert_role_text(o->role), o->name);
+	if (ca_path(out, dir, file, ".pem") != 0)
+		return ca_fail(err, "%s: %s", dir, strerror(errno));
+	return 0;
+}
+
+static void put_chain(struct ca_chain *out, enum cert_kind k, const uint8_t *der, size_t n)
+{
+	memcpy(out->der[k], der, n);
+	out->len[k] = n;
+}
+
+static int certify(const char *dir, struct issue *i, const uint8_t pub[static SIGN_PUB], const struct ca *root,
+                   const struct ca *by, struct ca_chain *out, struct said err)
+{
+	struct entry e = { .role = i->role };
+
+	if (!cert_signed_by(&by->cert, &root->cert))
+		return ca_fail(err, "the certificates in %s do not belong together", dir);
 	if (i->until > by->cert.until)
 		i->until = by->cert.until;
 	if (i->from < by->cert.from)
 		i->from = by->cert.from;
+	if (i->until <= cert_now())
+		return ca_fail(err, "the CA in %s has expired", dir);
 	issue_serial(i->serial);
-	size_t n = issue_cert(der, i, pub, by->key, &by->cert);
-	if (n == 0)
-		fail(err, "cannot make the certificate");
-	else if (i->until <= cert_now())
-		fail(err, "the CA in %s has expired", dir);
-	else if (enter(dir, i) != 0)
-		fail(err, "cannot write %s/register: %s", dir, strerror(errno));
-	else if (write_bundle(path, root, by, der, n, key) != 0)
-		fail(err, "cannot write %s: %s", path, strerror(errno));
-	else
-		rc = 0;
+	out->len[CERT_LEAF] = issue_cert(out->der[CERT_LEAF], i, pub, by->key, &by->cert);
+	if (out->len[CERT_LEAF] == 0)
+		return ca_fail(err, "cannot make the certificate");
+	put_chain(out, CERT_ISSUING, by->der, by->len);
+	put_chain(out, CERT_ROOT, root->der, root->len);
+	memcpy(e.serial, i->serial, sizeof e.serial);
+	snprintf(e.name, sizeof e.name, "%s", i->name);
+	e.from = i->from;
+	e.until = i->until;
+	if (register_add(dir, &e) != 0)
+		return ca_fail(err, "cannot write %s/register: %s", dir, strerror(errno));
+	return 0;
+}
+
+int ca_certify(const char *dir, const struct pass *pass, const struct ca_order *o, const uint8_t pub[static SIGN_PUB],
+               struct ca_chain *out, char *errtext, size_t n)
+{
+	struct said err = { errtext, n };
+	struct ca root = { 0 }, by = { 0 };
+	char path[PATH_MAX];
+	int64_t now = cert_now();
+	unsigned days = o->days ? o->days : CA_LEAF_DAYS;
+	struct issue i = { .kind = CERT_LEAF, .role = o->role, .name = o->name, .from = now - BACKDATE,
+		           .until = now + (int64_t)days * DAY };
+	int rc = -1;
+
+	if (!cert_name_ok(o->name, strlen(o->name)))
+		return ca_fail(err, "%.80s: a name has 1 to 63 letters, digits, dots, dashes or "
+		                    "underscores", o->name);
+	if (days > CA_DAYS)
+		return ca_fail(err, "the days are from 1 to %d", CA_DAYS);
+	if (ca_load(dir, 0, &root, err) == 0 && ca_load(dir, o->role, &by, err) == 0 &&
+	    ca_load_key(dir, pass, o->role, &by, err) == 0)
+		rc = certify(dir, &i, pub, &root, &by, out, err);
+	signer_free(by.key);
+	if (rc == 0 && o->role == ROLE_MACHINE && (rc = issued_path(dir, o, path, err)) == 0 &&
+	    write_chain(path, out, NULL, NULL) != 0)
+		rc = ca_fail(err, "cannot write %s: %s", path, strerror(errno));
+	return rc;
+}
+
+int ca_issue(const char *dir, const struct pass *pass, const struct ca_order *o, char *errtext, size_t n)
+{
+	struct said err = { errtext, n };
+	char issued[PATH_MAX];
+	const char *path = o->outfile ? o->outfile : issued;
+	uint8_t pub[SIGN_PUB];
+	struct ca_chain chain;
+
+	if (o->role == ROLE_MACHINE)
+		return ca_fail(err, "a machine makes its key itself, and gets its certificate when it is enrolled");
+	struct signer *key = signer_new();
+	if (!key)
+		return ca_fail(err, "no memory for keys");
+	signer_pub(key, pub);
+	int rc = ca_certify(dir, pass, o, pub, &chain, errtext, n);
+	if (rc == 0 && !o->outfile)
+		rc = issued_path(dir, o, issued, err);
+	if (rc == 0 && write_chain(path, &chain, key, o->pass) != 0)
+		rc = ca_fail(err, "cannot write %s: %s", path, strerror(errno));
 	signer_free(key);
 	return rc;
 }
 
-static int issued_path(const char *dir, const struct issue *i, char out[static PATH_MAX],
-                       struct said err)
-{
-	char file[CERT_NAME + 16];
+/* ---- renewing ---- */
 
-	if (join(out, dir, "issued", "") != 0 || (mkdir(out, 0700) != 0 && errno != EEXIST))
-		return fail(err, "cannot make %s/issued: %s", dir, strerror(errno));
-	snprintf(file, sizeof file, "issued/%s-%s", cert_role_text(i->role), i->name);
-	if (join(out, dir, file, ".pem") != 0)
-		return fail(err, "%s: %s", dir, strerror(errno));
+/* Has he a certificate that may be renewed? */
+static int find_renewable(const char *dir, const struct ca_order *o, struct said err)
+{
+	unsigned issued, good;
+
+	if (ca_count(dir, o->role, o->name, &issued, &good, err.text, err.n) != 0)
+		return -1;
+	if (good)
+		return 0;
+	return ca_fail(err, issued ? "%s %s is denied: `ca issue` makes a certificate under that name anew"
+	                           : "%s %s has no certificate: `ca issue` makes one",
+	               cert_role_text(o->role), o->name);
+}
+
+/* The key of a machine, from the certificate it got last. */
+static int known_pub(const char *dir, const struct ca_order *o, uint8_t pub[static SIGN_PUB], struct said err)
+{
+	char path[PATH_MAX], label[32];
+	uint8_t text[CERT_MAX * 6], der[CERT_MAX];
+	struct cert c;
+	const char *why = "there is no certificate in it";
+
+	if (issued_path(dir, o, path, err) != 0)
+		return -1;
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	ssize_t n = fd < 0 ? -1 : read(fd, text, sizeof text);
+	if (n < 0)
+		why = strerror(errno);
+	if (fd >= 0)
+		close(fd);
+	struct rd r = rd_init(text, n < 0 ? 0 : (size_t)n);
+	struct wr w = wr_init(der, sizeof der);
+	if (n < 0 || pem_next(&r, label, &w) != 1 || cert_parse(der, wr_len(&w), &c, &why) != 0)
+		return ca_fail(err, "cannot read %s: %s", path, why);
+	memcpy(pub, c.pub, SIGN_PUB);
 	return 0;
 }
 
-int ca_issue_days(const char *dir, enum cert_role role, const char *name, const char *outfile,
-                  unsigned days, char *errtext, size_t n)
+int ca_renew(const char *dir, const struct pass *pass, const struct ca_order *o, char *errtext, size_t n)
 {
 	struct said err = { errtext, n };
-	struct ca root = { 0 }, by = { 0 };
-	int64_t now = cert_now();
-	struct issue i = { .kind = CERT_LEAF, .role = role, .name = name, .from = now - BACKDATE,
-		           .until = now + (int64_t)days * 86400 };
-	char path[PATH_MAX], issued[PATH_MAX];
-	int rc = -1;
+	uint8_t pub[SIGN_PUB];
+	struct ca_chain chain;
 
-	if (!cert_name_ok(name, strlen(name)))
-		return fail(err, "%.80s: a name has 1 to 63 letters, digits, dots, dashes or "
-		                 "underscores", name);
-	if (days < 1 || days > CA_DAYS)
-		return fail(err, "the days are from 1 to %d", CA_DAYS);
-	if (!outfile) {
-		struct stat st;
-
-		if (stat(dir, &st) != 0)
-			return fail(err, "%s: %s", dir, strerror(errno));
-		if (issued_path(dir, &i, issued, err) != 0)
-			return -1;
-		outfile = issued;
-	}
-	if (join(path, dir, "root", ".pem") != 0 || load_cert(path, &root) != 0 ||
-	    join(path, dir, cert_role_text(role), ".pem") != 0 || load_cert(path, &by) != 0 ||
-	    join(path, dir, cert_role_text(role), ".key") != 0 || load_key(path, &by) != 0)
-		fail(err, "cannot read %s: %s", path,
-		     errno == EBADMSG || errno == EINVAL ? "it is not what `ca init` wrote" :
-		                                           strerror(errno));
-	else if (root.cert.kind != CERT_ROOT || by.cert.kind != CERT_ISSUING ||
-	         by.cert.role != role || !cert_signed_by(&by.cert, &root.cert))
-		fail(err, "the certificates in %s do not belong together", dir);
-	else
-		rc = issue_by(dir, &i, outfile, &root, &by, err);
-	signer_free(by.key);
-	return rc;
-}
-
-int ca_issue(const char *dir, enum cert_role role, const char *name, const char *outfile,
-             char *err, size_t n)
-{
-	return ca_issue_days(dir, role, name, outfile, CA_LEAF_DAYS, err, n);
-}
-
-/* ---- the command line ---- */
-
-static const char USAGE[] =
-        "usage: encdns-hub ca init --dir DIR\n"
-        "       encdns-hub ca issue hub|node|operator NAME --dir DIR [--out FILE] [--days N]\n"
-        "\n"
-        "init   makes a private CA in DIR: a root and three issuing CAs, for hubs, nodes and\n"
-        "       operators.  A CA that is there already stays as it is.\n"
-        "issue  makes a key and a certificate for NAME and writes both, with the certificates\n"
-        "       above, to FILE (default DIR/issued/ROLE-NAME.pem).  Valid for N days (365).\n"
-        "\n"
-        "DIR holds the keys of the whole fleet: keep it at the operator's station.\n";
-
-struct args {
-	const char *dir, *out, *days;
-	const char *word[3]; /* what is not an option */
-	int words;
-};
-
-static bool take_option(struct args *a, int argc, char **argv, int *at, bool *ok)
-{
-	static const char *const names[] = { "--dir", "--out", "--days" };
-	const char **to[] = { &a->dir, &a->out, &a->days };
-
-	for (size_t i = 0; i < 3; i++) {
-		size_t n = strlen(names[i]);
-		const char *s = argv[*at];
-
-		if (strncmp(s, names[i], n) != 0 || (s[n] != 0 && s[n] != '='))
-			continue;
-		if (s[n] == '=')
-			*to[i] = s + n + 1;
-		else if (*at + 1 < argc)
-			*to[i] = argv[++*at];
-		else
-			*ok = false;
-		return true;
-	}
-	return false;
-}
-
-/* 0, 2 on wrong usage (said), -1 when help was asked for (given). */
-static int parse_args(int argc, char **argv, struct args *a)
-{
-	bool ok = true;
-
-	for (int i = 1; i < argc && ok; i++) {
-		if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0) {
-			fputs(USAGE, stdout);
-			return -1;
-		}
-		if (take_option(a, argc, argv, &i, &ok))
-			continue;
-		if (argv[i][0] == '-' || a->words == 3)
-			ok = false;
-		else
-			a->word[a->words++] = argv[i];
-	}
-	if (ok && a->words > 0 && a->dir)
-		return 0;
-	fputs(USAGE, stderr);
-	return 2;
-}
-
-static unsigned parse_days(const char *text)
-{
-	char *end;
-
-	if (!text)
-		return CA_LEAF_DAYS;
-	unsigned long v = strtoul(text, &end, 10);
-	return *text < '0' || *text > '9' || *end || v > CA_DAYS ? 0 : (unsigned)v;
-}
-
-int ca_main(int argc, char **argv)
-{
-	struct args a = { 0 };
-	char err[PATH_MAX + 256];
-	enum cert_role role;
-	int rc = parse_args(argc, argv, &a);
-
-	if (rc != 0)
-		return rc < 0 ? 0 : rc;
-	if (strcmp(a.word[0], "init") == 0 && a.words == 1 && !a.out && !a.days) {
-		rc = ca_init(a.dir, err, sizeof err);
-		if (rc == 0)
-			printf("a new CA lies in %s\n", a.dir);
-	} else if (strcmp(a.word[0], "issue") == 0 && a.words == 3 &&
-	           cert_role_parse(a.word[1], strlen(a.word[1]), &role)) {
-		rc = ca_issue_days(a.dir, role, a.word[2], a.out, parse_days(a.days), err,
-		                   sizeof err);
-		if (rc == 0 && a.out)
-			printf("%s\n", a.out);
-		else if (rc == 0)
-			printf("%s/issued/%s-%s.pem\n", a.dir, cert_role_text(role), a.word[2]);
-	} else {
-		fputs(USAGE, stderr);
-		return 2;
-	}
-	if (rc != 0)
-		fprintf(stderr, "encdns-hub: ca: %s\n", err);
-	return rc == 0 ? 0 : 1;
+	if (find_renewable(dir, o, err) != 0)
+		return -1;
+	if (o->role != ROLE_MACHINE)
+		return ca_issue(dir, pass, o, errtext, n);
+	if (known_pub(dir, o, pub, err) != 0)
+		return -1;
+	return ca_certify(dir, pass, o, pub, &chain, errtext, n);
 }

@@ -7,12 +7,15 @@
  * Threat: strangers on the port: only so many unfinished handshakes, each with
  * 5 s in all, and a newcomer takes the place of any of them, so that idle
  * connections keep nobody out.  A node that lies about where it stands gets
- * DIVERGED and is closed; of two sessions of one node the newer stays. */
+ * DIVERGED and is closed; of two sessions of one node the newer stays.
+ * A node that is denied gets the denial list and nothing else: that is how it
+ * learns, and stops. */
 #include "hub/hub.h"
 
 #include "base/addr.h"
 #include "base/io.h"
 #include "base/log.h"
+#include "crypto/denial.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -29,15 +32,19 @@
 #define HEAD_EVERY_NS 10000000000ull
 #define TICK_NS       1000000000ull
 #define AGAIN_NS      1000000000ull /* between two zones that a node wants again */
+#define DENIED        16          /* told at a time that they are denied */
+#define DENIED_NS     1000000000ull /* for a node that is denied, to hear of it and go */
+#define PARK_NS       600000000000ull /* a snapshot that was cut off is kept so long, */
+#define PARKED_MAX    16          /* and so many of them */
 #define HANDSHAKE_NS  5000000000ull /* from accept to a certified node, whatever trickles in */
 
-enum feed_state { FEED_HANDSHAKE, FEED_GREETED, FEED_SNAPSHOT, FEED_STREAMING, FEED_ZONE, FEED_DIVERGED };
+enum feed_state { FEED_HANDSHAKE, FEED_GREETED, FEED_SNAPSHOT, FEED_STREAMING, FEED_ZONE, FEED_DIVERGED, FEED_DENIED };
 
 struct feed {
 	struct feed *next;
 	struct feeds *all;
 	struct link *link;
-	struct mark *mark;       /* who it is; NULL before */
+	struct mark *mark;       /* who it is; NULL before, and for who is denied from the start */
 	enum feed_state state;
 	uint64_t born_ns;
 	uint64_t acked, headed;  /* headed: the last sequence a head was sent for */
@@ -53,11 +60,20 @@ struct feed {
 
 /* What is known of a node beyond its sessions; kept in DIR/nodes, a line
  * "NAME SEQUENCE" each. */
-struct mark { struct mark *next; char name[64]; uint64_t acked; unsigned sessions; };
+struct mark {
+	struct mark *next;
+	char name[64];
+	uint64_t acked;
+	unsigned sessions;
+	uint64_t below;          /* it came back at this sequence plus one, below acked; 0: no such thing */
+	struct snapshot *parked; /* cut off: the node may come back for the rest */
+	uint64_t parked_ns;
+};
 
 struct feeds {
 	struct hub *h;
 	const struct cred *cred;
+	struct denied denied;    /* the list in force */
 	struct src listener, timer;
 	struct feed *first;
 	struct mark *marks;
@@ -103,6 +119,26 @@ static void send_head(struct feed *s, const uint8_t *chain, uint64_t seq)
 
 /* ---- sending ---- */
 
+static void unpark(struct mark *m)
+{
+	snapshot_end(m->parked);
+	m->parked = NULL;
+}
+
+/* Its node has gone in the midst of a snapshot. */
+static void park(struct feed *s)
+{
+	unsigned n = 0;
+	for (struct mark *m = s->all->marks; m; m = m->next)
+		n += m->parked != NULL && m != s->mark;
+	if (n >= PARKED_MAX)
+		return;
+	unpark(s->mark);
+	s->mark->parked = s->snap;
+	s->mark->parked_ns = loop_now();
+	s->snap = NULL;
+}
+
 static void feed_end(struct feed *s)
 {
 	struct feed **at = &s->all->first;
@@ -113,6 +149,8 @@ static void feed_end(struct feed *s)
 		s->all->unfinished--;
 	if (s->mark)
 		s->mark->sessions--;
+	if (s->snap && s->state == FEED_SNAPSHOT)
+		park(s);
 	snapshot_end(s->snap);
 	jreader_free(&s->reader);
 	buf_free(&s->buf);
@@ -263,12 +301,39 @@ static void write_marks(struct feeds *f)
 
 /* ---- receiving ---- */
 
+static void send_denials(struct feed *s)
+{
+	size_t n;
+	const void *p = denials_octets(s->all->denied.list, &n);
+	if (p)
+		link_send(s->link, FRAME_DENIALS, &(struct part){ p, n }, 1);
+}
+
+/* It is on the list, which it gets; nothing more is heard, and soon it goes. */
+static void turn_away(struct feed *s)
+{
+	log_limited(LOG_WARNING, "node %s is denied: it is told so, and gets nothing more", tls_peer_name(link_tls(s->link)));
+	s->state = FEED_DENIED;
+	s->born_ns = loop_now();
+	send_denials(s);
+}
+
 static void on_ready(struct link *l)
 {
 	struct feed *s = link_owner(l);
 	struct hub *h = s->all->h;
-	uint8_t version = JOURNAL_VERSION;
+	uint8_t version = LINK_VERSION;
 	s->all->unfinished--;
+	if (tls_peer_denied(link_tls(l))) {
+		unsigned others = 0;
+		for (const struct feed *o = s->all->first; o; o = o->next)
+			others += o->state == FEED_DENIED;
+		if (others < DENIED)
+			turn_away(s);
+		else
+			give_up(s, "it is denied, and so are too many others");
+		return;
+	}
 	s->state = FEED_GREETED;
 	s->mark = mark_of(s->all, tls_peer_name(link_tls(l)));
 	if (!s->mark) {
@@ -283,20 +348,40 @@ static void on_ready(struct link *l)
 	s->mark->sessions++;
 	struct part p[] = { { &version, 1 }, { h->id, JOURNAL_ID }, { h->pub, SIGN_PUB } };
 	link_send(l, FRAME_HELLO, p, 3);
+	send_denials(s);
 }
 
-static void begin_snapshot(struct feed *s)
+/* The rest of the one that was cut off, if it is the one that the node has begun
+ * and all of it has been sent that the node has. */
+static bool go_on(struct feed *s, uint64_t seq, uint32_t chunks)
 {
-	uint8_t head[8 + CHAIN_LEN + 8];
-	s->snap = snapshot_begin(s->all->h, NULL);
+	struct snapshot *p = s->mark->parked;
+	if (!p || !chunks || snapshot_seq(p) != seq || !snapshot_back(p, chunks))
+		return false;
+	s->snap = p;
+	s->mark->parked = NULL;
+	return true;
+}
+
+/* begun, chunks: what the node has of one. */
+static void begin_snapshot(struct feed *s, uint64_t begun, uint32_t chunks)
+{
+	uint8_t head[8 + CHAIN_LEN + 8 + 4];
+	if (!go_on(s, begun, chunks)) {
+		chunks = 0;
+		unpark(s->mark);
+		s->snap = snapshot_begin(s->all->h, NULL);
+	}
 	if (!s->snap) {
 		give_up(s, "no snapshot can be begun (too many at once, or no memory)");
 		return;
 	}
 	snapshot_header(s->snap, head);
+	put_u32(head + sizeof head - 4, chunks);
 	link_send(s->link, FRAME_SNAPSHOT, &(struct part){ head, sizeof head }, 1);
 	s->state = FEED_SNAPSHOT;
-	log_say(LOG_NOTICE, "node %s: snapshot at sequence %llu", s->mark->name, (unsigned long long)snapshot_seq(s->snap));
+	log_say(LOG_NOTICE, "node %s: snapshot at sequence %llu%s", s->mark->name, (unsigned long long)snapshot_seq(s->snap),
+	        chunks ? ", what it lacks of it" : "");
 	push(s);
 }
 
@@ -317,16 +402,19 @@ static void on_resume(struct feed *s, struct rd r)
 	rd_copy(&r, id, sizeof id);
 	uint64_t seq = rd_u64(&r);
 	rd_copy(&r, chain, sizeof chain);
+	uint64_t begun = rd_u64(&r);
+	uint32_t chunks = rd_u32(&r);
 	if (r.bad || rd_left(&r) || s->state != FEED_GREETED) {
 		give_up(s, "it sent a malformed RESUME");
 		return;
 	}
 	bool fresh = memcmp(id, none, sizeof id) == 0;
-	if (!fresh && seq < s->mark->acked)
+	s->mark->below = !fresh && seq < s->mark->acked ? seq + 1 : 0;
+	if (s->mark->below)
 		log_limited(LOG_ERROR, "ALARM: node %s returns at sequence %llu but had acknowledged %llu: an older disk, or a copy",
 		        s->mark->name, (unsigned long long)seq, (unsigned long long)s->mark->acked);
 	if (fresh || (memcmp(id, h->id, sizeof id) == 0 && seq + 1 < jfile_first(h->jfile))) {
-		begin_snapshot(s);
+		begin_snapshot(s, begun, chunks);
 		return;
 	}
 	if (memcmp(id, h->id, sizeof id) != 0 || seq > h->seq || !jfile_chain_at(h->jfile, seq, ours) ||
@@ -369,7 +457,7 @@ static void on_frame(struct link *l, uint8_t type, const uint8_t *p, size_t n, u
 	struct feed *s = link_owner(l);
 	struct rd r = rd_init(p, n);
 	(void)now;
-	if (s->state == FEED_DIVERGED)
+	if (s->state == FEED_DIVERGED || s->state == FEED_DENIED)
 		return;
 	if (type == FRAME_RESUME) {
 		on_resume(s, r);
@@ -396,6 +484,8 @@ static void on_closed(struct link *l, const char *why)
 	struct feed *s = link_owner(l);
 	if (s->mark)
 		log_limited(LOG_NOTICE, "node %s: %s", s->mark->name, why);
+	else if (s->state == FEED_DENIED)
+		log_limited(LOG_NOTICE, "node %s, which is denied: %s", tls_peer_name(link_tls(l)), why);
 	else
 		log_limited(LOG_NOTICE, "a connection to the tunnel's port failed: %s", why);
 	feed_end(s);
@@ -434,6 +524,7 @@ static void accept_wake(struct src *src, uint32_t got, uint64_t now)
 		return;
 	}
 	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
+	tls_admit_denied(tls);
 	s->all = f;
 	s->born_ns = now;
 	s->reader.fd = -1;
@@ -454,6 +545,9 @@ static void tick_wake(struct src *src, uint32_t got, uint64_t now)
 	struct feeds *f = SRC_OWNER(src, struct feeds, timer);
 	(void)got;
 	bool heads = now >= f->next_heads_ns;
+	for (struct mark *m = f->marks; m; m = m->next)
+		if (m->parked && now - m->parked_ns > PARK_NS)
+			unpark(m);
 	if (heads) {
 		write_marks(f);
 		f->head_ns = 0; /* signed anew, with the time */
@@ -464,13 +558,59 @@ static void tick_wake(struct src *src, uint32_t got, uint64_t now)
 		next = s->next;
 		if (!begun && now - s->born_ns > HANDSHAKE_NS)
 			give_up(s, "it took too long to say what it wants");
+		else if (s->state == FEED_DENIED && now - s->born_ns > DENIED_NS)
+			give_up(s, "it was told, and is sent away");
 		else if (heads && s->state == FEED_STREAMING && s->headed == f->h->seq)
 			send_head(s, f->h->chain, f->h->seq);
 	}
 	loop_due(&f->h->loop, &f->timer, now + TICK_NS);
 }
 
-struct feeds *feeds_new(struct hub *h, const struct cred *cred, const char *addr, uint16_t port, char *err, size_t n)
+/* ---- who is denied ---- */
+
+int feeds_deny(struct feeds *f, const void *p, size_t n, struct feeds_denied *out, char *err, size_t errn)
+{
+	int r = denied_take(&f->denied, p, n, err, errn);
+	*out = (struct feeds_denied){ denials_number(f->denied.list), denials_count(f->denied.list), 0, 0 };
+	if (r <= 0)
+		return r;
+	*err = 0;
+	if (denied_save(&f->denied) != 0)
+		snprintf(err, errn, "%s/denials: %s", f->h->dir, strerror(errno));
+	log_say(LOG_NOTICE, "denial list %llu is in force: %u certificates", (unsigned long long)out->number, out->certificates);
+	for (struct feed *s = f->first, *next; s; s = next) {
+		next = s->next;
+		if (s->state == FEED_HANDSHAKE || s->state == FEED_DENIED)
+			continue;
+		out->told++;
+		if (tls_peer_denied(link_tls(s->link))) {
+			out->ended++;
+			turn_away(s);
+		} else {
+			send_denials(s);
+		}
+	}
+	return 1;
+}
+
+uint64_t feeds_denials(const struct feeds *f) { return f ? denials_number(f->denied.list) : 0; }
+
+/* A hub that can't tell who is denied lets nobody in. */
+static int open_denials(struct feeds *f, struct cred *cred, char *err, size_t n)
+{
+	char why[300];
+	if (denied_open(&f->denied, f->h->dir, cred, why, sizeof why) != 0) {
+		snprintf(err, n, "%s; put the CA's list in its place", why);
+		return -1;
+	}
+	if (!cred_denied(cred))
+		return 0;
+	snprintf(err, n, "this hub's certificate is denied, and nodes refuse it: it needs another one");
+	denied_close(&f->denied);
+	return -1;
+}
+
+struct feeds *feeds_new(struct hub *h, struct cred *cred, const char *addr, uint16_t port, char *err, size_t n)
 {
 	struct feeds *f = calloc(1, sizeof *f);
 	struct conf_addr a = { .port = port };
@@ -485,6 +625,11 @@ struct feeds *feeds_new(struct hub *h, const struct cred *cred, const char *addr
 	f->cred = cred;
 	f->listener = (struct src){ .fd = fd, .want = EPOLLIN, .due_ns = LOOP_NEVER, .wake = accept_wake };
 	f->timer = (struct src){ .fd = -1, .due_ns = loop_now() + TICK_NS, .wake = tick_wake };
+	if (open_denials(f, cred, err, n) != 0) {
+		close(fd);
+		free(f);
+		return NULL;
+	}
 	read_marks(f);
 	if (loop_add(&h->loop, &f->timer) == 0 && loop_add(&h->loop, &f->listener) == 0)
 		return f;
@@ -505,9 +650,11 @@ void feeds_free(struct feeds *f)
 	loop_del(&f->h->loop, &f->timer);
 	loop_del(&f->h->loop, &f->listener);
 	close(f->listener.fd);
+	denied_close(&f->denied);
 	write_marks(f);
 	for (struct mark *m = f->marks, *next; m; m = next) {
 		next = m->next;
+		unpark(m);
 		free(m);
 	}
 	free(f);
@@ -518,13 +665,24 @@ void feeds_print(struct feeds *f, struct ctl_conn *c, bool json)
 	const char *sep = "";
 	for (struct mark *m = f ? f->marks : NULL; m; m = m->next) {
 		if (json)
-			ctl_print(c, CTL_OUT, "%s{\"name\":\"%s\",\"acknowledged\":%llu,\"connected\":%s}", sep, m->name,
-			          (unsigned long long)m->acked, m->sessions ? "true" : "false");
+			ctl_print(c, CTL_OUT, "%s{\"name\":\"%s\",\"acknowledged\":%llu,\"connected\":%s,\"alarm\":%s}", sep, m->name,
+			          (unsigned long long)m->acked, m->sessions ? "true" : "false", m->below ? "true" : "false");
 		else
-			ctl_print(c, CTL_OUT, "node %-24s acknowledged %llu%s\n", m->name, (unsigned long long)m->acked,
-			          m->sessions ? "" : ", not connected");
+			ctl_print(c, CTL_OUT, "node %-24s acknowledged %llu%s%s\n", m->name, (unsigned long long)m->acked,
+			          m->sessions ? "" : ", not connected", m->below ? ", ALARM: came back with an older store" : "");
 		sep = ",";
 	}
+}
+
+bool feeds_know(const struct feeds *f, const char *name, bool *connected, uint64_t *acked)
+{
+	for (const struct mark *m = f->marks; m; m = m->next)
+		if (strcmp(m->name, name) == 0) {
+			*connected = m->sessions > 0;
+			*acked = m->acked;
+			return true;
+		}
+	return false;
 }
 
 /* ---- ad hoc ---- */
@@ -539,7 +697,7 @@ static int send_plain(int fd, uint8_t type, const void *p, size_t n)
 
 int feed_plain(struct hub *h, int fd, char *err, size_t n)
 {
-	uint8_t hello[1 + JOURNAL_ID + SIGN_PUB] = { JOURNAL_VERSION }, head[8 + CHAIN_LEN + 8];
+	uint8_t hello[1 + JOURNAL_ID + SIGN_PUB] = { LINK_VERSION }, head[8 + CHAIN_LEN + 8 + 4] = { 0 };
 	struct snapshot *s = snapshot_begin(h, NULL);
 	struct buf b = { 0 };
 	int r = s ? 1 : -1;

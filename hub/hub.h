@@ -22,6 +22,8 @@ struct hub {
 	uint64_t time;            /* of that transaction */
 	uint64_t uncommitted;     /* octets in the journal that the store hasn't seen */
 	const char *dir;
+	struct bulk bulk;          /* of a large transaction into the store */
+	uint32_t resumed;         /* parts of one that were found there already */
 	struct feeds *feeds;
 	uint64_t breath_ns;
 	bool failed;              /* the store can't go on: stop, and start from what is durable */
@@ -54,15 +56,26 @@ struct snapshot *snapshot_begin(struct hub *h, const uint8_t *only);
  * the snapshot is complete; -1. */
 int snapshot_next(struct snapshot *s, struct buf *out);
 uint64_t snapshot_seq(const struct snapshot *s);
+/* The next chunk is the one behind so many; false: there are not so many yet. */
+bool snapshot_back(struct snapshot *s, uint32_t chunks);
 void snapshot_header(const struct snapshot *s, uint8_t out[static 8 + CHAIN_LEN + 8]);
 void snapshot_end(struct snapshot *s); /* NULL is fine */
 
 /* feed.c: the nodes' sessions */
-struct feeds *feeds_new(struct hub *h, const struct cred *cred, const char *addr, uint16_t port, char *err, size_t n);
+struct feeds *feeds_new(struct hub *h, struct cred *cred, const char *addr, uint16_t port, char *err, size_t n);
 void feeds_free(struct feeds *f);
 void feeds_wake(struct feeds *f); /* there is something new */
 void feeds_ping(struct feeds *f);
 void feeds_print(struct feeds *f, struct ctl_conn *c, bool json);
+/* Has this node a session now, and what has it acknowledged?  False: it was never here. */
+bool feeds_know(const struct feeds *f, const char *name, bool *connected, uint64_t *acked);
+/* A denial list: in force and in DIR/denials, then told to every node; who is on it
+ * is told too, and its session ends.  1; 0: it is the one we have; -1: refused.  err
+ * has a line unless it went well (after 1: it could not be written). */
+struct feeds_denied { uint64_t number; uint32_t certificates; unsigned told, ended; };
+int feeds_deny(struct feeds *f, const void *p, size_t n, struct feeds_denied *out, char *err, size_t errn);
+/* The list in force; 0: none. */
+uint64_t feeds_denials(const struct feeds *f);
 /* One snapshot into a plain descriptor (ad hoc), until it is written. */
 int feed_plain(struct hub *h, int fd, char *err, size_t n);
 

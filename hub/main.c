@@ -6,7 +6,9 @@
  * (jfile.c, the store).  Its key comes by descriptor or is typed in. */
 #include "base/conf.h"
 #include "base/log.h"
+#include "crypto/denial.h"
 #include "hub/ca.h"
+#include "hub/grant.h"
 #include "hub/hub.h"
 
 #include <errno.h>
@@ -17,7 +19,6 @@
 #include <stdlib.h>
 #include <sys/signalfd.h>
 #include <sys/stat.h>
-#include <termios.h>
 #include <unistd.h>
 
 #ifndef VERSION
@@ -27,20 +28,28 @@
 #define TURN_ZONES    64 /* loaded before the others have their turn, and before one sync */
 #define TICK_NS       1000000000ull
 #define SMALL_FILE    (1 << 20)
-#define PASS_ROUNDS   600000u
 #define PASS_SALT_LEN 16
-#define PASS_MAX      256
 
 static const char usage[] =
 	"encdns-hub: zones in, journal out\n"
 	"\n"
 	"  encdns-hub ca init --dir CADIR           make the private CA (at the operator's station)\n"
-	"  encdns-hub ca issue hub|node|operator NAME --dir CADIR [--out FILE] [--days N]\n"
+	"  encdns-hub ca issue|renew hub|node|operator NAME --dir CADIR [--out FILE] [--days N]\n"
+	"  encdns-hub ca list|deny|passphrase ...   look after it: see encdns-hub ca --help\n"
+	"  encdns-hub station init --station DIR    make an operator's station (with a CA)\n"
+	"  encdns-hub enrol HOST NAME --station DIR --conf FILE\n"
+	"                                           make a new machine known, and authorise it\n"
+	"  encdns-hub authorise HOST|NAME --station DIR\n"
+	"                                           look at a machine that has started, and unlock it\n"
+	"  encdns-hub node HOST|NAME COMMAND --station DIR\n"
+	"                                           status, log, withdraw, announce, restart, reboot ...\n"
+	"                                           (these four, and ca: --help tells more)\n"
 	"  encdns-hub run --dir DIR --conf FILE [--key fd:N]\n"
 	"                                           run the hub; without --key it asks for a passphrase\n"
 	"  encdns-hub load --dir DIR [--force] [--list FILE] [ORIGIN=ZONEFILE...]\n"
 	"                                           read zones; only what has changed is sent on\n"
 	"  encdns-hub drop --dir DIR ORIGIN...      serve these zones no longer\n"
+	"  encdns-hub denials --dir DIR FILE        put the CA's denial list in force, here and at all nodes\n"
 	"  encdns-hub status --dir DIR [--json]     where journal and nodes stand\n"
 	"  encdns-hub stop --dir DIR                clean stop\n"
 	"  encdns-hub stream ORIGIN=ZONEFILE...     zones to stdout, for: encdns run --ad-hoc\n"
@@ -93,6 +102,8 @@ struct daemon {
 	struct load *loads;
 	uint64_t import_memory;
 	_Atomic bool stop;
+	struct cred *cred;
+	struct src farewell;  /* our own certificate is denied: time for nodes to hear of it */
 };
 
 static void report_line(void *ctx, bool error, const char *file, unsigned line, const char *text)
@@ -284,17 +295,85 @@ static void status(struct daemon *d, struct ctl_conn *c, bool json)
 	hex_text(pub, h->pub, SIGN_PUB);
 	if (json) {
 		ctl_print(c, CTL_OUT, "{\"sequence\":%llu,\"chain\":\"%s\",\"journal\":\"%s\",\"journal_key\":\"%s\",\"zones\":%llu,"
-		          "\"names\":%llu,\"store_bytes\":%llu,\"nodes\":[", (unsigned long long)h->seq, chain, id, pub, zones,
-		          (unsigned long long)s.names, (unsigned long long)s.file_bytes);
+		          "\"names\":%llu,\"store_bytes\":%llu,\"denials\":%llu,\"nodes\":[", (unsigned long long)h->seq, chain, id, pub,
+		          zones, (unsigned long long)s.names, (unsigned long long)s.file_bytes,
+		          (unsigned long long)feeds_denials(h->feeds));
 		feeds_print(h->feeds, c, true);
 		ctl_print(c, CTL_OUT, "]}\n");
 	} else {
-		ctl_print(c, CTL_OUT, "journal %s, sequence %llu, chain %.16s...\njournal key %s\n%llu zones, %llu names, store %llu MiB\n", id,
+		ctl_print(c, CTL_OUT, "journal %s, sequence %llu, chain %.16s...\njournal key %s\n%llu zones, %llu names, store %llu MiB\ndenial list %llu\n", id,
 		          (unsigned long long)h->seq, chain, pub, zones, (unsigned long long)s.names,
-		          (unsigned long long)s.file_bytes >> 20);
+		          (unsigned long long)s.file_bytes >> 20, (unsigned long long)feeds_denials(h->feeds));
 		feeds_print(h->feeds, c, false);
 	}
 	ctl_done(c, 0);
+}
+
+/* For authorise: where the journal stands, and what is known of a node. */
+static void where(struct daemon *d, struct ctl_conn *c, const char *node)
+{
+	char chain[CHAIN_LEN * 2 + 1];
+	bool connected = false;
+	uint64_t acked = 0;
+	hex_text(chain, d->hub.chain, CHAIN_LEN);
+	feeds_know(d->hub.feeds, node, &connected, &acked);
+	ctl_print(c, CTL_OUT, "%llu %s %d %llu\n", (unsigned long long)d->hub.seq, chain, connected, (unsigned long long)acked);
+	ctl_done(c, 0);
+}
+
+/* The whole file, for free(); NULL with errno. */
+static uint8_t *read_list(const char *path, size_t *n)
+{
+	FILE *f = fopen(path, "re");
+	uint8_t *p = f ? malloc(DENIALS_BYTES + 1) : NULL;
+	if (!p) {
+		if (f)
+			fclose(f);
+		return NULL;
+	}
+	*n = fread(p, 1, DENIALS_BYTES + 1, f);
+	bool bad = ferror(f);
+	fclose(f);
+	if (!bad)
+		return p;
+	free(p);
+	errno = EIO;
+	return NULL;
+}
+
+static void stop_denied(struct src *s, uint32_t got, uint64_t now)
+{
+	struct daemon *d = SRC_OWNER(s, struct daemon, farewell);
+	(void)got;
+	(void)now;
+	d->stop = true;
+}
+
+static int take_denials(struct daemon *d, struct ctl_conn *c, const char *path)
+{
+	struct feeds_denied got;
+	char err[400];
+	size_t n;
+	uint8_t *p = read_list(path, &n);
+	if (!p) {
+		ctl_print(c, CTL_ERR, "encdns-hub: %s: %s\n", path, strerror(errno));
+		return 1;
+	}
+	int r = feeds_deny(d->hub.feeds, p, n, &got, err, sizeof err);
+	free(p);
+	if (r < 0) {
+		ctl_print(c, CTL_ERR, "encdns-hub: %s: %s\n", path, err);
+		return 1;
+	}
+	if (r > 0 && *err)
+		ctl_print(c, CTL_ERR, "encdns-hub: it is in force, but not at the next start: %s\n", err);
+	ctl_print(c, CTL_OUT, "denial list %llu%s: %u certificates; %u nodes told, %u of them denied\n",
+	          (unsigned long long)got.number, r ? "" : " is in force already", got.certificates, got.told, got.ended);
+	if (cred_denied(d->cred)) {
+		log_say(LOG_ERROR, "this hub's own certificate is denied: stopping");
+		loop_due(&d->hub.loop, &d->farewell, loop_now() + TICK_NS);
+	}
+	return r > 0 && *err;
 }
 
 static void command(void *owner, struct ctl_conn *c, int argc, char **argv)
@@ -305,6 +384,10 @@ static void command(void *owner, struct ctl_conn *c, int argc, char **argv)
 		status(d, c, strcmp(how, "json") == 0);
 	} else if (argc > 1 && (strcmp(argv[0], "load") == 0 || strcmp(argv[0], "drop") == 0)) {
 		begin_load(d, c, argc - 2, argv + 2, strcmp(how, "force") == 0, argv[0][0] == 'd');
+	} else if (argc > 1 && strcmp(argv[0], "where") == 0) {
+		where(d, c, argv[1]);
+	} else if (argc == 3 && strcmp(argv[0], "denials") == 0) {
+		ctl_done(c, take_denials(d, c, argv[2]));
 	} else if (strcmp(argv[0], "stop") == 0) {
 		d->stop = true;
 		ctl_done(c, 0);
@@ -338,6 +421,8 @@ static int watch_signals(struct daemon *d)
 {
 	d->signals = (struct src){ .fd = loop_signals(0), .want = EPOLLIN, .due_ns = LOOP_NEVER, .wake = on_signal };
 	d->tick = (struct src){ .fd = -1, .due_ns = loop_now() + TICK_NS, .wake = on_tick };
+	d->farewell = (struct src){ .fd = -1, .due_ns = LOOP_NEVER, .wake = stop_denied };
+	loop_add(&d->hub.loop, &d->farewell); /* a timer alone can't fail */
 	return d->signals.fd < 0 || loop_add(&d->hub.loop, &d->signals) != 0 || loop_add(&d->hub.loop, &d->tick) != 0;
 }
 
@@ -380,65 +465,30 @@ static int get_salt(const char *dir, uint8_t salt[static PASS_SALT_LEN], char *e
 	return got == PASS_SALT_LEN ? 0 : -1;
 }
 
-/* One line from the terminal, not echoed; its length. */
-static ssize_t type_in(int tty, const char *prompt, const char *dir, char *pass, size_t n)
-{
-	struct termios old, quiet;
-	tcgetattr(tty, &old);
-	quiet = old;
-	quiet.c_lflag &= ~(tcflag_t)ECHO;
-	tcsetattr(tty, TCSAFLUSH, &quiet);
-	dprintf(tty, "%s%s: ", prompt, dir);
-	ssize_t got = read(tty, pass, n);
-	tcsetattr(tty, TCSAFLUSH, &old);
-	dprintf(tty, "\n");
-	while (got > 0 && (pass[got - 1] == '\n' || pass[got - 1] == '\r'))
-		got--;
-	return got;
-}
-
-/* A passphrase that nothing can check yet is asked for twice. */
-static ssize_t ask_pass(int tty, const char *dir, char *pass, size_t n)
-{
-	char path[PATH_MAX], again[PASS_MAX];
-	snprintf(path, sizeof path, "%.4000s/journal", dir);
-	if (access(path, F_OK) == 0)
-		return type_in(tty, "passphrase of the hub in ", dir, pass, n);
-	ssize_t got = type_in(tty, "new passphrase for the hub in ", dir, pass, n);
-	ssize_t got2 = type_in(tty, "the same once more for ", dir, again, sizeof again);
-	bool same = got > 0 && got == got2 && memcmp(pass, again, (size_t)got) == 0;
-	crypto_wipe(again, sizeof again);
-	return same ? got : -1;
-}
-
-/* The key typed in: a passphrase, hardened with a salt that is no secret. */
+/* The key typed in: a passphrase, hardened with a salt that is no secret.  One
+ * that nothing can check yet is asked for twice. */
 static struct key *ask_key(const char *dir, char *err, size_t n)
 {
-	char pass[PASS_MAX];
+	char path[PATH_MAX], prompt[PATH_MAX + 40], why[100];
 	uint8_t salt[PASS_SALT_LEN];
-	struct termios old;
-	int tty = open("/dev/tty", O_RDWR | O_CLOEXEC);
-	if (tty < 0 || tcgetattr(tty, &old) != 0) {
-		snprintf(err, n, "no key: give --key fd:N, or start from a terminal to type a passphrase");
-		return NULL;
-	}
-	if (get_salt(dir, salt, err, n) != 0) {
-		close(tty);
-		return NULL;
-	}
-	ssize_t got = ask_pass(tty, dir, pass, sizeof pass);
-	close(tty);
-	struct key *k = got > 0 ? key_from_passphrase(pass, (size_t)got, salt, sizeof salt, PASS_ROUNDS) : NULL;
-	crypto_wipe(pass, sizeof pass);
-	if (!k)
-		snprintf(err, n, "%s", got > 0 ? "no memory for keys" : "no passphrase, or two that differ");
+	snprintf(path, sizeof path, "%.4000s/journal", dir);
+	bool fresh = access(path, F_OK) != 0;
+	snprintf(prompt, sizeof prompt, fresh ? "new passphrase for the hub in %.4000s" : "passphrase of the hub in %.4000s", dir);
+	struct pass *p = pass_ask(prompt, fresh ? "the same once more" : NULL, why, sizeof why);
+	struct key *k = NULL;
+	if (!p)
+		snprintf(err, n, "no key: %s (or give --key fd:N)", why);
+	else if (get_salt(dir, salt, err, n) == 0 && !(k = pass_key(p, salt, sizeof salt, PASS_ROUNDS)))
+		snprintf(err, n, "no memory for keys");
+	pass_free(p);
 	return k;
 }
 
-static int serve(struct daemon *d, const char *dir, const struct conf *c, const struct key *k, const struct cred *cred)
+static int serve(struct daemon *d, const char *dir, const struct conf *c, const struct key *k, struct cred *cred)
 {
 	char err[1400];
 	struct hub *h = &d->hub;
+	d->cred = cred;
 	if (loop_init(&h->loop) != 0 || watch_signals(d) != 0)
 		return complain(strerror(errno));
 	if (hub_open(h, dir, k, err, sizeof err) != 0)
@@ -450,6 +500,8 @@ static int serve(struct daemon *d, const char *dir, const struct conf *c, const 
 		log_say(LOG_NOTICE, "ready at sequence %llu", (unsigned long long)h->seq);
 		if (loop_run(&h->loop, &d->stop) != 0)
 			code = complain(strerror(errno));
+		else if (cred_denied(cred))
+			code = EXIT_DENIED;
 	} else {
 		code = complain(err);
 	}
@@ -585,17 +637,17 @@ static int parse_args(int argc, char **argv, struct args *out)
 	return 0;
 }
 
-/* The hub runs elsewhere: paths become absolute. */
-static char *absolute(const char *arg)
+/* The hub runs elsewhere: paths (behind a '=', if there is one) become absolute. */
+static char *absolute(const char *arg, bool whole)
 {
-	const char *eq = strchr(arg, '=');
+	const char *eq = strchr(arg, '='), *path = whole ? arg : eq ? eq + 1 : NULL;
 	char cwd[PATH_MAX], *out = NULL;
-	if (!eq || eq[1] == '/' || !getcwd(cwd, sizeof cwd))
+	if (!path || *path == '/' || !getcwd(cwd, sizeof cwd))
 		return strdup(arg);
 	size_t n = strlen(arg) + strlen(cwd) + 2;
 	out = malloc(n);
 	if (out)
-		snprintf(out, n, "%.*s%s/%s", (int)(eq + 1 - arg), arg, cwd, eq + 1);
+		snprintf(out, n, "%.*s%s/%s", (int)(path - arg), arg, cwd, path);
 	return out;
 }
 
@@ -629,7 +681,7 @@ static int add_list(struct words *w, const char *path)
 	int code = 0;
 	while (code == 0 && getline(&line, &n, f) > 0) {
 		line[strcspn(line, "\r\n")] = 0;
-		if (*line && *line != '#' && !add_word(w, absolute(line)))
+		if (*line && *line != '#' && !add_word(w, absolute(line, false)))
 			code = complain("no memory");
 	}
 	if (code == 0 && !feof(f)) {
@@ -646,7 +698,7 @@ static int call(const struct args *a, const char *verb, const char *how)
 	struct words w = { 0 };
 	bool good = add_word(&w, strdup(verb)) && add_word(&w, strdup(how));
 	for (int i = 0; i < a->argc && good; i++)
-		good = add_word(&w, absolute(a->argv[i]));
+		good = add_word(&w, absolute(a->argv[i], strcmp(verb, "denials") == 0));
 	int code = good ? 0 : complain("no memory");
 	if (code == 0 && a->list)
 		code = add_list(&w, a->list);
@@ -663,6 +715,8 @@ static int local(const char *verb, const struct args *a)
 	bool zones = strcmp(verb, "load") == 0 || strcmp(verb, "drop") == 0;
 	if (!a->dir)
 		return wrong_usage("--dir DIR is wanted");
+	if (strcmp(verb, "denials") == 0 && a->argc != 1)
+		return wrong_usage("denials wants one FILE");
 	if (zones && a->argc == 0 && !a->list)
 		return wrong_usage("no zone was named");
 	return call(a, verb, zones && a->force ? "force" : !zones && a->json ? "json" : "plain");
@@ -684,8 +738,13 @@ int main(int argc, char **argv)
 			fputs(usage, stdout);
 		return 0;
 	}
-	if (strcmp(verb, "ca") == 0)
-		return ca_main(argc - 1, argv + 1);
+	static const struct { const char *verb; int (*main)(int argc, char **argv); } rooms[] = {
+		{ "ca", ca_main }, { "station", station_main }, { "enrol", enrol_main }, { "authorise", authorise_main },
+		{ "node", node_main },
+	};
+	for (size_t i = 0; i < sizeof rooms / sizeof *rooms; i++)
+		if (strcmp(verb, rooms[i].verb) == 0)
+			return rooms[i].main(argc - 1, argv + 1);
 	int r = parse_args(argc - 2, argv + 2, &a);
 	if (r != 0)
 		return r;
@@ -693,7 +752,7 @@ int main(int argc, char **argv)
 		return a.dir && a.conf ? run(a.dir, a.conf, a.key) : wrong_usage("run wants --dir DIR and --conf FILE");
 	if (strcmp(verb, "stream") == 0)
 		return stream(a.argc, a.argv);
-	static const char *const verbs[] = { "load", "drop", "status", "stop" };
+	static const char *const verbs[] = { "load", "drop", "denials", "status", "stop" };
 	for (size_t i = 0; i < sizeof verbs / sizeof *verbs; i++)
 		if (strcmp(verb, verbs[i]) == 0)
 			return local(verb, &a);

@@ -12,13 +12,16 @@
  * From then on the arena is a *window*: the runs are merged into it, piece by
  * piece, in order, as often as the zone is walked.  What is asked of a name may
  * depend on what comes behind it ("*.name"), so a walk leaves the end of a window
- * for the next one (`safe`).
+ * for the next one (`safe`).  A helper sorts one run while the next is read, and
+ * merges the next piece while this one is walked; what it works on is the *twin*,
+ * a zone with nothing but records.
  *
  *   arena = record*     record = [owner] type16 ttl32 len16 back32 line32 file8 rdata
  *
  * `back` is the distance from the record's head to its owner's name (lower
  * case); records that follow each other with one owner share it. */
 #include "hub/zone.h"
+#include "base/helper.h"
 #include "hub/spill.h"
 
 #include <errno.h>
@@ -59,6 +62,10 @@ struct zone {
 	struct spill *spill;     /* NULL: all is in the arena */
 	struct source *sources;  /* one a run */
 	unsigned *heap, nheap;   /* sources that have records left, the first in order on top */
+	bool coming;             /* the twin has the next records, or is getting them */
+	struct zone *twin;       /* records in the helper's hands: a run being sorted, or a window */
+	struct helper helper;    /* while it is busy, twin, spill, sources and heap are its own */
+	int failed;              /* a twin's: errno of its work, or 0 */
 };
 
 /* What sorting needs of a record at hand: the first octets of its owner's order
@@ -103,18 +110,18 @@ static void *grow(void *map, size_t *size, size_t used, size_t need)
 	return to;
 }
 
-static bool reserve(struct zone *z, size_t need)
+static bool reserve(struct zone *z, size_t octets, size_t records)
 {
 	void *p;
-	if (z->size - z->used < need) {
-		p = grow(z->arena, &z->size, z->used, need);
+	if (z->size - z->used < octets) {
+		p = grow(z->arena, &z->size, z->used, octets);
 		if (!p)
 			return false;
 		z->arena = p;
 	}
-	if (z->n == z->cap) {
+	if (z->cap - z->n < records) {
 		size_t size = z->cap * sizeof *z->recs;
-		p = grow(z->recs, &size, size, sizeof *z->recs);
+		p = grow(z->recs, &size, z->n * sizeof *z->recs, records * sizeof *z->recs);
 		if (!p)
 			return false;
 		z->recs = p;
@@ -146,7 +153,11 @@ void zone_free(struct zone *z)
 {
 	if (!z)
 		return;
+	helper_end(&z->helper);
 	drop_arena(z);
+	if (z->twin)
+		drop_arena(z->twin);
+	free(z->twin);
 	for (unsigned i = 0; i < z->nfiles; i++)
 		free(z->files[i]);
 	spill_free(z->spill);
@@ -190,7 +201,7 @@ static bool below(const uint8_t *name, size_t n, const uint8_t *zone, size_t zn)
  * rdata are looked at.  same: its owner is the last one's. */
 static bool append(struct zone *z, const uint8_t *owner, size_t len, bool same, const struct master_rr *rr, unsigned file)
 {
-	if (!reserve(z, len + REC_HEAD + rr->len))
+	if (!reserve(z, len + REC_HEAD + rr->len, 1))
 		return false;
 	/* back is 32 bits: after 4 GiB of one owner it is written again */
 	if (!same || z->used - z->owner_off > UINT32_MAX) {
@@ -217,7 +228,7 @@ static bool same_as_last(const struct zone *z, const uint8_t *owner, size_t len)
 	return z->n && len == z->owner_len && !memcmp(owner, z->arena + z->owner_off, len);
 }
 
-static int spill_run(struct zone *z);
+static int spill_behind(struct zone *z);
 
 const char *zone_add(struct zone *z, const struct master_rr *rr, bool check)
 {
@@ -233,8 +244,9 @@ const char *zone_add(struct zone *z, const struct master_rr *rr, bool check)
 		return "an SOA elsewhere than at the apex";
 	if (!rdata_storable(rr->type))
 		return "no zone can hold records of this type";
-	if (z->memory && z->n && z->used + rr->len + z->n * REC_COST > z->memory) {
-		if (spill_run(z) != 0)
+	/* half of it is the twin's */
+	if (z->memory && z->n && z->used + rr->len + z->n * REC_COST > z->memory / 2) {
+		if (spill_behind(z) != 0)
 			return "no room on the hub's disk to sort a zone that is larger than import-memory";
 		same = false;
 	}
@@ -414,8 +426,6 @@ static void lay_in_order(struct zone *z)
 static int spill_run(struct zone *z)
 {
 	uint8_t head[NAME_MAX_LEN + REC_HEAD];
-	if (!z->spill && !(z->spill = spill_new(z->dir)))
-		return -1;
 	if (sort_zone(z) != 0 || spill_begin(z->spill) != 0)
 		return -1;
 	for (size_t i = 0; i < z->n; i++) {
@@ -428,8 +438,54 @@ static int spill_run(struct zone *z)
 		if (spill_put(z->spill, head, n + REC_HEAD, rec_rdata(r), rec_len(r)) != 0)
 			return -1;
 	}
-	z->n = z->used = z->safe = 0;
+	z->n = z->used = 0;
 	return spill_end(z->spill);
+}
+
+static void spill_work(void *p)
+{
+	struct zone *twin = p;
+	errno = 0;
+	twin->failed = spill_run(twin) != 0 ? errno ? errno : EIO : 0;
+}
+
+/* Waits for the helper.  -1: errno, its work has failed. */
+static int twin_wait(struct zone *z)
+{
+	helper_wait(&z->helper);
+	errno = z->twin->failed;
+	return z->twin->failed ? -1 : 0;
+}
+
+static void swap_records(struct zone *a, struct zone *b)
+{
+	struct zone was = *a;
+	a->arena = b->arena, a->used = b->used, a->size = b->size;
+	a->recs = b->recs, a->n = b->n, a->cap = b->cap;
+	b->arena = was.arena, b->used = was.used, b->size = was.size;
+	b->recs = was.recs, b->n = was.n, b->cap = was.cap;
+}
+
+/* For the first run. */
+static int spill_open(struct zone *z)
+{
+	z->spill = spill_new(z->dir);
+	z->twin = z->spill ? zone_new(z->origin) : NULL;
+	if (!z->twin)
+		return -1;
+	z->twin->spill = z->spill;
+	helper_begin(&z->helper);
+	return 0;
+}
+
+/* The records at hand become a run, while others are added. */
+static int spill_behind(struct zone *z)
+{
+	if ((!z->twin && spill_open(z) != 0) || twin_wait(z) != 0)
+		return -1;
+	swap_records(z, z->twin);
+	helper_give(&z->helper, spill_work, z->twin);
+	return 0;
 }
 
 static bool before(const struct zone *z, unsigned a, unsigned b)
@@ -466,8 +522,46 @@ static int advance(struct zone *z, unsigned run)
 	return r;
 }
 
+/* The next records in order go to the twin. */
+static int merge_some(struct zone *z)
+{
+	struct zone *t = z->twin;
+	while (z->nheap && t->used < z->window) {
+		unsigned run = z->heap[0];
+		const uint8_t *r = z->sources[run].rec, *owner = rec_owner(r);
+		size_t len = name_len(owner);
+		struct master_rr rr = { .rdata = rec_rdata(r), .ttl = rec_ttl(r), .line = rec_line(r), .type = rec_type(r),
+			                .len = rec_len(r) };
+		if (!append(t, owner, len, same_as_last(t, owner, len), &rr, r[16]))
+			return -1;
+		int got = advance(z, run);
+		if (got < 0)
+			return -1;
+		if (got == 0)
+			z->heap[0] = z->heap[--z->nheap];
+		if (z->nheap)
+			sink(z, 0);
+	}
+	return 0;
+}
+
+static void merge_work(void *p)
+{
+	struct zone *z = p;
+	errno = 0;
+	z->twin->failed = merge_some(z) != 0 ? errno ? errno : EIO : 0;
+}
+
+static void merge_start(struct zone *z)
+{
+	z->coming = z->nheap > 0;
+	if (z->coming)
+		helper_give(&z->helper, merge_work, z);
+}
+
 static int merge_begin(struct zone *z)
 {
+	helper_wait(&z->helper);
 	unsigned runs = spill_runs(z->spill);
 	if (!z->sources)
 		z->sources = calloc(runs, sizeof *z->sources);
@@ -476,6 +570,7 @@ static int merge_begin(struct zone *z)
 	if (!z->sources || !z->heap || spill_rewind(z->spill) != 0)
 		return -1;
 	z->n = z->used = z->safe = 0;
+	z->twin->n = z->twin->used = 0;
 	z->nheap = 0;
 	for (unsigned i = 0; i < runs; i++) {
 		int r = advance(z, i);
@@ -486,27 +581,31 @@ static int merge_begin(struct zone *z)
 	}
 	for (unsigned i = z->nheap / 2; i-- > 0;)
 		sink(z, i);
+	merge_start(z);
+	return 0;
+}
+
+/* All of the twin's records go behind ours. */
+static int take_twin(struct zone *z)
+{
+	struct zone *t = z->twin;
+	if (!reserve(z, t->used, t->n))
+		return -1;
+	memcpy(z->arena + z->used, t->arena, t->used);
+	for (size_t i = 0; i < t->n; i++)
+		z->recs[z->n++] = z->used + t->recs[i];
+	z->used += t->used;
+	t->n = t->used = 0;
 	return 0;
 }
 
 /* Records in order, until the window holds so many octets. */
 static int merge_fill(struct zone *z, size_t window)
 {
-	while (z->nheap && z->used < window) {
-		unsigned run = z->heap[0];
-		const uint8_t *r = z->sources[run].rec, *owner = rec_owner(r);
-		size_t len = name_len(owner);
-		struct master_rr rr = { .rdata = rec_rdata(r), .ttl = rec_ttl(r), .line = rec_line(r), .type = rec_type(r),
-			                .len = rec_len(r) };
-		if (!append(z, owner, len, same_as_last(z, owner, len), &rr, r[16]))
+	while (z->coming && z->used < window) {
+		if (twin_wait(z) != 0 || take_twin(z) != 0)
 			return -1;
-		int got = advance(z, run);
-		if (got < 0)
-			return -1;
-		if (got == 0)
-			z->heap[0] = z->heap[--z->nheap];
-		if (z->nheap)
-			sink(z, 0);
+		merge_start(z);
 	}
 	return 0;
 }
@@ -520,7 +619,6 @@ static void keep_rest(struct zone *z)
 		z->recs[i - z->safe] = z->recs[i] - start;
 	z->n -= z->safe;
 	z->used -= start;
-	z->owner_off -= start;
 	z->safe = 0;
 }
 
@@ -1025,7 +1123,7 @@ static void check_server(struct check *k, const uint8_t *rec)
  * the last owner at hand is or is below. */
 static size_t safe_end(const struct zone *z)
 {
-	if (z->nheap == 0 || z->n == 0)
+	if (!z->coming || z->n == 0)
 		return z->n;
 	const uint8_t *last = owner_at(z, z->n - 1), *x = last;
 	for (unsigned left = name_labels(last) - z->origin_labels; left > 0; left--) {
@@ -1049,7 +1147,7 @@ static int window_next(struct check *k)
 			return -1;
 		drop_duplicates(k);
 		z->safe = safe_end(z);
-		if (z->safe > 0 || z->nheap == 0)
+		if (z->safe > 0 || !z->coming)
 			break;
 		if (window >= z->memory && window >= WINDOW) { /* more than fits between a name and its wildcard */
 			errno = EFBIG;
@@ -1072,7 +1170,7 @@ static int windows_begin(struct check *k)
 	return merge_begin(k->z) != 0 ? -1 : window_next(k);
 }
 
-static bool more_windows(const struct zone *z) { return z->nheap > 0 || z->safe < z->n; }
+static bool more_windows(const struct zone *z) { return z->coming || z->safe < z->n; }
 
 /* ---- cursors ---- */
 
@@ -1272,9 +1370,10 @@ static int first_look(struct check *k)
 	struct zone *z = k->z;
 	struct owner o;
 	if (z->spill) {
-		if (z->n && spill_run(z) != 0)
+		if (twin_wait(z) != 0 || (z->n && spill_run(z) != 0))
 			return -1;
 		drop_arena(z);
+		drop_arena(z->twin);
 		z->body_max = BODY_MAX;
 		return windows_begin(k);
 	}

@@ -12,6 +12,9 @@
 
 #include "base/ctl.h"
 #include "base/log.h"
+#include "crypto/denial.h"
+#include "main/gate.h"
+#include "main/remote.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -30,12 +33,14 @@ struct control {
 	struct journal *journal;
 	struct key *key;
 	struct cred *cred;
+	struct denied denied;
 	struct ctl *ctl;
+	struct gate *gate;   /* NULL: keys came by descriptors */
 	const struct store_beat *beats[WORKERS_MAX]; /* the workers' announcements */
-	struct src sup, dns, signals, tick, pulse;
+	struct src sup, dns, signals, tick, pulse, log;
 	struct zone_list zones;
 	_Atomic bool stop;
-	bool level4, moved;  /* moved: the readers use our root */
+	bool level4, moved, given; /* given: dns has our root; moved: its readers use it */
 	int code;
 	struct repair repair;
 	uint64_t started;
@@ -50,11 +55,18 @@ static void lose_dns(struct control *c)
 	loop_del(&c->loop, &c->dns);
 	close(c->dns.fd);
 	c->dns.fd = -1;
-	c->moved = false;
+	c->moved = c->given = false;
 }
+
+/* Nothing is served below what the operator has named: dns gets no root, answers
+ * nothing, and so nothing is announced. */
+static bool caught_up(const struct control *c) { return store_seq(c->st) >= c->node->least_seq; }
 
 static void give_root(struct control *c)
 {
+	if (c->given || c->dns.fd < 0 || !caught_up(c))
+		return;
+	c->given = true;
 	if (msg_send(c->dns.fd, MSG_KEYS, NULL, 0, -1) != 0 || store_keys_send(c->st, c->dns.fd) != 0 ||
 	    msg_send(c->dns.fd, MSG_ROOT, NULL, 0, store_root_fd(c->st)) != 0) {
 		log_say(LOG_ERROR, "encdns-dns did not take its keys: %s", strerror(errno));
@@ -157,6 +169,8 @@ static void committed(void *owner, uint64_t seq, const uint8_t chain[static CHAI
 	put_u64(p, seq);
 	memcpy(p + 8, chain, CHAIN_LEN);
 	msg_send(c->sup.fd, MSG_COMMITTED, p, sizeof p, -1);
+	if (!c->given && !c->node->filling)
+		give_root(c);
 	if (!c->level4)
 		enter_level4(c);
 }
@@ -197,7 +211,51 @@ static void repair(void *owner, const uint8_t *zone, bool done, const char *why)
 	repair_event(&c->repair, zone, done, why, loop_now());
 }
 
-static const struct journal_calls journal_calls = { committed, broken, ended, harmed, repair };
+/* The supervisor first: neighbours are to hear of it before a disk does. */
+static void stop_denied(struct control *c)
+{
+	msg_send(c->sup.fd, MSG_DENIED, NULL, 0, -1);
+	log_say(LOG_ERROR, "this node's certificate is denied (list %llu): withdrawing, stopping, wiping all keys",
+	        (unsigned long long)denials_number(c->denied.list));
+	c->code = EXIT_DENIED;
+	c->stop = true;
+}
+
+static void denials(void *owner, const uint8_t *p, size_t n)
+{
+	struct control *c = owner;
+	char err[200];
+	int r = denied_take(&c->denied, p, n, err, sizeof err);
+	if (r < 0)
+		log_limited(LOG_ERROR, "the hub's denial list is not taken: %s", err);
+	if (r <= 0)
+		return;
+	if (c->node->machine)
+		cred_deny(c->node->machine->cred, c->denied.list);
+	if (cred_denied(c->cred))
+		stop_denied(c);
+	else
+		log_say(LOG_NOTICE, "denial list %llu is in force: %u certificates",
+		        (unsigned long long)denials_number(c->denied.list), denials_count(c->denied.list));
+	if (denied_save(&c->denied) != 0)
+		log_say(LOG_ERROR, "%s/denials: %s", c->node->dir, strerror(errno));
+}
+
+/* False: we are on it. */
+static bool open_denials(struct control *c)
+{
+	char err[300];
+	if (!c->cred)
+		return true; /* ad hoc */
+	if (denied_open(&c->denied, c->node->dir, c->cred, err, sizeof err) != 0)
+		log_say(LOG_ERROR, "%s; it is replaced by the hub's", err);
+	if (!cred_denied(c->cred))
+		return true;
+	stop_denied(c);
+	return false;
+}
+
+static const struct journal_calls journal_calls = { committed, broken, ended, harmed, repair, denials };
 
 /* ---- status ---- */
 
@@ -265,8 +323,10 @@ static void status_json(struct control *c, struct ctl_conn *conn, const struct j
 	char chain[CHAIN_LEN * 2 + 1];
 	hex_text(chain, j->chain, CHAIN_LEN);
 	ctl_print(conn, CTL_OUT, "{\"sequence\":%llu,\"chain\":\"%s\",\"run_level\":%d,\"journal\":{\"state\":\"%s\",\"hub\":\"%s\","
-	          "\"origin_sequence\":%llu,\"head_time\":%llu},", (unsigned long long)j->seq, chain, c->level4 ? 4 : 2,
-	          journal_state_text(j->state), j->hub, (unsigned long long)j->origin_seq, (unsigned long long)j->head_time);
+	          "\"origin_sequence\":%llu,\"head_time\":%llu},\"minimum\":%llu,\"denials\":%llu,", (unsigned long long)j->seq, chain,
+	          c->level4 ? 4 : 2, journal_state_text(j->state), j->hub, (unsigned long long)j->origin_seq,
+	          (unsigned long long)j->head_time, (unsigned long long)c->node->least_seq,
+	          (unsigned long long)denials_number(c->denied.list));
 	repair_print(&c->repair, conn, true);
 	ctl_print(conn, CTL_OUT, "\"store\":{\"names\":%llu,\"file_bytes\":%llu,\"log_bytes\":%llu,\"index_bytes\":%llu,\"damaged\":%llu},\"queries\":{",
 	          (unsigned long long)s->names, (unsigned long long)s->file_bytes, (unsigned long long)s->log_bytes,
@@ -289,6 +349,11 @@ static void status_text(struct control *c, struct ctl_conn *conn, const struct j
 		ctl_print(conn, CTL_OUT, ", last head %lld s ago", (long long)time(NULL) - (long long)j->head_time);
 	char chain[CHAIN_LEN * 2 + 1];
 	hex_text(chain, j->chain, CHAIN_LEN);
+	if (!caught_up(c))
+		ctl_print(conn, CTL_OUT, "\nnot answering below sequence %llu, which the operator has named", (unsigned long long)c->node->least_seq);
+	if (c->denied.list)
+		ctl_print(conn, CTL_OUT, "\ndenial list %llu: %u certificates", (unsigned long long)denials_number(c->denied.list),
+		          denials_count(c->denied.list));
 	ctl_print(conn, CTL_OUT, "\nchain %s\nstore: %llu names, %llu MiB\nqueries:", chain,
 	          (unsigned long long)s->names, (unsigned long long)s->file_bytes >> 20);
 	bool any = false;
@@ -303,11 +368,15 @@ static void status_text(struct control *c, struct ctl_conn *conn, const struct j
 	print_zones(c, conn, false);
 }
 
+/* By the control socket, or an operator's at port 22. */
 static void command(void *owner, struct ctl_conn *conn, int argc, char **argv)
 {
 	struct control *c = owner;
 	struct journal_status j;
 	struct store_stats s;
+	struct remote r = { c->node, c->sup.fd, c->journal, c->st };
+	if (remote_command(&r, conn, argc, argv))
+		return;
 	if (strcmp(argv[0], "status") != 0) {
 		ctl_print(conn, CTL_ERR, "unknown command %s\n", argv[0]);
 		ctl_done(conn, 2);
@@ -351,6 +420,37 @@ static void on_tick(struct src *s, uint32_t got, uint64_t now)
 	loop_due(&c->loop, s, ms < 0 ? now + TICK_NS : now + (uint64_t)ms * 1000000u);
 }
 
+/* Of this machine and key?  Another one's may be dropped, if the operator says so. */
+static bool is_ours(struct control *c)
+{
+	struct node *n = c->node;
+	if (!n->machine || n->filling || store_whose(n->store_rw, c->key) != STORE_STRANGE)
+		return true;
+	if (n->machine->foreign)
+		c->code = EXIT_STRANGE;
+	log_say(LOG_ERROR, "%s: made on another machine or under another key, or its first blocks are damaged%s", n->conf.store,
+	        n->machine->foreign ? "" : "; authorise with --refill to have it filled again from the hub");
+	return false;
+}
+
+/* The history in the store is the one that the operator has named, as far as that
+ * can be told. */
+static bool is_known(struct control *c)
+{
+	static const uint8_t none[CHAIN_LEN];
+	struct node *n = c->node;
+	struct journal_meta m;
+	if (n->filling || store_seq(c->st) != n->least_seq || memcmp(n->least_chain, none, CHAIN_LEN) == 0)
+		return true;
+	meta_read(store_meta(c->st), &m);
+	if (memcmp(m.chain, n->least_chain, CHAIN_LEN) == 0)
+		return true;
+	log_say(LOG_ERROR, "ALARM: the store's history at sequence %llu is not the one that the operator has named",
+	        (unsigned long long)n->least_seq);
+	c->code = EXIT_STRANGE;
+	return false;
+}
+
 static int open_store(struct control *c)
 {
 	struct node *n = c->node;
@@ -359,6 +459,8 @@ static int open_store(struct control *c)
 		                 .reserve = n->conf.store_reserve, .old_roots = n->roots,
 		                 .nold_roots = n->nroots, .beats = c->beats,
 		                 .nbeats = (unsigned)n->conf.workers };
+	if (!is_ours(c))
+		return -1;
 	for (unsigned i = 0; i < sc.nbeats; i++)
 		c->beats[i] = &worker_page(n, i)->beat;
 	c->st = store_open(&sc, c->key, err, sizeof err);
@@ -377,14 +479,27 @@ static int open_store(struct control *c)
 		        (unsigned long long)store_seq(c->st), (unsigned long long)n->seq);
 		return -1;
 	}
+	if (!is_known(c))
+		return -1;
+	if (!caught_up(c))
+		log_say(LOG_WARNING, "the store stands at sequence %llu, below the %llu that the operator has named: nothing is answered until it is caught up",
+		        (unsigned long long)store_seq(c->st), (unsigned long long)n->least_seq);
 	if (msg_send(c->sup.fd, MSG_ROOT, NULL, 0, store_root_fd(c->st)) == 0)
 		return 0;
 	log_say(LOG_ERROR, "the supervisor does not take the root: %s", strerror(errno));
 	return -1;
 }
 
+static void on_log(struct src *s, uint32_t got, uint64_t now)
+{
+	(void)got;
+	(void)now;
+	log_keep(s->fd);
+}
+
 static int add_sources(struct control *c)
 {
+	c->log = (struct src){ .fd = c->node->log_in, .want = EPOLLIN, .due_ns = LOOP_NEVER, .wake = on_log };
 	c->sup.want = c->signals.want = EPOLLIN;
 	c->sup.due_ns = c->signals.due_ns = LOOP_NEVER;
 	c->sup.wake = from_super;
@@ -392,9 +507,28 @@ static int add_sources(struct control *c)
 	c->signals.wake = on_signal;
 	c->tick = (struct src){ .fd = -1, .due_ns = loop_now() + TICK_NS, .wake = on_tick };
 	if (c->signals.fd >= 0 && loop_init(&c->loop) == 0 && loop_add(&c->loop, &c->sup) == 0 &&
-	    loop_add(&c->loop, &c->signals) == 0 && loop_add(&c->loop, &c->tick) == 0)
+	    loop_add(&c->loop, &c->signals) == 0 && loop_add(&c->loop, &c->tick) == 0 &&
+	    (c->log.fd < 0 || loop_add(&c->loop, &c->log) == 0))
 		return 0;
 	log_say(LOG_ERROR, "no event loop: %s", strerror(errno));
+	return -1;
+}
+
+static const struct gate_calls gate_calls = { .command = command };
+
+/* The port at which we were unlocked takes commands from now on. */
+static int open_port(struct control *c)
+{
+	struct node *n = c->node;
+	struct gate_conf gc = { .machine = n->machine, .socks = n->unlock, .nsocks = n->nunlock, .running = true, .store = true };
+	if (!n->machine)
+		return 0;
+	if (machine_reopen(n->machine) != 0)
+		return -1;
+	cred_deny(n->machine->cred, c->denied.list);
+	if ((c->gate = gate_new(&c->loop, &gc, &gate_calls, c)) != NULL)
+		return 0;
+	log_say(LOG_ERROR, "the port for operators can't be served: %s", strerror(errno));
 	return -1;
 }
 
@@ -421,7 +555,11 @@ static int start(struct control *c, int key_fd, int cred_fd)
 			return -1;
 		}
 	}
+	if (!open_denials(c))
+		return -1;
 	jc.cred = c->cred;
+	jc.least_seq = n->least_seq;
+	jc.least_chain = n->least_chain;
 	repair_init(&c->repair, n);
 	for (unsigned i = 0; i < n->conf.hub.n && i < JOURNAL_HUBS; i++)
 		jc.hub[jc.nhubs++] = n->conf.hub.at[i];
@@ -436,7 +574,7 @@ static int start(struct control *c, int key_fd, int cred_fd)
 		log_say(LOG_ERROR, "%s", err);
 		return -1;
 	}
-	return 0;
+	return open_port(c);
 }
 
 int control_main(struct node *n, int sup, int key_fd, int cred_fd)
@@ -452,6 +590,11 @@ int control_main(struct node *n, int sup, int key_fd, int cred_fd)
 		c.code = 1;
 	}
 	ctl_close(c.ctl);
+	if (c.code == EXIT_DENIED) { /* the store is left as after a crash: no time for more */
+		crypto_end();
+		return c.code;
+	}
+	gate_free(c.gate);
 	buf_free(&c.zones.last);
 	journal_free(c.journal);
 	if (c.st && store_close(c.st) != 0 && c.code == 0)

@@ -5,7 +5,8 @@
  * can read of the old file, control fills PATH.new, and when that stands where the
  * old one stood it takes its name, and encdns-dns is started on it.  Without room:
  * encdns-dns is stopped, the old one is dropped, and the same place is filled.
- * Only a store that was opened with our key is ever dropped, and only by damage.
+ * Only a store that was opened with our key is ever dropped by itself, and only by
+ * damage; another machine's, or one of another history, when an operator says so.
  * Pauses grow, so that a failing disk does not keep hub and disk busy.
  * Threat: the disk; control, who may be taken over: it could as well damage the
  * store itself. */
@@ -108,6 +109,17 @@ void fill_full(struct fill *f, struct node *n)
 	f->dropped = true;
 	log_say(LOG_ERROR, "ALARM: %s is damaged, and there is no room for a new store beside it: it is dropped and filled again from the hub; nothing is answered meanwhile",
 	        n->conf.store);
+}
+
+void fill_strange(struct fill *f, struct node *n)
+{
+	f->root = -1;
+	f->beside = false;
+	f->dropped = true;
+	n->filling = true;
+	n->damaged = 0;
+	n->seq = 0;
+	log_say(LOG_ERROR, "%s is dropped and filled again from the hub; nothing is answered meanwhile", n->conf.store);
 }
 
 bool fill_drop(struct fill *f, struct node *n)

@@ -4,8 +4,9 @@
  *   less, full --a fault--> silent (a flap)
  *
  * The stable time is 0 at first and doubles with each flap; whatever happens
- * there are no more than two cycles of withdrawing and announcing in a quarter of an
- * hour, so that routers don't damp us.
+ * there are no more than two cycles of announcing and withdrawing in a quarter of an
+ * hour, so that routers don't damp us: after the second flap we stay silent until
+ * the one before it is that old.
  * What isn't in the table changes nothing: that control is gone is no fault, as
  * encdns-dns goes on with what it has. */
 #include "main/health.h"
@@ -27,6 +28,7 @@
 
 /* ---- the conditions ---- */
 
+static bool held(const struct health *h) { return h->held; }
 static bool dns_gone(const struct health *h) { return !h->dns_alive; }
 
 static bool worker_still(const struct health *h)
@@ -108,6 +110,7 @@ static const struct condition {
 	enum bgp_level at_most;
 	const char *why;
 } conditions[] = {
+	{ held,         BGP_SILENT, "withdrawn by an operator" },
 	{ dns_gone,     BGP_SILENT, "encdns-dns does not run" },
 	{ worker_still, BGP_SILENT, "a worker stands still" },
 	{ no_progress,  BGP_SILENT, "our own questions get no answer, and nobody else's do" },
@@ -122,24 +125,34 @@ static const struct condition {
 	{ stale,        BGP_LESS,   "the journal stands still" },
 };
 
+static uint64_t wall_s(const struct health *h) { return h->start_s + (h->felt_ns - h->start_ns) / BGP_SEC; }
+
+static void note_flap(struct health *h)
+{
+	uint64_t *t = h->memory.flap_s;
+	memmove(t + 1, t, sizeof h->memory.flap_s - sizeof *t);
+	t[0] = wall_s(h);
+	h->memory.flaps += h->memory.flaps < UINT32_MAX;
+}
+
 /* ---- what is seen ---- */
 
-void health_init(struct health *h, uint64_t now, uint64_t wall_s, const struct health_memory *m,
+void health_init(struct health *h, uint64_t now, uint64_t wall, const struct health_memory *m,
                  unsigned workers, uint64_t stale_limit_s)
 {
 	memset(h, 0, sizeof *h);
 	h->last_ns = now;
 	h->felt_ns = h->start_ns = h->news_ns = 1;
-	h->start_s = wall_s;
+	h->start_s = wall;
 	h->stale_limit_s = stale_limit_s;
 	h->nworkers = workers < HEALTH_WORKERS ? workers : HEALTH_WORKERS;
 	h->list_current = true;
 	h->memory = *m;
 	for (unsigned i = 0; i < HEALTH_CYCLES; i++)
-		if (h->memory.cycle_s[i] > wall_s)
-			h->memory.cycle_s[i] = wall_s; /* the clock went back */
+		if (h->memory.flap_s[i] > wall)
+			h->memory.flap_s[i] = wall; /* the clock went back */
 	if (h->memory.announced)
-		h->memory.flaps++;
+		note_flap(h);
 	h->memory.announced = false;
 	h->why = "just started";
 }
@@ -228,8 +241,6 @@ static const struct condition *first_condition(const struct health *h)
 	return NULL;
 }
 
-static uint64_t wall_s(const struct health *h) { return h->start_s + (h->felt_ns - h->start_ns) / BGP_SEC; }
-
 static uint64_t stable_ns(const struct health *h)
 {
 	uint64_t s = HEALTH_STABLE_S;
@@ -240,10 +251,10 @@ static uint64_t stable_ns(const struct health *h)
 	return (s < HEALTH_STABLE_MAX_S ? s : HEALTH_STABLE_MAX_S) * BGP_SEC;
 }
 
-/* Until the span of the last cycles is over. */
+/* Until the oldest of the last flaps is out of the span. */
 static uint64_t cycles_wait_s(const struct health *h)
 {
-	uint64_t oldest = h->memory.cycle_s[HEALTH_CYCLES - 1], now = wall_s(h);
+	uint64_t oldest = h->memory.flap_s[HEALTH_CYCLES - 1], now = wall_s(h);
 	return oldest && h->memory.flaps && oldest + HEALTH_SPAN_S >= now ? oldest + HEALTH_SPAN_S + 1 - now
 	                                                                  : 0;
 }
@@ -261,17 +272,14 @@ static void announce(struct health *h, enum bgp_level level)
 	h->level = level;
 	h->forgive_ns = h->felt_ns + HEALTH_SPAN_S * BGP_SEC;
 	h->memory.announced = true;
-	if (h->memory.flaps == 0)
-		return;
-	memmove(h->memory.cycle_s + 1, h->memory.cycle_s, sizeof h->memory.cycle_s - sizeof *h->memory.cycle_s);
-	h->memory.cycle_s[0] = wall_s(h);
 }
 
 static void withdraw(struct health *h)
 {
 	h->level = BGP_SILENT;
 	h->memory.announced = false;
-	h->memory.flaps += !h->planned;
+	if (!h->planned && !h->held)
+		note_flap(h);
 }
 
 static void forgive(struct health *h)

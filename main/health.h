@@ -7,7 +7,7 @@
 
 #define HEALTH_WORKERS 64
 #define HEALTH_PLACES  128 /* service addresses, over UDP and over TCP */
-#define HEALTH_CYCLES  2   /* withdrawn and announced again, in HEALTH_SPAN_S */
+#define HEALTH_CYCLES  2   /* announced and withdrawn for a fault, in HEALTH_SPAN_S */
 #define HEALTH_SPAN_S  900u
 #define HEALTH_STABLE_S 10u /* after the first flap; it doubles with each */
 #define HEALTH_STABLE_MAX_S 3600u
@@ -16,7 +16,7 @@
 struct health_memory {
 	uint32_t flaps;                 /* withdrawn for a fault; one is forgiven for each span in service */
 	bool announced;                 /* a start that finds this set: the last one ended in a crash */
-	uint64_t cycle_s[HEALTH_CYCLES]; /* when announced again, newest first, seconds since 1970; 0: never */
+	uint64_t flap_s[HEALTH_CYCLES]; /* the last flaps, newest first, seconds since 1970; 0: none */
 };
 
 /* One place's answers: an address over UDP or TCP. */
@@ -56,6 +56,7 @@ struct health {
 	uint64_t forgive_ns;            /* when a flap is forgiven next */
 	uint64_t start_ns, start_s;     /* felt, and seconds since 1970 */
 	struct health_memory memory;
+	bool held;                      /* an operator has withdrawn us */
 	bool planned;                   /* leaving: what comes now is no flap */
 	enum bgp_level level;
 	const char *why;                /* of the level, for people */

@@ -17,7 +17,7 @@ void memory_pack(const struct health_memory *m, uint8_t out[static MEMORY_LEN])
 	wr_u32(&w, m->flaps);
 	wr_u8(&w, m->announced);
 	for (unsigned i = 0; i < HEALTH_CYCLES; i++)
-		wr_u64(&w, m->cycle_s[i]);
+		wr_u64(&w, m->flap_s[i]);
 }
 
 bool memory_unpack(const uint8_t *p, size_t n, struct health_memory *out)
@@ -26,7 +26,7 @@ bool memory_unpack(const uint8_t *p, size_t n, struct health_memory *out)
 	struct health_memory m = { .flaps = rd_u32(&r) };
 	m.announced = rd_u8(&r) != 0;
 	for (unsigned i = 0; i < HEALTH_CYCLES; i++)
-		m.cycle_s[i] = rd_u64(&r);
+		m.flap_s[i] = rd_u64(&r);
 	if (r.bad || rd_left(&r) != 0)
 		return false;
 	*out = m;
@@ -49,7 +49,7 @@ void memory_read(const char *dir, struct health_memory *out)
 	text[n] = 0;
 	if (sscanf(text, "flaps %9u announced %1u cycles %19llu %19llu", &flaps, &announced, &newest, &older) != 4)
 		return;
-	*out = (struct health_memory){ .flaps = flaps, .announced = announced != 0, .cycle_s = { newest, older } };
+	*out = (struct health_memory){ .flaps = flaps, .announced = announced != 0, .flap_s = { newest, older } };
 }
 _Static_assert(HEALTH_CYCLES == 2, "as in the file");
 
@@ -59,7 +59,7 @@ int memory_write(const char *dir, const struct health_memory *m)
 	snprintf(path, sizeof path, "%.4000s/route", dir);
 	snprintf(new, sizeof new, "%.4000s/route.new", dir);
 	int n = snprintf(text, sizeof text, "flaps %u announced %u cycles %llu %llu\n", m->flaps, m->announced,
-	                 (unsigned long long)m->cycle_s[0], (unsigned long long)m->cycle_s[1]);
+	                 (unsigned long long)m->flap_s[0], (unsigned long long)m->flap_s[1]);
 	int fd = open(new, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
 	if (fd < 0)
 		return -1;

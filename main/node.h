@@ -8,6 +8,7 @@
 #include "dns.h"
 #include "journal.h"
 #include "main/health.h"
+#include "main/machine.h"
 #include "main/route.h"
 #include "store.h"
 
@@ -17,6 +18,7 @@
 #define ROOTS_MAX   8
 #define EXIT_FULL   5 /* control: the disk is full, and it can't go on */
 #define EXIT_HARMED 6 /* control: the store is damaged, and no zone alone: another has to be filled */
+#define EXIT_STRANGE 9 /* control: the store is another machine's, or of another history, and is to be filled anew */
 #define EXIT_DOUBT  3 /* control: the readers' roots are doubtful, restart dns first */
 
 /* The configuration file, behind node_keys. */
@@ -34,6 +36,10 @@ struct node_conf {
 };
 extern const struct conf_key node_keys[];
 extern const size_t node_nkeys;
+/* Reads and checks all; path NULL: the defaults.  The number of mistakes, each said. */
+int node_conf_read(const char *path, struct node_conf *c);
+/* The same with a sealed bundle's: without a line, its file `credentials` is used. */
+int node_conf_text(const char *text, size_t n, struct node_conf *c, const struct conf_say *say);
 
 /* What a worker tells the other processes: the only shared memory that
  * encdns-dns may write, and a page for each worker. */
@@ -71,6 +77,13 @@ struct node {
 	const struct route_page *route_page; /* for reading; NULL: no such process */
 	uint64_t lent;             /* service addresses that we put on the loopback interface, a bit each */
 	struct health_memory health; /* what route remembers from its predecessor */
+	struct machine *machine;   /* NULL: its keys come by descriptors */
+	int unlock[BOOT_ADDRS];    /* its port's sockets; control only */
+	unsigned nunlock;
+	bool init;                 /* the supervisor is the machine's init */
+	int log_out, log_in;       /* lines of all processes for control, who keeps them; -1: nobody does */
+	uint64_t least_seq;        /* the operator: nothing is served below it */
+	uint8_t least_chain[CHAIN_LEN]; /* of that sequence; zero: not said */
 	uint64_t seq;              /* acknowledged last; a successor must not be below it */
 	uint8_t chain[CHAIN_LEN];
 };
@@ -89,11 +102,15 @@ enum node_msg {
 	MSG_KEYS,          /* control to dns: store_keys_send() follows */
 	MSG_MOVED,         /* dns to control, then to super: all workers use the new root */
 	MSG_HARMED,        /* control to super: instance 32, that met damage; it ends now */
+	MSG_DENIED,        /* control to super, then to route: our certificate is denied; withdraw, stop, now */
 	MSG_END,           /* ad hoc: the stream could not be used; stop */
 	MSG_ZONES,         /* control to super, then to route: the zone list's descriptor (probe.h) */
 	MSG_PULSE,         /* control to super, then to route: four times a second */
 	MSG_MEMORY,        /* route to super, then to control: what is to be remembered */
 	MSG_CHILD,         /* super to route: which 8 (enum node_child) | alive 8 */
+	MSG_ORDER,         /* control to super: an operator's order 8 (remote.h) */
+	MSG_HELD,          /* super to route: is it withdrawn by an operator? 8 */
+	MSG_UNLOCKED,      /* waiting control to super: the machine is unlocked; keys follow (unlock.c) */
 };
 /* Messages of route's, as they lie in struct msg. */
 #define PULSE_LEN  13 /* head's time 64 | zone list is the newest 8 | looks at it 32 */
@@ -107,6 +124,28 @@ struct msg { enum node_msg type; size_t n; uint8_t p[MSG_MAX]; int fd; };
 /* 0, or -1 with errno (at the end: ECONNRESET) and nothing to be closed. */
 int msg_recv(int fd, struct msg *m);
 void msg_end(struct msg *m);
+
+/* process.c */
+#define PEM_MAX 65536 /* octets of a secret that comes by a descriptor */
+/* Where names are put: argv, which is written over. */
+void process_titles(char **argv);
+/* As the kernel and the log call it; the supervisor keeps its words, so that ps tells
+ * which node it is. */
+void process_name(const char *name);
+/* In a new child: ends with its parent, no signal blocked, its own name. */
+void process_begin(const char *name, pid_t parent);
+/* The whole machine, or power off; only as its init: -1 otherwise. */
+int machine_reboot(bool off);
+
+/* open.c: what is made before the children; 0, or 1 and it is said why not. */
+int node_complain(const char *what); /* says it; 1 */
+/* Is it a node's certificate, with its key, and not denied?  Better said now than by
+ * a child.  0; EXIT_DENIED or 1, and it is said why not. */
+int node_check_credentials(const struct blob *b, const char *dir);
+void node_fit_descriptors(struct node_conf *c);
+int node_open_sockets(struct node *n);
+int node_open_store(struct node *n);
+int node_make_pages(struct node *n);
 
 /* admin.c: is what the configuration says of admin addresses possible?  The
  * number of mistakes, each said. */
@@ -139,6 +178,8 @@ struct fill {
 /* The store is damaged: node->filling from now on, control is to be started on
  * store_rw.  False: not now. */
 bool fill_begin(struct fill *f, struct node *n, uint64_t now);
+/* The store is not to be served at all: dropped, and filled anew. */
+void fill_strange(struct fill *f, struct node *n);
 /* No room beside the old one. */
 void fill_full(struct fill *f, struct node *n);
 /* Before control starts, and when no reader is left: makes room if need be. */

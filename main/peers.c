@@ -4,6 +4,9 @@
 #include "main/route.h"
 
 #include <arpa/inet.h>
+#include <ifaddrs.h>
+#include <net/if.h>
+#include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,6 +17,7 @@
 #define BFD_MS      300
 #define BFD_MULT    3
 #define BFD_MS_MAX  60000
+#define OWN_MAX     64 /* addresses of this machine that are looked at */
 
 const char *bgp_addr_text(const struct bgp_addr *a, char out[static ADDR_TEXT])
 {
@@ -25,7 +29,21 @@ const char *bgp_addr_text(const struct bgp_addr *a, char out[static ADDR_TEXT])
 
 bool bgp_addr_same(const struct bgp_addr *a, const struct bgp_addr *b)
 {
-	return a->family == b->family && memcmp(a->b, b->b, a->family == BGP_V4 ? 4 : 16) == 0;
+	return a->family == b->family && a->link == b->link && memcmp(a->b, b->b, a->family == BGP_V4 ? 4 : 16) == 0;
+}
+
+bool bgp_addr_link_local(const struct bgp_addr *a)
+{
+	return a->family == BGP_V6 && a->b[0] == 0xfe && (a->b[1] & 0xc0) == 0x80;
+}
+
+const char *route_peer_text(const struct route_peer *p, char out[static ADDR_TEXT])
+{
+	bgp_addr_text(&p->bgp.addr, out);
+	size_t n = strlen(out);
+	if (*p->dev)
+		snprintf(out + n, ADDR_TEXT - n, "%%%s", p->dev);
+	return out;
 }
 
 static bool parse_addr(const char *v, struct bgp_addr *out)
@@ -182,21 +200,17 @@ static bool word_families(const struct word *w, struct route_peer *p, const char
 
 static bool word_md5(const struct word *w, struct route_peer *p, const char *v)
 {
-	uint64_t fd;
+	char err[200];
 	(void)w;
-	if (strncmp(v, "fd:", 3) != 0)
-		return false;
-	v += 3;
-	if (!parse_digits(&v, 0, 0, 65535, &fd))
-		return false;
-	p->md5 = (int)fd;
-	return true;
+	p->md5 = conf_source("md5", v, err, sizeof err);
+	return p->md5 >= 0;
 }
 
 static bool word_source(const struct word *w, struct route_peer *p, const char *v)
 {
 	(void)w;
-	return parse_addr(v, &p->source) && p->source.family == p->bgp.addr.family;
+	return parse_addr(v, &p->source) && p->source.family == p->bgp.addr.family &&
+	       bgp_addr_link_local(&p->source) == bgp_addr_link_local(&p->bgp.addr);
 }
 
 static bool word_next_hop(const struct word *w, struct route_peer *p, const char *v)
@@ -205,8 +219,7 @@ static bool word_next_hop(const struct word *w, struct route_peer *p, const char
 	(void)w;
 	if (!parse_addr(v, &a))
 		return false;
-	bool local = a.family == BGP_V6 && a.b[0] == 0xfe && (a.b[1] & 0xc0) == 0x80;
-	to = a.family == BGP_V4 ? &p->bgp.hop4 : local ? &p->bgp.link_local : &p->bgp.hop6;
+	to = a.family == BGP_V4 ? &p->bgp.hop4 : bgp_addr_link_local(&a) ? &p->bgp.link_local : &p->bgp.hop6;
 	if (to->family)
 		return false;
 	*to = a;
@@ -272,8 +285,8 @@ static const struct word words[] = {
 	{ "retry", word_number, "seconds, 1 to 3600", AT(bgp.retry_s), 1, 3600, false },
 	{ "gtsm", word_flag, "on or off", AT(gtsm), 0, 0, false },
 	{ "ttl", word_number, "1 to 255", AT(ttl), 1, 255, false },
-	{ "md5", word_md5, "a descriptor to read the secret from, fd:N", 0, 0, 0, 0, false },
-	{ "source", word_source, "an address of ours, of the neighbour's family", 0, 0, 0, 0, false },
+	{ "md5", word_md5, "a descriptor to read the secret from, fd:N, or bundle:NAME", 0, 0, 0, 0, false },
+	{ "source", word_source, "an address of ours, of the neighbour's kind", 0, 0, 0, 0, false },
 	{ "families", word_families, "v4, v6 or v4,v6", 0, 0, 0, 0, false },
 	{ "v4-by-v6", word_flag, "on or off", AT(bgp.v4_by_v6), 0, 0, false },
 	{ "med", word_med, "0 to 4294967295", AT(bgp.med), 0, UINT32_MAX, false },
@@ -321,6 +334,27 @@ static int take_words(struct route_peer *p, char *v, char *err, size_t n)
 	return 0;
 }
 
+/* ADDRESS, or a link-local one with its interface, ADDRESS%INTERFACE. */
+static bool parse_neighbour(char *text, const struct route_peers *l, struct route_peer *p)
+{
+	char *dev = strchr(text, '%');
+	if (dev)
+		*dev = 0;
+	bool good = parse_addr(text, &p->bgp.addr) && bgp_addr_link_local(&p->bgp.addr) == (dev != NULL);
+	if (!dev)
+		return good;
+	*dev++ = '%';
+	if (!good || *dev == 0 || strlen(dev) >= sizeof p->dev)
+		return false;
+	snprintf(p->dev, sizeof p->dev, "%s", dev);
+	unsigned i = 0;
+	while (i < l->n && strcmp(l->at[i].dev, dev) != 0)
+		i++;
+	p->bgp.addr.link = (uint8_t)(i < l->n ? l->at[i].bgp.addr.link : 1 + l->n);
+	return true;
+}
+_Static_assert(BGP_PEERS < 255, "a number for each link");
+
 int take_bgp_peer(const struct conf_key *k, void *at, const char *v, char *err, size_t n)
 {
 	struct route_peers *l = at;
@@ -343,8 +377,9 @@ int take_bgp_peer(const struct conf_key *k, void *at, const char *v, char *err, 
 	p.bgp.less_prepend = 3;
 	p.bgp.local_pref = 100;
 	p.bgp.less_local_pref = 50;
-	if (!parse_addr(text, &p.bgp.addr)) {
-		snprintf(err, n, "%s wants a neighbour's address first, not \"%.80s\"", k->key, text);
+	if (!parse_neighbour(text, l, &p)) {
+		snprintf(err, n, "%s wants a neighbour's address first (a link-local one as fe80::1%%eth0), not \"%.80s\"",
+		         k->key, text);
 		return -1;
 	}
 	for (unsigned i = 0; i < l->n; i++)
@@ -354,6 +389,7 @@ int take_bgp_peer(const struct conf_key *k, void *at, const char *v, char *err, 
 		}
 	if (take_words(&p, rest, err, n) != 0)
 		return -1;
+	p.source.link = p.bgp.addr.link;
 	if (p.bgp.peer_as == 0) {
 		snprintf(err, n, "%s %.80s lacks its \"as NUMBER\"", k->key, text);
 		return -1;
@@ -372,14 +408,63 @@ int take_bgp_peer(const struct conf_key *k, void *at, const char *v, char *err, 
 
 /* ---- together ---- */
 
-/* The first service address that is IPv4. */
-static void choose_id(struct route_conf *c, const struct conf_addrs *service)
+static bool is_service(const struct conf_addrs *service, const struct bgp_addr *a)
 {
+	struct bgp_addr x;
+	for (unsigned i = 0; i < service->n; i++)
+		if (parse_addr(service->at[i].host, &x) && bgp_addr_same(&x, a))
+			return true;
+	return false;
+}
+
+/* IPv4 addresses of this machine's interfaces but loopback, in the kernel's
+ * order; how many. */
+static unsigned own_addresses(struct bgp_addr *out, unsigned max)
+{
+	struct ifaddrs *all, *i;
+	unsigned n = 0;
+	if (getifaddrs(&all) != 0)
+		return 0;
+	for (i = all; i && n < max; i = i->ifa_next) {
+		if (!i->ifa_addr || i->ifa_addr->sa_family != AF_INET || i->ifa_flags & IFF_LOOPBACK)
+			continue;
+		out[n] = (struct bgp_addr){ .family = BGP_V4 };
+		memcpy(out[n++].b, &((const struct sockaddr_in *)(const void *)i->ifa_addr)->sin_addr, 4);
+	}
+	freeifaddrs(all);
+	return n;
+}
+
+/* The identifier where none is configured: an address of this node alone, if there
+ * is one (a neighbour's `source`, an interface's), as all nodes of an anycast
+ * address have that; else the first service address that is IPv4. */
+static void choose_id(struct route_conf *c, const struct conf_addrs *service, const struct bgp_addr *own,
+                      unsigned nown)
+{
+	for (unsigned i = 0; i < c->peers.n && !c->id.family; i++) {
+		const struct bgp_addr *a = &c->peers.at[i].source;
+		if (a->family == BGP_V4 && a->b[0] != 127 && !is_service(service, a))
+			c->id = *a;
+	}
+	for (unsigned i = 0; i < nown && !c->id.family; i++)
+		if (!is_service(service, &own[i]))
+			c->id = own[i];
 	for (unsigned i = 0; i < service->n && !c->id.family; i++) {
 		struct bgp_addr a;
 		if (parse_addr(service->at[i].host, &a) && a.family == BGP_V4)
 			c->id = a;
 	}
+}
+
+/* Routers take two nodes of one identifier for one, or refuse the second. */
+static void note_shared_id(const struct route_conf *c, const struct conf_addrs *service, const char *path)
+{
+	char text[ADDR_TEXT];
+	if (c->id.b[0] != 127 && is_service(service, &c->id))
+		fprintf(stderr,
+		        "%s: note: the BGP identifier is %s, a service address, which other nodes have as well: "
+		        "give each node a line \"bgp-id ADDRESS\" with an address of its own\n",
+		        path, bgp_addr_text(&c->id, text));
 }
 
 static void common(struct route_conf *c, struct route_peer *p)
@@ -392,6 +477,17 @@ static void common(struct route_conf *c, struct route_peer *p)
 			p->bgp.families |= c->prefixes.at[k].family;
 	if (c->port == 0 && p->bgp.mode == (BGP_DIAL | BGP_LISTEN))
 		p->bgp.mode = BGP_DIAL;
+}
+
+/* The kernel keeps a secret for an address, whatever its link. */
+static bool secret_clashes(const struct route_peers *l, unsigned which)
+{
+	const struct route_peer *p = &l->at[which];
+	for (unsigned i = 0; i < which; i++)
+		if (p->bgp.addr.link && l->at[i].bgp.addr.link && memcmp(l->at[i].bgp.addr.b, p->bgp.addr.b, 16) == 0 &&
+		    (p->md5 >= 0 || l->at[i].md5 >= 0))
+			return true;
+	return false;
 }
 
 static int wrong(const char *path, const char *what)
@@ -424,15 +520,18 @@ static int check_covered(const struct route_conf *c, const struct conf_addrs *se
 int route_check(struct route_conf *c, const struct conf_addrs *service, const char *path)
 {
 	int bad = 0;
+	struct bgp_addr own[OWN_MAX];
 	if (c->peers.n == 0)
 		return 0;
-	choose_id(c, service);
+	if (!c->id.family)
+		choose_id(c, service, own, own_addresses(own, OWN_MAX));
+	note_shared_id(c, service, path);
 	if (c->as == 0)
 		bad += wrong(path, "with bgp-peer, a line \"bgp-as NUMBER\" is wanted");
 	if (c->prefixes.n == 0)
 		bad += wrong(path, "with bgp-peer, at least one line \"bgp-prefix PREFIX/BITS\" is wanted");
 	if (!c->id.family)
-		bad += wrong(path, "without an IPv4 service address, a line \"bgp-id ADDRESS\" is wanted");
+		bad += wrong(path, "this machine has no IPv4 address, so a line \"bgp-id ADDRESS\" is wanted");
 	if (bad)
 		return bad;
 	for (unsigned i = 0; i < c->peers.n; i++) {
@@ -440,9 +539,10 @@ int route_check(struct route_conf *c, const struct conf_addrs *service, const ch
 		char text[ADDR_TEXT];
 		common(c, p);
 		const char *why = c->port == 0 && p->bgp.mode == BGP_LISTEN ? "mode listen, but bgp-port is 0"
-		                                                            : bgp_conf_wrong(&p->bgp);
+		                  : secret_clashes(&c->peers, i) ? "no md5 where two links have the same address"
+		                                                 : bgp_conf_wrong(&p->bgp);
 		if (why) {
-			fprintf(stderr, "%s: bgp-peer %s: %s\n", path, bgp_addr_text(&p->bgp.addr, text), why);
+			fprintf(stderr, "%s: bgp-peer %s: %s\n", path, route_peer_text(p, text), why);
 			bad++;
 		}
 	}

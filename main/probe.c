@@ -7,7 +7,8 @@
  * a batch follows the other without waiting (the sweep).
  * Every round comes from new ports, so that all workers meet some; questions to
  * addresses of this machine come from its loopback address, which is not rate
- * limited.
+ * limited.  Where it is (rrl on), the cookie that the node gave us lifts us over the
+ * limit like any other client; over TCP, where nothing is limited, it always comes.
  * Threat: whoever answers (encdns-dns may be taken over), and the list from
  * control: both are read with bounds. */
 #include "main/probe.h"
@@ -31,10 +32,13 @@
 #define ROUND_NS   200000000ull
 #define ROTATION   16
 #define ASKS       (1 + ROTATION)
-#define QUESTION   (16 + NAME_MAX_LEN)
 #define ANSWER_MAX 4096
 #define LIST_MAX   (32u << 20)
 #define TYPE_SOA   6
+#define TYPE_OPT   41
+#define COOKIE     10
+#define UDP_SIZE   1232
+#define BADCOOKIE  23
 #define CLASS_IN   1
 #define NONE       UINT32_MAX
 
@@ -74,6 +78,7 @@ struct probe {
 	size_t list_len;
 	struct zone *zones;      /* by name; only those that are served */
 	uint32_t nzones, nwrong, nunasked, next;
+	struct probe_cookie *cookie; /* of each service address */
 	unsigned rounds, nbatches;
 	struct batch *batches;   /* UDP and TCP for each address, then the sweep */
 	struct batch *sweep;
@@ -200,15 +205,23 @@ void probe_anew(struct probe *p)
 
 /* ---- messages ---- */
 
-size_t probe_question(uint8_t out[static 16 + NAME_MAX_LEN], uint16_t id, const uint8_t *zone)
+size_t probe_question(uint8_t out[static PROBE_QUESTION_MAX], uint16_t id, const uint8_t *zone,
+                      const struct probe_cookie *k)
 {
-	static const uint8_t head[12] = { [5] = 1 }, tail[4] = { 0, TYPE_SOA, 0, CLASS_IN };
+	static const uint8_t head[12] = { [5] = 1, [11] = 1 };
+	/* type, class; OPT (RFC 6891 section 6.1.2): root, type, size, TTL, length, option */
+	static const uint8_t tail[] = { 0, TYPE_SOA, 0, CLASS_IN, 0, 0, TYPE_OPT, UDP_SIZE >> 8, UDP_SIZE & 255,
+		0, 0, 0, 0, 0, 0, 0, COOKIE, 0, 0 };
 	size_t len = name_len(zone);
 	memcpy(out, head, sizeof head);
 	put_u16(out, id);
 	memcpy(out + 12, zone, len);
-	memcpy(out + 12 + len, tail, sizeof tail);
-	return 16 + len;
+	uint8_t *t = out + 12 + len;
+	memcpy(t, tail, sizeof tail);
+	put_u16(t + 13, 4u + k->len);
+	put_u16(t + 17, k->len);
+	memcpy(t + sizeof tail, k->b, k->len);
+	return 12 + len + sizeof tail + k->len;
 }
 
 /* Steps over a name, compressed or not. */
@@ -227,14 +240,76 @@ static void step_name(struct rd *r)
 	r->bad = true;
 }
 
-/* The serial of the first record, which has to be the SOA. */
-static bool read_soa(struct rd *r, uint32_t *serial)
+/* The next record's type, its TTL and its data. */
+static uint16_t read_record(struct rd *r, uint32_t *ttl, struct rd *data)
 {
 	step_name(r);
 	uint16_t type = rd_u16(r);
-	rd_take(r, 6);
+	rd_u16(r);
+	*ttl = rd_u32(r);
 	uint16_t len = rd_u16(r);
-	struct rd rdata = rd_sub(r, len);
+	*data = rd_sub(r, len);
+	return type;
+}
+
+static void read_options(struct rd r, struct probe_cookie *k)
+{
+	while (rd_left(&r)) {
+		uint16_t code = rd_u16(&r), len = rd_u16(&r);
+		const uint8_t *b = rd_take(&r, len);
+		if (!r.bad && code == COOKIE && len == sizeof k->b && memcmp(b, k->b, 8) == 0) {
+			memcpy(k->b, b, len);
+			k->len = sizeof k->b;
+		}
+	}
+}
+
+/* Comes to the OPT record; false: there is none.  r: behind the head. */
+static bool find_opt(struct rd r, unsigned questions, unsigned records, uint32_t *ttl, struct rd *options)
+{
+	while (questions-- && !r.bad) {
+		step_name(&r);
+		rd_take(&r, 4);
+	}
+	while (records-- && !r.bad)
+		if (read_record(&r, ttl, options) == TYPE_OPT && !r.bad)
+			return true;
+	return false;
+}
+
+/* The same for a whole message. */
+static bool opt_of(const uint8_t *m, size_t n, uint32_t *ttl, struct rd *options)
+{
+	struct rd r = rd_init(m, n);
+	unsigned count[4];
+	rd_take(&r, 4);
+	for (unsigned i = 0; i < 4; i++)
+		count[i] = rd_u16(&r);
+	return !r.bad && find_opt(r, count[0], count[1] + count[2] + count[3], ttl, options);
+}
+
+void probe_learn(const uint8_t *m, size_t n, struct probe_cookie *k)
+{
+	uint32_t ttl;
+	struct rd options;
+	if (opt_of(m, n, &ttl, &options))
+		read_options(options, k);
+}
+
+/* The code with its upper eight bits (RFC 6891 section 6.1.3). */
+static unsigned whole_rcode(const uint8_t *m, size_t n, unsigned low)
+{
+	uint32_t ttl;
+	struct rd options;
+	return opt_of(m, n, &ttl, &options) ? (ttl >> 24) << 4 | low : low;
+}
+
+/* The serial of the first record, which has to be the SOA. */
+static bool read_soa(struct rd *r, uint32_t *serial)
+{
+	uint32_t ttl;
+	struct rd rdata;
+	uint16_t type = read_record(r, &ttl, &rdata);
 	step_name(&rdata);
 	step_name(&rdata);
 	uint32_t s = rd_u32(&rdata);
@@ -257,6 +332,8 @@ enum probe_said probe_read(const uint8_t *m, size_t n, uint16_t id, const uint8_
 	    type != TYPE_SOA || class != CLASS_IN)
 		return PROBE_FOREIGN;
 	*rcode = flags & 15;
+	if (*rcode == (BADCOOKIE & 15) && whole_rcode(m, n, *rcode) == BADCOOKIE)
+		return PROBE_BLANK;
 	if (*rcode != 0 || !(flags & 0x0400))
 		return PROBE_REFUSING;
 	if (flags & 0x0200)
@@ -279,6 +356,8 @@ static const struct conf_addr *address_of_batch(const struct batch *b)
 {
 	return &b->p->service->at[b->address];
 }
+
+static struct probe_cookie *cookie_of(const struct batch *b) { return &b->p->cookie[b->address]; }
 
 static void accuse(struct batch *b, const struct zone *z, const char *what)
 {
@@ -321,6 +400,7 @@ static void hear(struct batch *b, const uint8_t *m, size_t n)
 		return;
 	b->ask[i].open = false;
 	b->answered++;
+	probe_learn(m, n, cookie_of(b));
 	/* newer is right as well: the list is up to a second old; and while control is
 	 * gone nobody can say what is the newest */
 	bool old = said == PROBE_SERIAL && (int32_t)(serial - z->serial) < 0 && b->p->health->control_alive;
@@ -361,10 +441,10 @@ static bool hear_tcp(struct batch *b)
 /* All questions at once: they fit into a new socket's buffer. */
 static int send_all(struct batch *b)
 {
-	uint8_t out[ASKS * (2 + QUESTION)], q[QUESTION];
+	uint8_t out[ASKS * (2 + PROBE_QUESTION_MAX)], q[PROBE_QUESTION_MAX];
 	struct wr w = wr_init(out, sizeof out);
 	for (unsigned i = 0; i < b->n; i++) {
-		size_t n = probe_question(q, b->ask[i].id, b->p->zones[b->ask[i].zone].name);
+		size_t n = probe_question(q, b->ask[i].id, b->p->zones[b->ask[i].zone].name, cookie_of(b));
 		if (!b->tcp && send(b->src.fd, q, n, MSG_NOSIGNAL) < 0)
 			return -1;
 		wr_u16(&w, (uint32_t)n);
@@ -540,8 +620,13 @@ struct probe *probe_new(struct loop *l, const struct conf_addrs *service, struct
                         void (*settled)(void *owner), void *owner)
 {
 	struct probe *p = calloc(1, sizeof *p);
-	if (!p || !(p->batches = calloc(2 * service->n + 1, sizeof *p->batches)))
+	if (!p || !(p->batches = calloc(2 * service->n + 1, sizeof *p->batches)) ||
+	    !(p->cookie = calloc(service->n, sizeof *p->cookie)))
 		return NULL;
+	for (unsigned i = 0; i < service->n; i++) {
+		p->cookie[i].len = 8;
+		crypto_random(p->cookie[i].b, 8);
+	}
 	p->loop = l;
 	p->health = h;
 	p->service = service;

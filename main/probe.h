@@ -25,7 +25,13 @@ enum probe_said {
 	PROBE_BLANK,    /* authoritative, but cut: no serial to be seen */
 	PROBE_REFUSING, /* anything else; *rcode says what */
 };
-size_t probe_question(uint8_t out[static 16 + NAME_MAX_LEN], uint16_t id, const uint8_t *zone);
+/* A DNS cookie (RFC 7873): ours, and behind it what the server has given us. */
+struct probe_cookie { uint8_t len, b[24]; }; /* len: 8 or 24 */
+#define PROBE_QUESTION_MAX (16 + NAME_MAX_LEN + 15 + 24)
+size_t probe_question(uint8_t out[static PROBE_QUESTION_MAX], uint16_t id, const uint8_t *zone,
+                      const struct probe_cookie *k);
+/* Takes the server's cookie from a message that answers a question with k. */
+void probe_learn(const uint8_t *m, size_t n, struct probe_cookie *k);
 enum probe_said probe_read(const uint8_t *m, size_t n, uint16_t id, const uint8_t *zone, uint32_t *serial,
                            unsigned *rcode);
 

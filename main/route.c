@@ -5,7 +5,7 @@
  * knows comes by messages, from mapped memory and from its own questions.
  * When it dies its connections close, and the neighbours drop the route.
  * States: leading (announcing what health says) -> leaving (SIGTERM: graceful
- * shutdown, withdrawn, farewell) -> over.
+ * shutdown, withdrawn, farewell) -> over; or -> over at once (we are denied).
  * Threat: neighbours and strangers at their port (speaker.c), and the other
  * processes, who may be taken over: what they say is bounded, and at worst
  * withdraws us. */
@@ -52,7 +52,7 @@ static void note_quiet(struct route *r, struct route_told *t, uint64_t now)
 	bool quiet =
 	    r->level != BGP_SILENT && now - r->announced_ns > QUIET_NS && r->health.felt_ns - last > QUIET_NS;
 	for (uint32_t i = 0; i < t->npeers; i++)
-		t->peer[i].no_queries = quiet && t->peer[i].since && t->peer[i].announced;
+		t->peer[i].no_queries = quiet && t->peer[i].up && t->peer[i].announced;
 }
 
 static void tell(struct route *r, uint64_t now)
@@ -80,7 +80,7 @@ static void remember(struct route *r)
 	const struct health_memory *m = &r->health.memory;
 	const struct health_memory *old = &r->remembered;
 	if (m->flaps == old->flaps && m->announced == old->announced &&
-	    memcmp(m->cycle_s, old->cycle_s, sizeof m->cycle_s) == 0)
+	    memcmp(m->flap_s, old->flap_s, sizeof m->flap_s) == 0)
 		return;
 	memory_pack(m, p);
 	if (msg_send(r->sup.fd, MSG_MEMORY, p, sizeof p, -1) == 0)
@@ -172,6 +172,13 @@ static void from_super(struct src *s, uint32_t got, uint64_t now)
 	}
 	if (m.type == MSG_CHILD && m.n == 2 && m.p[0] < CHILDREN) {
 		hear_child(r, (enum node_child)m.p[0], m.p[1] != 0);
+	} else if (m.type == MSG_HELD && m.n == 1) {
+		r->health.held = m.p[0] != 0;
+	} else if (m.type == MSG_DENIED) {
+		r->leaving = r->health.planned = true;
+		r->health.memory.announced = false;
+		speaker_stop(r->speaker, now, "planned stop");
+		r->stop = true;
 	} else if (m.type == MSG_PULSE && m.n == PULSE_LEN) {
 		health_pulse(&r->health, get_u64(m.p), m.p[8] != 0, get_u32(m.p + 9));
 	} else if (m.type == MSG_ZONES && m.fd >= 0) {

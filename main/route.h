@@ -12,6 +12,7 @@
 
 struct route_peer {
 	struct bgp_peer_conf bgp;
+	char dev[16];            /* the interface of a link-local neighbour; else "" */
 	uint16_t port;           /* where we connect to */
 	uint8_t ttl;             /* of what we send; 0: the system's */
 	bool gtsm;               /* TTL 255 both ways, RFC 5082 */
@@ -23,7 +24,7 @@ struct route_peer {
 
 struct route_conf {
 	uint64_t as, port, drain, stale;
-	struct bgp_addr id;      /* family 0: the first service address that is IPv4 */
+	struct bgp_addr id;      /* family 0, until route_check(): none is configured */
 	bool loopback;
 	struct route_prefixes { unsigned n; struct bgp_prefix at[BGP_PREFIXES]; } prefixes;
 	struct route_peers { unsigned n; struct route_peer at[BGP_PEERS]; } peers;
@@ -37,10 +38,17 @@ int take_bgp_peer(const struct conf_key *k, void *at, const char *v, char *err, 
  * number of mistakes, each said. */
 int route_check(struct route_conf *c, const struct conf_addrs *service, const char *path);
 
-#define ADDR_TEXT 48
+#define ADDR_TEXT 64 /* with an interface behind it */
 /* An address for people; returns out. */
 const char *bgp_addr_text(const struct bgp_addr *a, char out[static ADDR_TEXT]);
 bool bgp_addr_same(const struct bgp_addr *a, const struct bgp_addr *b);
+bool bgp_addr_link_local(const struct bgp_addr *a);
+/* A neighbour's address with its interface, as the configuration has it. */
+const char *route_peer_text(const struct route_peer *p, char out[static ADDR_TEXT]);
+/* The addresses of ours beside `local` on the link that it shares with `peer`, for the next
+ * hop; family 0: none.  dev: the link where local is link-local. */
+void route_link(const char *dev, const struct bgp_addr *local, const struct bgp_addr *peer, struct bgp_addr *global,
+                struct bgp_addr *link_local);
 
 /* ---- the speaker ---- */
 
@@ -66,6 +74,8 @@ void speaker_start(struct speaker *s, uint64_t now);
 void speaker_announce(struct speaker *s, uint64_t now, enum bgp_level level);
 void speaker_drain(struct speaker *s, uint64_t now, uint64_t wait_ns, const char *why);
 bool speaker_over(const struct speaker *s);
+/* Withdrawn and over when this returns. */
+void speaker_stop(struct speaker *s, uint64_t now, const char *why);
 /* Once over: so that no neighbour takes our end for a dead path. */
 void speaker_stop_bfd(struct speaker *s, uint64_t now);
 
@@ -75,7 +85,8 @@ struct route_peer_told {
 	/* last: the last NOTIFICATION in words; trouble: how the last connection was lost without one */
 	char peer[ADDR_TEXT], state[16], agreed[160], last[BGP_WORDS], trouble[160], bfd[96];
 	uint32_t as, announced;  /* announced: prefixes that it has been told */
-	uint64_t since;          /* Established, seconds since 1970; 0: it is not */
+	uint64_t since;          /* Established, or without a session, seconds since 1970 */
+	bool up;                 /* Established */
 	bool no_queries;         /* Established and told, but nobody asks */
 };
 struct route_told {

@@ -4,14 +4,17 @@
  * A neighbour has two connections at most, as bgp/fsm.h has it: slot 0 is ours,
  * slot 1 its own.  After each event everything that the machines ask for is done at
  * once (serve()), so a withdrawal waits for nothing.
- * Threat: strangers at our port: only neighbours' addresses are let in, with
- * MD5 and GTSM the kernel drops the rest; neighbours, see bgp/fsm.c. */
+ * Threat: strangers at our ports: only neighbours' addresses are let in, with MD5 and
+ * GTSM the kernel drops the rest, and so does it with BFD from beyond the link before
+ * that could fill the socket; neighbours, see bgp/fsm.c. */
 #include "main/node.h"
 
 #include "base/addr.h"
 #include "base/log.h"
 
 #include <errno.h>
+#include <linux/filter.h>
+#include <net/if.h>
 #include <netinet/in.h>
 #include <netinet/ip.h>
 #include <netinet/tcp.h>
@@ -28,6 +31,7 @@
 #define BFD_PORT_MULTIHOP 4784 /* RFC 5883 section 5 */
 #define BFD_PORT_FIRST    49152
 #define READ_MAX   (16 * BGP_MAX) /* octets of a neighbour in one turn */
+#define LAST_READS 16
 #define BFD_BATCH  64
 #define BFD_RETRY_NS BGP_SEC
 #define STRANGER_NS 60000000000ull
@@ -50,7 +54,7 @@ struct neighbour {
 	int bfd_fd;              /* for sending; -1: none yet, or no BFD */
 	uint64_t bfd_retry_ns;   /* when to try for one again; 0: not at all */
 	struct bfd bfd;
-	uint64_t up_wall;        /* Established since, seconds since 1970 */
+	uint64_t since_wall;     /* Established, or not, since; seconds since 1970 */
 	char trouble[100];       /* why the last attempt failed; "" */
 	unsigned announced;      /* as last logged */
 	char name[ADDR_TEXT];
@@ -76,7 +80,8 @@ struct speaker {
 
 /* ---- addresses ---- */
 
-static socklen_t sockaddr_of(const struct bgp_addr *a, uint16_t port, struct sockaddr_storage *out)
+/* dev: the link of a link-local one. */
+static socklen_t sockaddr_of(const struct bgp_addr *a, const char *dev, uint16_t port, struct sockaddr_storage *out)
 {
 	memset(out, 0, sizeof *out);
 	if (a->family == BGP_V6) {
@@ -84,6 +89,8 @@ static socklen_t sockaddr_of(const struct bgp_addr *a, uint16_t port, struct soc
 		v6->sin6_family = AF_INET6;
 		v6->sin6_port = htons(port);
 		memcpy(&v6->sin6_addr, a->b, 16);
+		if (a->link) /* an interface that is not there: 0, and the kernel refuses */
+			v6->sin6_scope_id = if_nametoindex(dev);
 		return sizeof *v6;
 	}
 	struct sockaddr_in *v4 = (void *)out;
@@ -103,6 +110,19 @@ static struct bgp_addr addr_from(const struct sockaddr_storage *s)
 		a.family = BGP_V4;
 		memcpy(a.b, &((const struct sockaddr_in *)(const void *)s)->sin_addr, 4);
 	}
+	return a;
+}
+
+/* The neighbour's, with the number of its link where it is link-local. */
+static struct bgp_addr neighbour_from(const struct route_peers *l, const struct sockaddr_storage *s)
+{
+	struct bgp_addr a = addr_from(s);
+	char dev[IF_NAMESIZE];
+	if (!bgp_addr_link_local(&a) || !if_indextoname(((const struct sockaddr_in6 *)(const void *)s)->sin6_scope_id, dev))
+		return a;
+	for (unsigned i = 0; i < l->n && !a.link; i++)
+		if (strcmp(l->at[i].dev, dev) == 0)
+			a.link = l->at[i].bgp.addr.link;
 	return a;
 }
 
@@ -139,7 +159,7 @@ static int set_secret(int fd, const struct bgp_addr *peer, const struct route_se
 	if (s->len == 0)
 		return 0;
 	memset(&m, 0, sizeof m);
-	sockaddr_of(peer, 0, &m.tcpm_addr);
+	sockaddr_of(peer, "", 0, &m.tcpm_addr);
 	m.tcpm_keylen = s->len;
 	memcpy(m.tcpm_key, s->key, s->len);
 	int r = setsockopt(fd, IPPROTO_TCP, TCP_MD5SIG, &m, sizeof m);
@@ -168,7 +188,7 @@ static int bind_somewhere(int fd, const struct route_peer *p, unsigned first, un
 	const struct bgp_addr *own = p->source.family ? &p->source : &any;
 	struct sockaddr_storage s;
 	for (unsigned i = 0; i < PORT_TRIES; i++) {
-		socklen_t n = sockaddr_of(own, (uint16_t)(first + random64() % (last - first + 1)), &s);
+		socklen_t n = sockaddr_of(own, p->dev, (uint16_t)(first + random64() % (last - first + 1)), &s);
 		if (bind(fd, (struct sockaddr *)&s, n) == 0)
 			return 0;
 		if (errno != EADDRINUSE)
@@ -214,7 +234,7 @@ int route_read_secrets(struct node *n)
 			continue;
 		if (read_secret(fd, &n->route_secrets[i]) != 0) {
 			fprintf(stderr, "encdns: bgp-peer %s, md5 fd:%d: %s; nothing was started\n",
-			        bgp_addr_text(&l->at[i].bgp.addr, text), fd,
+			        route_peer_text(&l->at[i], text), fd,
 			        errno == EINVAL ? "a line of 1 to 80 octets is wanted" : strerror(errno));
 			return 1;
 		}
@@ -223,10 +243,22 @@ int route_read_secrets(struct node *n)
 	return 0;
 }
 
-static int open_bound(const struct bgp_addr *a, uint16_t port, int type)
+/* What has passed a router (RFC 5881 section 5) never gets into the socket.  In vain on
+ * a kernel without filters: bfd_receive() looks again. */
+static void only_near(int fd, uint8_t family)
+{
+	struct sock_filter code[] = { { BPF_LD | BPF_B | BPF_ABS, 0, 0, (uint32_t)SKF_NET_OFF + (family == BGP_V6 ? 7 : 8) },
+		{ BPF_JMP | BPF_JEQ | BPF_K, 0, 1, 255 },
+		{ BPF_RET | BPF_K, 0, 0, UINT32_MAX },
+		{ BPF_RET | BPF_K, 0, 0, 0 } };
+	const struct sock_fprog filter = { sizeof code / sizeof *code, code };
+	setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &filter, sizeof filter);
+}
+
+static int open_bound(const struct bgp_addr *a, const char *dev, uint16_t port, int type)
 {
 	struct sockaddr_storage s;
-	socklen_t n = sockaddr_of(a, port, &s);
+	socklen_t n = sockaddr_of(a, dev, port, &s);
 	int one = 1, fd = socket(s.ss_family, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (fd < 0)
 		return -1;
@@ -263,7 +295,26 @@ static struct bgp_addr place_for(const struct route_peers *l, const struct route
 	return p->source;
 }
 
-/* Every neighbour's secret where it may knock. */
+/* Every neighbour's secret where it may knock; and where all of them are near, the
+ * kernel lets nobody else knock. */
+static int prepare_door(struct node *n, int fd, const struct bgp_addr *at)
+{
+	const struct route_peers *l = &n->conf.route.peers;
+	bool near = false, far = false;
+	for (unsigned i = 0; i < l->n; i++) {
+		const struct route_peer *p = &l->at[i];
+		if (p->bgp.addr.family != at->family)
+			continue;
+		if (set_secret(fd, &p->bgp.addr, &n->route_secrets[i]) != 0)
+			return -1;
+		near |= p->gtsm;
+		far |= !p->gtsm;
+	}
+	if (near) /* the handshake's second packet has to pass the neighbour's check, too */
+		set_ttl(fd, at->family, 255, !far);
+	return 0;
+}
+
 static int open_one(struct node *n, unsigned which, int what, uint16_t port)
 {
 	const struct route_peers *l = &n->conf.route.peers;
@@ -272,20 +323,13 @@ static int open_one(struct node *n, unsigned which, int what, uint16_t port)
 		if (wants(&l->at[i], what) &&
 		    (other = place_for(l, &l->at[i], what), bgp_addr_same(&other, &at)))
 			return 0; /* it's open already */
-	int fd = open_bound(&at, port, what == ROUTE_LISTEN ? SOCK_STREAM : SOCK_DGRAM);
+	int fd = open_bound(&at, l->at[which].dev, port, what == ROUTE_LISTEN ? SOCK_STREAM : SOCK_DGRAM);
 	if (fd < 0)
 		return -1;
 	n->route_sockets[n->nroute_sockets++] = (struct route_socket){ fd, what };
-	for (unsigned i = 0; what == ROUTE_LISTEN && i < l->n; i++) {
-		const struct route_peer *p = &l->at[i];
-		if (p->bgp.addr.family != at.family)
-			continue;
-		if (set_secret(fd, &p->bgp.addr, &n->route_secrets[i]) != 0)
-			return -1;
-		if (p->gtsm) /* the handshake's second packet has to pass the neighbour's check, too */
-			set_ttl(fd, at.family, 255, false);
-	}
-	return 0;
+	if (what == ROUTE_BFD)
+		only_near(fd, at.family);
+	return what == ROUTE_LISTEN ? prepare_door(n, fd, &at) : 0;
 }
 
 /* Is there a neighbour at this one's door that we may not call ourselves? */
@@ -306,7 +350,7 @@ static int complain_open(const struct route_peers *l, const struct route_peer *p
 	int e = errno;
 	bool taken = e == EADDRINUSE || e == EACCES;
 	bool fatal = what != ROUTE_LISTEN || needs_door(l, p) || !taken;
-	bgp_addr_text(&p->bgp.addr, text);
+	route_peer_text(p, text);
 	if (!fatal) {
 		log_say(LOG_WARNING, "bgp-port %u: %s; so neighbour %s can't call us, we call it", port,
 		        strerror(e), text);
@@ -347,10 +391,12 @@ static void wire_close(struct wire *w)
 {
 	if (w->src.fd < 0)
 		return;
-	/* what is unread would turn the end into a reset, and our last words with it */
+	/* what is unread would turn the end into a reset, and our last words with it; but
+	 * who goes on sending does not keep us */
 	shutdown(w->src.fd, SHUT_WR);
-	while (recv(w->src.fd, w->nb->sp->in, sizeof w->nb->sp->in, MSG_DONTWAIT) > 0)
-		;
+	for (unsigned i = 0; i < LAST_READS; i++)
+		if (recv(w->src.fd, w->nb->sp->in, sizeof w->nb->sp->in, MSG_DONTWAIT) <= 0)
+			break;
 	loop_del(w->nb->sp->loop, &w->src);
 	close(w->src.fd);
 	w->src.fd = -1;
@@ -373,7 +419,7 @@ static int call(struct neighbour *nb)
 {
 	const struct route_peer *p = nb->conf;
 	struct sockaddr_storage to;
-	socklen_t n = sockaddr_of(&p->bgp.addr, p->port, &to);
+	socklen_t n = sockaddr_of(&p->bgp.addr, p->dev, p->port, &to);
 	int one = 1, fd = socket(to.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 	if (fd < 0)
 		return -1;
@@ -395,7 +441,7 @@ static void say_up(struct neighbour *nb)
 {
 	char words[200];
 	bgp_peer_words(nb->peer, words, sizeof words);
-	nb->up_wall = (uint64_t)time(NULL);
+	nb->since_wall = (uint64_t)time(NULL);
 	log_limited(LOG_NOTICE, "BGP neighbour %s is Established: %s", nb->name, words);
 }
 
@@ -417,7 +463,7 @@ static void do_next(struct neighbour *nb, enum bgp_do what, unsigned slot, uint6
 		say_up(nb);
 		break;
 	case BGP_WENT_DOWN:
-		nb->up_wall = 0;
+		nb->since_wall = (uint64_t)time(NULL);
 		nb->announced = 0;
 		log_limited(LOG_WARNING, "BGP neighbour %s is down: %s", nb->name,
 		            nb->peer->trouble ? nb->peer->trouble : nb->peer->last);
@@ -509,6 +555,11 @@ static void serve(struct speaker *s, uint64_t now)
 	loop_due(s->loop, &s->timer, due);
 }
 
+static void note_link(struct neighbour *nb, const struct bgp_addr *own)
+{
+	route_link(nb->conf->dev, own, &nb->conf->bgp.addr, &nb->peer->link_global, &nb->peer->link_local);
+}
+
 static void finish_call(struct wire *w, uint64_t now)
 {
 	struct neighbour *nb = w->nb;
@@ -519,6 +570,7 @@ static void finish_call(struct wire *w, uint64_t now)
 	w->connecting = false;
 	if (e == 0) {
 		struct bgp_addr own = own_address(w->src.fd);
+		note_link(nb, &own);
 		bgp_peer_connected(nb->peer, now, &own);
 	} else {
 		snprintf(nb->trouble, sizeof nb->trouble, "%s", strerror(e));
@@ -548,6 +600,34 @@ static struct neighbour *neighbour_at(struct speaker *s, const struct bgp_addr *
 	return p ? &s->nb[p - s->bgp.peer] : NULL;
 }
 
+/* Who is it?  NULL: nobody whom we know, which is said now and then. */
+static struct neighbour *greet(struct speaker *s, const struct bgp_addr *a, uint64_t now)
+{
+	struct neighbour *nb = neighbour_at(s, a);
+	char text[ADDR_TEXT];
+	if (!nb && now - s->stranger_ns > STRANGER_NS) { /* not to drown what matters */
+		log_say(LOG_WARNING, "BGP: %s is no neighbour of ours", bgp_addr_text(a, text));
+		s->stranger_ns = now;
+	}
+	return nb;
+}
+
+/* The machine is asked also when its place is taken: an older connection that says
+ * nothing gives way in time. */
+static bool let_in(struct neighbour *nb, int fd, const struct bgp_addr *own, uint64_t now)
+{
+	bool here = !nb->conf->source.family || bgp_addr_same(own, &nb->conf->source);
+	if (!here || prepare(fd, nb->conf) != 0 || !bgp_peer_incoming(nb->peer, now, own))
+		return false;
+	if (wire_open(&nb->wire[1], fd, EPOLLIN) != 0) {
+		bgp_peer_failed(nb->peer, now, 1);
+		return false;
+	}
+	if (bgp_peer_state(nb->peer) != BGP_ESTABLISHED)
+		note_link(nb, own);
+	return true;
+}
+
 static void knock_wake(struct src *src, uint32_t got, uint64_t now)
 {
 	struct speaker *s = SRC_OWNER(src, struct door, src)->sp;
@@ -557,22 +637,13 @@ static void knock_wake(struct src *src, uint32_t got, uint64_t now)
 	int fd = accept4(src->fd, (struct sockaddr *)&from, &n, SOCK_CLOEXEC | SOCK_NONBLOCK);
 	if (fd < 0)
 		return;
-	struct bgp_addr a = addr_from(&from), own = own_address(fd);
-	struct neighbour *nb = neighbour_at(s, &a);
-	char text[ADDR_TEXT];
-	if (!nb || nb->wire[1].src.fd >= 0 ||
-	    (nb->conf->source.family && !bgp_addr_same(&own, &nb->conf->source)) ||
-	    prepare(fd, nb->conf) != 0 || !bgp_peer_incoming(nb->peer, now, &own)) {
-		if (!nb && now - s->stranger_ns > STRANGER_NS) { /* not to drown what matters */
-			log_say(LOG_WARNING, "BGP: %s is no neighbour of ours", bgp_addr_text(&a, text));
-			s->stranger_ns = now;
-		}
+	struct bgp_addr a = neighbour_from(&s->node->conf.route.peers, &from), own = own_address(fd);
+	struct neighbour *nb = greet(s, &a, now);
+	own.link = a.link;
+	if (!nb || !let_in(nb, fd, &own, now))
 		close(fd);
-	} else if (wire_open(&nb->wire[1], fd, EPOLLIN) != 0) {
-		close(fd);
-		bgp_peer_failed(nb->peer, now, 1);
-	}
-	serve(s, now);
+	if (nb)
+		serve(s, now);
 }
 
 /* ---- BFD ---- */
@@ -630,7 +701,7 @@ static void bfd_wake(struct src *src, uint32_t got, uint64_t now)
 		ssize_t n = recvmsg(src->fd, &m, MSG_DONTWAIT);
 		if (n < 0)
 			break;
-		struct bgp_addr a = addr_from(&from);
+		struct bgp_addr a = neighbour_from(&d->sp->node->conf.route.peers, &from);
 		hear_bfd(d->sp, &a, d->multihop, b, (size_t)n, ttl_of(&m), now);
 	}
 	serve(d->sp, now);
@@ -640,7 +711,7 @@ static void bfd_wake(struct src *src, uint32_t got, uint64_t now)
 static int open_bfd(const struct route_peer *p)
 {
 	struct sockaddr_storage to;
-	socklen_t n = sockaddr_of(&p->bgp.addr, p->bfd == BFD_MULTIHOP ? BFD_PORT_MULTIHOP : BFD_PORT, &to);
+	socklen_t n = sockaddr_of(&p->bgp.addr, p->dev, p->bfd == BFD_MULTIHOP ? BFD_PORT_MULTIHOP : BFD_PORT, &to);
 	int class = IPTOS_CLASS_CS6, fd = socket(to.ss_family, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 	if (fd < 0)
 		return -1;
@@ -724,7 +795,8 @@ static void add_neighbour(struct speaker *s, const struct route_peer *p, const s
 	*nb = (struct neighbour){ .sp = s, .conf = p, .peer = &s->bgp.peer[i], .secret = secret, .bfd_fd = -1 };
 	for (unsigned k = 0; k < 2; k++)
 		nb->wire[k] = (struct wire){ .src = { .fd = -1, .due_ns = LOOP_NEVER }, .nb = nb, .slot = k };
-	bgp_addr_text(&p->bgp.addr, nb->name);
+	route_peer_text(p, nb->name);
+	nb->since_wall = (uint64_t)time(NULL);
 }
 
 struct speaker *speaker_new(struct loop *l, struct node *n)
@@ -777,6 +849,13 @@ void speaker_drain(struct speaker *s, uint64_t now, uint64_t wait_ns, const char
 	serve(s, now);
 }
 
+void speaker_stop(struct speaker *s, uint64_t now, const char *why)
+{
+	bgp_stop(&s->bgp, now, why);
+	serve(s, now);
+	speaker_stop_bfd(s, now);
+}
+
 /* BFD goes last: while it is Up the neighbour believes in our last words. */
 bool speaker_over(const struct speaker *s) { return bgp_over(&s->bgp); }
 
@@ -826,6 +905,7 @@ void speaker_tell(const struct speaker *s, struct route_told *out)
 		tell_bfd(nb, t->bfd, sizeof t->bfd);
 		t->as = nb->conf->bgp.peer_as;
 		t->announced = bgp_peer_announced(nb->peer);
-		t->since = nb->up_wall;
+		t->since = nb->since_wall;
+		t->up = bgp_peer_state(nb->peer) == BGP_ESTABLISHED;
 	}
 }

@@ -54,6 +54,18 @@ static const char *quote(const char *s, size_t room, char *out, size_t size)
 }
 #define QUOTED(field, buf) quote(field, sizeof(field), buf, sizeof(buf))
 
+/* The same for a terminal. */
+static const char *clean(const char *s, size_t room, char *out)
+{
+	size_t i = 0;
+	for (; i + 1 < room && s[i]; i++)
+		out[i] = (unsigned char)s[i] < 32 || s[i] == 127 ? '?' : s[i];
+	out[i] = 0;
+	return out;
+}
+/* buf: as large as the field */
+#define CLEAN(field, buf) clean(field, sizeof(field), buf)
+
 static void peer_json(const struct route_told *t, const struct route_peer_told *p, const char *sep,
                       struct ctl_conn *conn)
 {
@@ -94,19 +106,17 @@ void told_json(const struct node *n, struct ctl_conn *conn)
 
 static void peer_text(const struct route_told *t, const struct route_peer_told *p, struct ctl_conn *conn)
 {
-	char a[100], b[40], c[400];
-	ctl_print(conn, CTL_OUT, "bgp %s as %u: %s", QUOTED(p->peer, a), p->as, QUOTED(p->state, b));
-	if (p->since)
-		ctl_print(conn, CTL_OUT, " for %lld s, %u of %u prefixes announced, %s",
-		          (long long)time(NULL) - (long long)p->since, p->announced, t->nprefixes,
-		          QUOTED(p->agreed, c));
+	char a[ADDR_TEXT], b[sizeof p->state], c[sizeof p->agreed], d[sizeof p->last], e[sizeof p->trouble], f[sizeof p->bfd];
+	ctl_print(conn, CTL_OUT, "bgp %s as %u: %s for %lld s", CLEAN(p->peer, a), p->as, CLEAN(p->state, b),
+	          (long long)time(NULL) - (long long)p->since);
+	if (p->up)
+		ctl_print(conn, CTL_OUT, ", %u of %u prefixes announced, %s", p->announced, t->nprefixes, CLEAN(p->agreed, c));
 	if (*p->bfd)
-		ctl_print(conn, CTL_OUT, ", BFD %s", QUOTED(p->bfd, c));
-	char d[2 * BGP_WORDS];
+		ctl_print(conn, CTL_OUT, ", BFD %s", CLEAN(p->bfd, f));
 	if (*p->trouble)
-		ctl_print(conn, CTL_OUT, "; %s", QUOTED(p->trouble, c));
+		ctl_print(conn, CTL_OUT, "; %s", CLEAN(p->trouble, e));
 	if (*p->last)
-		ctl_print(conn, CTL_OUT, "; last notification %s", QUOTED(p->last, d));
+		ctl_print(conn, CTL_OUT, "; last notification %s", CLEAN(p->last, d));
 	ctl_print(conn, CTL_OUT, "\n");
 	if (p->no_queries)
 		ctl_print(conn, CTL_OUT, "    Established but no traffic: check the router's import policy\n");
@@ -116,12 +126,11 @@ void told_text(const struct node *n, struct ctl_conn *conn)
 {
 	static const char *const words[] = { [BGP_SILENT] = "nothing is announced", [BGP_LEAVING] = "leaving",
 		[BGP_LESS] = "announced as second choice", [BGP_FULL] = "announced" };
-	char why[500];
 	struct route_told *t = copy(n);
 	if (!t)
 		return;
-	ctl_print(conn, CTL_OUT, "route: %s: %s", t->leaving ? "leaving" : words[t->level],
-	          QUOTED(t->why, why));
+	char why[sizeof t->why];
+	ctl_print(conn, CTL_OUT, "route: %s: %s", t->leaving ? "leaving" : words[t->level], CLEAN(t->why, why));
 	if (t->wait_s)
 		ctl_print(conn, CTL_OUT, " (for %llu s more at least)", (unsigned long long)t->wait_s);
 	ctl_print(conn, CTL_OUT, "\n");

@@ -22,6 +22,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 
 static const uint8_t magic[8] = "encdns-s";
 
@@ -220,7 +221,7 @@ int checkpoint_cut(struct store *st)
 {
 	struct checkpoint *c = &st->ckpt;
 	/* behind a commit it is synced already, but not what a recovery wrote anew */
-	if (log_sync(st) != 0)
+	if (log_settle(st) != 0 || log_sync(st) != 0)
 		return -1;
 	salt_prune(st);
 	c->serial = st->ckpt_serial + 1;
@@ -360,7 +361,7 @@ static int slice(struct store *st, struct checkpoint *c)
 
 int checkpoint_step(struct store *st)
 {
-	return space_whole(st) != 0 || slice(st, &st->ckpt) != 0 ? store_fail(st) : 0;
+	return log_settle(st) != 0 || space_whole(st) != 0 || slice(st, &st->ckpt) != 0 ? store_fail(st) : 0;
 }
 
 int checkpoint_run(struct store *st, uint64_t until_ns)
@@ -459,6 +460,29 @@ static void get_super(struct store *st, unsigned which, struct super *out)
 	} else {
 		out->state = crypto_equal(mac, s + SUPER_BODY, 16) ? SUPER_OK : SUPER_BAD;
 	}
+}
+
+enum store_owner store_whose(int fd, const struct key *k)
+{
+	struct stat sb;
+	struct super s[2];
+	struct store *st = calloc(1, sizeof *st);
+	enum store_owner r = STORE_OTHER;
+	if (st && (st->super_key = key_derive(k, "super", NULL, 0)) != NULL) {
+		st->fd = fd;
+		get_super(st, 0, &s[0]);
+		get_super(st, 1, &s[1]);
+		if (s[0].state == SUPER_OK || s[1].state == SUPER_OK)
+			r = STORE_OURS;
+		else if (s[0].state == SUPER_BAD || s[1].state == SUPER_BAD)
+			r = STORE_STRANGE;
+		else if (s[0].state == SUPER_NONE && s[1].state == SUPER_NONE && fstat(fd, &sb) == 0 &&
+		         (!S_ISREG(sb.st_mode) || sb.st_size <= UNBORN_MAX))
+			r = STORE_NOBODYS;
+		key_free(st->super_key);
+	}
+	free(st);
+	return r;
 }
 
 /* All octets of a table; its blocks are listed.  NULL: damaged. */

@@ -23,6 +23,8 @@ void io_mapped(int fd, uint64_t off, uint64_t n);
 int io_sync_mapped(int fd, void *p, size_t n, uint64_t off);
 static inline void io_begin(int fd, uint64_t off, uint64_t n) { (void)fd, (void)off, (void)n; }
 static inline void io_touch(void *p, size_t n) { (void)p, (void)n; }
+/* All happens in one row there. */
+static inline bool io_beside(void) { return false; }
 /* That disk has no holes. */
 static inline int io_punch(int fd, uint64_t off, uint64_t n) { (void)fd, (void)off, (void)n; return -1; }
 
@@ -75,6 +77,9 @@ static inline int io_punch(int fd, uint64_t off, uint64_t n)
 {
 	return fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)off, (off_t)n);
 }
+
+/* May a helper write, too? */
+static inline bool io_beside(void) { return true; }
 
 static inline void io_mapped(int fd, uint64_t off, uint64_t n) { (void)fd, (void)off, (void)n; }
 

@@ -99,12 +99,40 @@ static enum store_found found_run(const struct search *q, struct node_rd *n, str
 	return q->run->bad || n->r.bad ? STORE_DAMAGED : STORE_FOUND;
 }
 
-/* ---- the memo: inner nodes are few, and on the way of every search ---- */
+/* ---- the memo ---- */
+
+static uint64_t memo_hash(const struct search *q, uint64_t number)
+{
+	uint64_t h = ((uint64_t)q->inst << 32 ^ q->chain) * 0x9e3779b97f4a7c15u + number;
+	return h ^ h >> 29;
+}
 
 static struct memo_node *memo_place(const struct search *q, uint64_t number)
 {
-	uint64_t h = ((uint64_t)q->inst << 32 ^ q->chain) * 0x9e3779b97f4a7c15u + number;
-	return &q->s->memo->node[(h ^ h >> 29) % MEMO_NODES];
+	return &q->s->memo->node[memo_hash(q, number) % MEMO_NODES];
+}
+
+static struct memo_leaf *memo_leaf(const struct search *q, uint64_t number)
+{
+	return &q->s->memo->leaf[memo_hash(q, number) % MEMO_LEAVES];
+}
+
+static bool leaf_has(const struct memo_leaf *m, const struct search *q, uint64_t number)
+{
+	return m->len && m->number == number && m->inst == q->inst && m->chain == q->chain && m->seq == q->seq;
+}
+
+/* Keeps a leaf, if it fits. */
+static void leaf_put(struct memo_leaf *m, const struct search *q, uint64_t number, const struct frag *f)
+{
+	if (f->len > sizeof m->body)
+		return;
+	m->number = number;
+	m->seq = q->seq;
+	m->inst = q->inst;
+	m->chain = q->chain;
+	m->len = f->len;
+	memcpy(m->body, f->body, f->len);
 }
 
 static bool memo_has(const struct memo_node *m, const struct search *q, uint64_t number)
@@ -213,7 +241,7 @@ static unsigned scan_hashes(const struct node_rd *n, const struct search *q, str
 	unsigned low = 0, high = n->count;
 	while (low < high) {
 		unsigned mid = (low + high) / 2;
-		if (memcmp(n->r.p + mid * (2u + HASH_LEN) + 2, q->key, HASH_LEN) <= 0)
+		if (key_cmp(n->r.p + mid * (2u + HASH_LEN) + 2, HASH_LEN, q->key, HASH_LEN) <= 0)
 			low = mid + 1;
 		else
 			high = mid;
@@ -230,6 +258,24 @@ static bool all_hashes(const struct node_rd *n, const struct search *q)
 	       rd_left(&n->r) == n->count * (2u + HASH_LEN) && get_u16(n->r.p) == HASH_LEN;
 }
 
+/* The body of a node that is not in the memo, or is a leaf there.  A leaf's is
+ * kept in the memo, an inner node's in *f. */
+static enum store_found node_body(const struct search *q, uint64_t number, struct frag *f)
+{
+	struct memo_leaf *leaf = q->s->memo ? memo_leaf(q, number) : NULL;
+	if (leaf && leaf_has(leaf, q, number)) {
+		f->body = leaf->body;
+		f->len = leaf->len;
+		return STORE_FOUND;
+	}
+	enum store_found r = tree_node(q->m, q->inst, q->chain, number, q->seq, q->s, f);
+	if (r != STORE_FOUND)
+		return number == ROOT_NODE ? r : STORE_DAMAGED;
+	if (leaf && f->len && f->body[0] == 0)
+		leaf_put(leaf, q, number, f);
+	return STORE_FOUND;
+}
+
 /* Greatest key <= q->key below a node. */
 static enum store_found search_down(const struct search *q, uint64_t number, unsigned above)
 {
@@ -242,9 +288,9 @@ static enum store_found search_down(const struct search *q, uint64_t number, uns
 		have = memo_scan(memo, q, best);
 		level = memo->body[0];
 	} else {
-		enum store_found r = tree_node(q->m, q->inst, q->chain, number, q->seq, q->s, &f);
+		enum store_found r = node_body(q, number, &f);
 		if (r != STORE_FOUND)
-			return number == ROOT_NODE ? r : STORE_DAMAGED;
+			return r;
 		if (!node_read(f.body, f.len, &n))
 			return STORE_DAMAGED;
 		have = all_hashes(&n, q) ? scan_hashes(&n, q, best) : scan(&n, q, best);

@@ -122,18 +122,11 @@ size_t zone_key(const uint8_t *owner, unsigned zone_labels, uint8_t out[static N
 
 bool zone_owner(const struct store_zone *z, const uint8_t *key, size_t n, uint8_t out[static NAME_MAX_LEN])
 {
-	uint8_t full[2 * NAME_KEY_MAX];
-	size_t at = name_key(z->name, full);
-	memcpy(full + at, key, n);
-	return name_from_key(full, at + n, out) != 0;
-}
-
-/* A link that its chain names must be there. */
-static enum store_found link_get(const struct store_map *m, enum frag_kind kind, const struct store_zone *z,
-                                 const uint8_t *owner, struct scratch *s, struct frag *out)
-{
-	enum store_found r = store_get(m, kind, z->inst, owner, z->seq, s, out);
-	return r == STORE_ABSENT ? STORE_DAMAGED : r;
+	size_t below = name_from_key(key, n, out), zone = name_len(z->name);
+	if (below == 0 || below - 1 + zone > NAME_MAX_LEN)
+		return false;
+	copy_short(out + below - 1, z->name, zone);
+	return true;
 }
 
 enum store_found store_nsec(const struct store_map *m, const struct store_zone *z, const uint8_t *name,
@@ -146,22 +139,22 @@ enum store_found store_nsec(const struct store_map *m, const struct store_zone *
 		return r;
 	if (!zone_owner(z, got, gotn, owner))
 		return STORE_DAMAGED;
-	return link_get(m, FRAG_NAME, z, owner, s, out);
+	/* what the chain names must be there */
+	r = store_get(m, FRAG_NAME, z->inst, owner, z->seq, s, out);
+	return r == STORE_ABSENT ? STORE_DAMAGED : r;
 }
 
 enum store_found store_nsec3(const struct store_map *m, const struct store_zone *z,
                              const struct nsec3_params *p, const uint8_t hash[static 20],
-                             struct scratch *s, struct frag *out, bool *exact)
+                             struct scratch *s, uint8_t owner[static NAME_MAX_LEN], bool *exact)
 {
-	uint8_t got[TREE_KEY_MAX], owner[NAME_MAX_LEN];
+	uint8_t got[TREE_KEY_MAX];
 	size_t gotn;
 	enum store_found r = tree_find(m, z->inst, tree_nsec3_chain(m, p), z->seq, hash, 20, s, got,
 	                               &gotn, exact);
-	if (r != STORE_FOUND)
-		return r;
-	if (!nsec3_owner(got, gotn, z->name, owner))
+	if (r == STORE_FOUND && !nsec3_owner(got, gotn, z->name, owner))
 		return STORE_DAMAGED;
-	return link_get(m, FRAG_NSEC3, z, owner, s, out);
+	return r;
 }
 
 /* ---- writing ---- */
@@ -171,13 +164,13 @@ static enum store_found marker_now(struct store *st, const uint8_t *name, struct
 	struct frag f;
 	size_t mark = st->scratch.used;
 	enum store_found r = store_get_newest(st, FRAG_ZONE, CATALOG, name, name_len(name), &st->scratch, &f);
-	if (r == STORE_FOUND && !marker_read(&f, out))
+	if (r == STORE_FOUND && !marker_read(&f, out)) {
+		errno = EBADMSG;
 		r = STORE_DAMAGED;
+	}
 	st->scratch.used = mark;
 	if (r == STORE_ABSENT)
 		memset(out, 0, sizeof *out);
-	if (r == STORE_DAMAGED)
-		errno = EBADMSG;
 	return r;
 }
 

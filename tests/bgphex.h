@@ -31,7 +31,7 @@ static inline size_t unhex(uint8_t *out, const char *s)
 /* "192.0.2.1" and "2001:db8::1" without the C library's help: tests need few forms. */
 static inline struct bgp_addr v4(unsigned a, unsigned b, unsigned c, unsigned d)
 {
-	return (struct bgp_addr){ BGP_V4, { (uint8_t)a, (uint8_t)b, (uint8_t)c, (uint8_t)d } };
+	return (struct bgp_addr){ .family = BGP_V4, .b = { (uint8_t)a, (uint8_t)b, (uint8_t)c, (uint8_t)d } };
 }
 static inline struct bgp_addr v6(unsigned high, unsigned low)
 {

@@ -254,12 +254,12 @@ static bool in_chain3(const struct node *n, uint32_t inst, const struct nsec3_pa
 
 enum store_found store_nsec3(const struct store_map *m, const struct store_zone *z,
                              const struct nsec3_params *p, const uint8_t hash[static 20],
-                             struct scratch *s, struct frag *out, bool *exact)
+                             struct scratch *s, uint8_t owner[static NAME_MAX_LEN], bool *exact)
 {
-	uint8_t owner[NAME_MAX_LEN + 33] = { 32 };
-	base32hex_encode(hash, 20, owner + 1);
-	memcpy(owner + 33, z->name, name_len(z->name));
 	const struct node *found = NULL, *last = NULL;
+	(void)s;
+	if (!nsec3_owner(hash, 20, z->name, owner))
+		return STORE_ABSENT;
 	sort(m);
 	for (size_t i = 0; i < m->n; i++) {
 		if (!in_chain3(&m->node[i], z->inst, p))
@@ -273,7 +273,8 @@ enum store_found store_nsec3(const struct store_map *m, const struct store_zone 
 	if (!found)
 		return STORE_ABSENT;
 	*exact = name_equal(found->owner, owner);
-	return give(m, found, s, out);
+	memcpy(owner, found->owner, name_len(found->owner));
+	return STORE_FOUND;
 }
 
 void store_announce(struct store_map *m, unsigned worker) { (void)m, (void)worker; }

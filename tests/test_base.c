@@ -689,7 +689,8 @@ static struct cred *issue(const char *ca, enum cert_role role, const char *name)
 {
 	char path[200], err[300];
 	snprintf(path, sizeof path, "%s/%s.cred", dir, name);
-	if (ca_issue(ca, role, name, path, err, sizeof err) != 0)
+	struct ca_order o = { .role = role, .name = name, .outfile = path };
+	if (ca_issue(ca, NULL, &o, err, sizeof err) != 0)
 		return NULL;
 	int fd = open(path, O_RDONLY);
 	struct cred *c = cred_read(fd, err, sizeof err);
@@ -703,7 +704,7 @@ static void test_tls(void)
 	int fd[2];
 	snprintf(ca, sizeof ca, "%s/ca", dir);
 	loop_init(&loop);
-	bool made = ca_init(ca, err, sizeof err) == 0;
+	bool made = ca_init(ca, NULL, NULL, err, sizeof err) == 0;
 	struct cred *hub = issue(ca, ROLE_HUB, "hub1"), *node = issue(ca, ROLE_NODE, "node1");
 	if (!ok(made && hub && node, "credentials (%s)", made ? "" : err))
 		return;

@@ -457,6 +457,42 @@ static void test_two(void)
 	ok(both_up() && two[0].remote == 100, "a neighbour that has started anew is found again");
 }
 
+/* Who doesn't know our discriminator may be anybody where the TTL says nothing. */
+static void test_strangers(void)
+{
+	static const enum bfd_state st[] = { BFD_DOWN, BFD_ADMIN_DOWN };
+	struct bfd s;
+	for (unsigned i = 0; i < 4; i++) {
+		reach(&s, BFD_UP);
+		s.conf.multihop = i & 1;
+		uint64_t dead = s.dead_ns;
+		struct bfd_packet p = theirs(st[i >> 1]);
+		p.yours = 0;
+		p.mine = 77;
+		enum bfd_event e = give_ttl(&s, 2 * SEC, &p, 255);
+		if (i & 1)
+			ok(e == BFD_NOTHING && s.state == BFD_UP && s.remote == 1 && s.dead_ns == dead && s.discarded == 1,
+			   "Up, over several hops: %s from one who doesn't know us is not believed", bfd_state_name(p.state));
+		else
+			ok(e != BFD_NOTHING && s.state == BFD_DOWN, "Up, on one link: it is");
+	}
+	struct bfd_conf a = conf, b = conf;
+	b.discriminator = 99;
+	a.multihop = b.multihop = true;
+	begin_two(&a, &b);
+	run_to(now + 5 * SEC);
+	path.broken[0] = true;
+	run_to(now + 650 * MS);
+	ok(fails[0] == 1 && fails[1] == 1, "one way broken over several hops: both know within two detection times");
+	path.broken[0] = false;
+	run_to(now + 5 * SEC);
+	bfd_init(&two[1], &b, 3);
+	two[1].conf.discriminator = 100;
+	bfd_start(&two[1], now);
+	run_to(now + 5 * SEC);
+	ok(both_up() && two[0].remote == 100, "a neighbour there that has started anew is found again");
+}
+
 static void test_loss(void)
 {
 	struct bfd_conf a = conf, b = conf;
@@ -526,6 +562,7 @@ int main(void)
 	test_sending();
 	test_poll();
 	test_two();
+	test_strangers();
 	test_loss();
 	test_mutants();
 	return tap_done();

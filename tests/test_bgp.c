@@ -71,7 +71,7 @@ static uint8_t buf[BGP_MAX];
 static struct wr fresh(void) { return wr_init(buf, sizeof buf); }
 
 static const struct bgp_route plain_route = { .as = 65001, .external = true, .as4 = true, .times = 1,
-	                                      .next_hop = { BGP_V4, { 198, 51, 100, 1 } } };
+	                                      .next_hop = { .family = BGP_V4, .b = { 198, 51, 100, 1 } } };
 
 static bool update_is(const struct bgp_route *r, struct bgp_prefix p, const char *hex)
 {

@@ -111,11 +111,28 @@ static void test_hashes(void)
 	}
 }
 
-/* The processor's SHA-256 against BearSSL's, in one piece and in two. */
+/* The processor's SHA-1 against BearSSL's, in one piece and in two. */
+static bool sha1_agrees(const uint8_t *in, size_t n)
+{
+	uint8_t want[20], got[20];
+	br_sha1_context c;
+	struct sha s;
+
+	br_sha1_init(&c);
+	br_sha1_update(&c, in, n);
+	br_sha1_out(&c, want);
+	sha1_init(&s);
+	sha_update(&s, in, n * 7 % (n + 1));
+	sha_update(&s, in + n * 7 % (n + 1), n - n * 7 % (n + 1));
+	sha_out(&s, got);
+	return memcmp(want, got, 20) == 0;
+}
+
+/* SHA-256 likewise. */
 static void test_sha_agree(void)
 {
 	uint8_t in[300], want[32], got[32];
-	bool same = true;
+	bool same = true, same1 = true;
 
 	crypto_random(in, sizeof in);
 	for (size_t n = 0; n <= sizeof in; n++) {
@@ -132,7 +149,9 @@ static void test_sha_agree(void)
 		sha_update(&s, in + n * 7 % (n + 1), n - n * 7 % (n + 1));
 		sha_out(&s, got);
 		same = same && memcmp(want, got, 32) == 0;
+		same1 = same1 && sha1_agrees(in, n);
 	}
+	ok(same1, "SHA-1 agrees with BearSSL's, 0 to 300 octets%s", sha1_x86_class() ? "" : " # SKIP no SHA extensions");
 	ok(same, "SHA-256 agrees with BearSSL's, 0 to 300 octets%s",
 	   sha256_x86_class() ? "" : " # SKIP no SHA extensions");
 }
@@ -642,6 +661,11 @@ static unsigned mode_of(const char *name)
 	return stat(path_of(name), &st) == 0 ? st.st_mode & 07777 : 0;
 }
 
+static int issue(const char *dir, enum cert_role role, const char *name, const char *out, char err[static 300])
+{
+	return ca_issue(dir, NULL, &(struct ca_order){ .role = role, .name = name, .outfile = out }, err, 300);
+}
+
 static void test_ca(void)
 {
 	char err[300] = "";
@@ -649,20 +673,20 @@ static void test_ca(void)
 	char dir[160];
 
 	snprintf(dir, sizeof dir, "%s", path_of("ca"));
-	ok(ca_init(dir, err, sizeof err) == 0, "ca_init %s", err);
+	ok(ca_init(dir, NULL, NULL, err, sizeof err) == 0, "ca_init %s", err);
 	ok(mode_of("ca") == 0700 && mode_of("ca/root.key") == 0600 && mode_of("ca/hub.key") == 0600 &&
 	           mode_of("ca/node.pem") && mode_of("ca/operator.pem"),
 	   "its files and their modes");
 	size_t n = slurp("ca/root.key", before, sizeof before);
-	ok(ca_init(dir, err, sizeof err) == -1 && slurp("ca/root.key", after, sizeof after) == n &&
+	ok(ca_init(dir, NULL, NULL, err, sizeof err) == -1 && slurp("ca/root.key", after, sizeof after) == n &&
 	           memcmp(before, after, n) == 0,
 	   "a second ca_init changes nothing: %s", err);
 	err[0] = 0;
-	ok(ca_init(path_of("other"), err, sizeof err) == 0, "another CA %s", err);
-	ok(ca_issue(dir, ROLE_HUB, "hub1", NULL, err, sizeof err) == 0 &&
-	           ca_issue(dir, ROLE_NODE, "fra1.example", NULL, err, sizeof err) == 0 &&
-	           ca_issue(dir, ROLE_OPERATOR, "alice", path_of("alice.pem"), err, sizeof err) == 0 &&
-	           ca_issue(path_of("other"), ROLE_HUB, "hub1", NULL, err, sizeof err) == 0,
+	ok(ca_init(path_of("other"), NULL, NULL, err, sizeof err) == 0, "another CA %s", err);
+	ok(issue(dir, ROLE_HUB, "hub1", NULL, err) == 0 &&
+	           issue(dir, ROLE_NODE, "fra1.example", NULL, err) == 0 &&
+	           issue(dir, ROLE_OPERATOR, "alice", path_of("alice.pem"), err) == 0 &&
+	           issue(path_of("other"), ROLE_HUB, "hub1", NULL, err) == 0,
 	   "ca_issue for each role %s", err);
 	ok(mode_of("ca/issued/hub-hub1.pem") == 0600 && mode_of("alice.pem") == 0600,
 	   "credentials have mode 0600");
@@ -671,9 +695,9 @@ static void test_ca(void)
 		                            "012345678901234567890123") };
 	bool all = true;
 	for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
-		all = all && ca_issue(dir, ROLE_NODE, bad[i], NULL, err, sizeof err) == -1;
+		all = all && issue(dir, ROLE_NODE, bad[i], NULL, err) == -1;
 	ok(all, "names that are none are refused");
-	ok(ca_issue(path_of("none"), ROLE_NODE, "x", NULL, err, sizeof err) == -1, "no CA: %s", err);
+	ok(issue(path_of("none"), ROLE_NODE, "x", NULL, err) == -1, "no CA: %s", err);
 	uint8_t reg[2000];
 	n = slurp("ca/register", reg, sizeof reg - 1);
 	reg[n] = 0;
@@ -682,14 +706,46 @@ static void test_ca(void)
 	   "the register has them");
 }
 
+/* A certificate for a key of the machine's own; a CA from before there were any. */
+static void test_ca_machine(void)
+{
+	static struct ca_chain chain;
+	struct cert c[3];
+	struct signer *key = signer_new();
+	const struct ca_order m1 = { .role = ROLE_MACHINE, .name = "m1", .days = 30 };
+	char err[300] = "", dir[160];
+	uint8_t pub[SIGN_PUB];
+	const char *why;
+	unsigned added = 9;
+	bool good = true;
+
+	snprintf(dir, sizeof dir, "%s", path_of("ca"));
+	signer_pub(key, pub);
+	unlink(path_of("ca/machine.key"));
+	ok(ca_init(dir, NULL, &added, err, sizeof err) == -1 && added == 0, "half an issuing CA is not mended: %s", err);
+	unlink(path_of("ca/machine.pem"));
+	ok(ca_certify(dir, NULL, &m1, pub, &chain, err, sizeof err) == -1 && strstr(err, "ca init"),
+	   "a CA of an earlier version: %s", err);
+	ok(ca_init(dir, NULL, &added, err, sizeof err) == 0 && added == 1, "ca_init adds what it lacks %s", err);
+	ok(ca_certify(dir, NULL, &m1, pub, &chain, err, sizeof err) == 0, "ca_certify %s", err);
+	for (int k = CERT_LEAF; k <= CERT_ROOT; k++)
+		good = good && cert_parse(chain.der[k], chain.len[k], &c[k], &why) == 0;
+	ok(good && memcmp(c[0].pub, pub, SIGN_PUB) == 0 && strcmp(c[0].name, "m1") == 0 &&
+	           !cert_judge(&c[0], &c[1], &c[2], ROLE_MACHINE, cert_now()),
+	   "its certificate is for the key that was given");
+	ok(cert_judge(&c[0], &c[1], &c[2], ROLE_NODE, cert_now()) != NULL, "and opens no tunnel");
+	ok(issue(dir, ROLE_MACHINE, "m1", NULL, err) == -1, "no key is made for a machine: %s", err);
+	signer_free(key);
+}
+
 static void test_ca_main(void)
 {
 	char dir[160], out[200];
 	snprintf(dir, sizeof dir, "%s", path_of("cli"));
 	snprintf(out, sizeof out, "--out=%s", path_of("cli.pem"));
 	char ca[] = "ca", init[] = "init", issue[] = "issue", node[] = "node", x[] = "x",
-	     d[] = "--dir", days[] = "--days", ten[] = "10", none[] = "0", help[] = "--help";
-	char *a_init[] = { ca, init, d, dir, NULL };
+	     d[] = "--dir", days[] = "--days", ten[] = "10", none[] = "0", help[] = "--help", plain[] = "--no-passphrase";
+	char *a_init[] = { ca, init, d, dir, plain, NULL };
 	char *a_issue[] = { ca, issue, node, x, d, dir, days, ten, out, NULL };
 	char *a_bad[] = { ca, issue, node, x, d, dir, days, none, NULL };
 	char *a_usage[] = { ca, issue, x, x, d, dir, NULL };
@@ -700,7 +756,7 @@ static void test_ca_main(void)
 	fflush(stdout);
 	dup2(quiet, 1);
 	dup2(quiet, 2);
-	int rc[7] = { ca_main(4, a_init), ca_main(4, a_init), ca_main(9, a_issue), ca_main(8, a_bad),
+	int rc[7] = { ca_main(5, a_init), ca_main(5, a_init), ca_main(9, a_issue), ca_main(8, a_bad),
 		      ca_main(6, a_usage), ca_main(2, a_nodir), ca_main(2, a_help) };
 	fflush(stdout);
 	dup2(out1, 1);
@@ -1148,6 +1204,7 @@ int main(void)
 	test_sip_read();
 	test_sign();
 	test_ca();
+	test_ca_machine();
 	test_ca_main();
 	test_cred();
 	test_pkcs8();

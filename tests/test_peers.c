@@ -2,6 +2,9 @@
 #include "main/peers.c"
 #include "tests/tap.h"
 
+#include <sys/mman.h>
+#include <unistd.h>
+
 static const struct conf_key keys[] = {
 	{ .key = "bgp-as", .parse = conf_number, .off = offsetof(struct route_conf, as), .dflt = "0", .max = UINT32_MAX },
 	{ .key = "bgp-port", .parse = conf_number, .off = offsetof(struct route_conf, port), .dflt = "179", .max = 65535 },
@@ -35,6 +38,43 @@ static void refused(const char *line, const char *why)
 	ok(wrong == 1 && strstr(said, why), "refused: %.60s (%s)", last ? last + 1 : line, said);
 }
 
+/* What route_check() says of these lines. */
+static const char *noted(const char *lines, const struct conf_addrs *service)
+{
+	static char text[1000];
+	int fd = memfd_create("said", 0), old = dup(2);
+	take(&c, lines);
+	dup2(fd, 2);
+	route_check(&c, service, "conf");
+	dup2(old, 2);
+	close(old);
+	ssize_t n = pread(fd, text, sizeof text - 1, 0);
+	close(fd);
+	text[n > 0 ? n : 0] = 0;
+	return text;
+}
+
+/* What is chosen when no identifier is configured, and what is said of it. */
+static void identifiers(const struct conf_addrs *service)
+{
+#define LINES "bgp-as 1\nbgp-prefix 192.0.2.0/24\nbgp-peer 198.51.100.1 as 1\n"
+	static const struct bgp_addr own[] = { { .family = BGP_V4, .b = { 192, 0, 2, 53 } }, { .family = BGP_V4, .b = { 10, 9, 8, 7 } } };
+	const struct conf_addrs nowhere = { .n = 0 };
+	take(&c, LINES);
+	choose_id(&c, service, own, 2);
+	ok(c.id.b[0] == 10 && c.id.b[3] == 7, "identifier: an address of the machine that is no service address");
+	c.id.family = 0;
+	choose_id(&c, service, own, 1);
+	ok(c.id.b[0] == 192 && c.id.b[3] == 53, "without one: the service address");
+	c.id.family = 0;
+	choose_id(&c, &nowhere, own, 0);
+	ok(!c.id.family, "no IPv4 anywhere: none");
+	const char *said_of = noted(LINES "bgp-id 192.0.2.53\n", service);
+	ok(strstr(said_of, "conf: note: ") && strstr(said_of, "192.0.2.53") && strstr(said_of, "\"bgp-id ADDRESS\""),
+	   "a service address: it is said that others have it, too, and what to do");
+	ok(!*noted(LINES "bgp-id 10.0.0.1\n", service), "and nothing of another one");
+}
+
 int main(void)
 {
 	struct conf_addrs service = { .n = 2, .at = { { "2001:db8::53", 53 }, { "192.0.2.53", 53 } } };
@@ -52,12 +92,25 @@ int main(void)
 	   b->large[0].two == UINT32_MAX, "the routes' words");
 	ok(b->hop4.b[3] == 9 && b->hop6.b[15] == 9 && b->link_local.b[0] == 0xfe && b->role == BGP_CUSTOMER &&
 	   p->bfd == BFD_MULTIHOP && p->bfd_tx_ms == 50 && p->bfd_rx_ms == 60 && p->bfd_mult == 5, "next hops, role, BFD");
-	ok(route_check(&c, &service, "conf") == 0 && b->as == 4200000000u && b->id == 0xc0000235 && b->retry_max_s == 200,
-	   "together: our AS, and the first IPv4 service address as identifier");
+	ok(route_check(&c, &service, "conf") == 0 && b->as == 4200000000u && b->id == 0xc6336402 && b->retry_max_s == 200,
+	   "together: our AS, and the address that we call from as identifier");
 	p = &c.peers.at[1];
 	ok(p->port == 179 && p->bgp.hold_s == 90 && p->bgp.retry_s == 5 && p->bgp.mode == (BGP_DIAL | BGP_LISTEN) && p->md5 == -1 &&
 	   p->bgp.role == BGP_NO_ROLE && !p->bgp.has_med && p->bfd == BFD_OFF && p->bgp.families == (BGP_V4 | BGP_V6), "defaults");
 
+	char text[ADDR_TEXT];
+	ok(take(&c, "bgp-peer fe80::1%eth0 as 1 source fe80::2\nbgp-peer fe80::1%eth1 as 1\nbgp-peer fe80::3%eth0 as 1\n") == 0, "neighbours on links %s", said);
+	ok(c.peers.at[0].bgp.addr.link == c.peers.at[2].bgp.addr.link && c.peers.at[0].bgp.addr.link != c.peers.at[1].bgp.addr.link &&
+	   c.peers.at[0].source.link == c.peers.at[0].bgp.addr.link && strcmp(route_peer_text(&c.peers.at[1], text), "fe80::1%eth1") == 0,
+	   "are told apart by their links");
+	refused("bgp-peer fe80::1 as 1", "fe80::1%eth0");
+	refused("bgp-peer fe80::1% as 1", "address first");
+	refused("bgp-peer fe80::1%an-interface-name as 1", "address first");
+	refused("bgp-peer 2001:db8::1%eth0 as 1", "address first");
+	refused("bgp-peer 192.0.2.1%eth0 as 1", "address first");
+	refused("bgp-peer fe80::1%eth0 as 1 source 2001:db8::1", "source wants");
+	refused("bgp-peer 2001:db8::1 as 1 source fe80::1", "source wants");
+	refused("bgp-peer fe80::1%eth0 as 1\nbgp-peer fe80::1%eth0 as 2", "2: bgp-peer: fe80::1%eth0 comes a second time");
 	refused("bgp-peer example.org as 1", "address first");
 	refused("bgp-peer 192.0.2.1", "lacks its \"as NUMBER\"");
 	refused("\nbgp-peer 192.0.2.1 as 0", "2: as wants");
@@ -84,6 +137,8 @@ int main(void)
 	refused("bgp-id 2001:db8::1", "IPv4");
 	refused("bgp-id 0.0.0.0", "IPv4");
 
+	identifiers(&service);
+
 	char line[1024] = "bgp-peer 192.0.2.1 as 1";
 	for (int i = 0; i < 32; i++)
 		strcat(line, " community 1:1");
@@ -93,10 +148,9 @@ int main(void)
 	ok(freopen("/dev/null", "w", stderr) && route_check(&c, &service, "conf") == 2, "AS and prefixes are wanted");
 	take(&c, "bgp-as 1\nbgp-prefix 192.0.2.0/24\nbgp-peer 192.0.2.1 as 1 mode listen\nbgp-port 0");
 	ok(route_check(&c, &service, "conf") == 1, "who listens needs a port");
+	const char *both = noted("bgp-as 1\nbgp-id 10.0.0.1\nbgp-prefix 192.0.2.0/24\nbgp-peer fe80::1%eth0 as 1 md5 fd:9\nbgp-peer fe80::1%eth1 as 1\n", &service);
+	ok(strstr(both, "bgp-peer fe80::1%eth1: ") && strstr(both, "md5"), "one address on two links has no secret of its own");
 	take(&c, "bgp-as 23456\nbgp-prefix 192.0.2.0/24\nbgp-peer 192.0.2.1 as 1");
 	ok(route_check(&c, &service, "conf") == 1, "AS_TRANS is nobody's");
-	service.n = 1;
-	take(&c, "bgp-as 1\nbgp-prefix 192.0.2.0/24\nbgp-peer 192.0.2.1 as 1");
-	ok(route_check(&c, &service, "conf") == 1, "without an IPv4 service address bgp-id is wanted");
 	return tap_done();
 }

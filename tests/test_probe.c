@@ -10,7 +10,10 @@ static const uint8_t other[] = "\7example\3com";
 /* An answer with an SOA; flags as given. */
 static size_t answer(uint8_t *m, uint16_t flags, uint32_t serial)
 {
-	size_t n = probe_question(m, 0x1234, zone);
+	static const struct probe_cookie none = { 0 };
+	size_t n = 12 + sizeof zone + 4;
+	probe_question(m, 0x1234, zone, &none);
+	put_u16(m + 10, 0);
 	struct wr w = wr_init(m + n, 200);
 	put_u16(m + 2, flags);
 	put_u16(m + 6, 1);
@@ -65,6 +68,59 @@ static void answers(void)
 		free(x);
 	}
 	ok(true, "200,000 damaged answers are read");
+}
+
+/* Behind the answer, the OPT record with a cookie; upper: of the code. */
+static size_t add_cookie(uint8_t *m, size_t n, uint8_t upper, const uint8_t *client, size_t len)
+{
+	struct wr w = wr_init(m + n, 100);
+	put_u16(m + 10, 1);
+	wr_bytes(&w, "\0\0\51\4\xd0", 5);
+	wr_u32(&w, (uint32_t)upper << 24);
+	wr_u16(&w, (uint32_t)(10 + len));
+	wr_bytes(&w, "\0\3\0\2hi\0\12", 8);
+	wr_u16(&w, (uint32_t)len);
+	wr_bytes(&w, client, 8);
+	for (size_t i = 8; i < len; i++)
+		wr_u8(&w, (unsigned)i);
+	return n + wr_len(&w);
+}
+
+static void cookies(void)
+{
+	uint8_t m[600], q[PROBE_QUESTION_MAX];
+	uint32_t serial = 0;
+	unsigned rcode = 0;
+	const struct probe_cookie fresh = { 8, "octopus" };
+	struct probe_cookie k = fresh;
+	size_t n = probe_question(q, 1, zone, &k), at = 12 + sizeof zone + 4;
+	ok(n == at + 15 + 8 && memcmp(q + at, "\0\0\51\4\xd0\0\0\0\0\0\14\0\12\0\10octopus", 23) == 0, "a question has our cookie");
+
+	size_t bare = answer(m, 0x8400, 7);
+	n = add_cookie(m, bare, 0, k.b, 24);
+	ok(probe_read(m, n, 0x1234, zone, &serial, &rcode) == PROBE_SERIAL && serial == 7, "an answer with a cookie is read like another one");
+	unsigned bad = 0;
+	for (size_t i = 0; i < n; i++) {
+		uint8_t *cut = malloc(i ? i : 1);
+		memcpy(cut, m, i);
+		probe_learn(cut, i, &k);
+		bad += k.len != 8;
+		free(cut);
+	}
+	ok(bad == 0, "cut anywhere nothing is learnt");
+	probe_learn(m, n, &k);
+	n = probe_question(q, 1, zone, &k);
+	ok(k.len == 24 && k.b[23] == 23 && n == at + 15 + 24 && q[n - 1] == 23, "whole, the next question has what the server gave");
+	k = fresh;
+	probe_learn(m, add_cookie(m, bare, 0, (const uint8_t *)"octopod", 24), &k);
+	ok(k.len == 8, "but nothing of an answer to somebody else's");
+	probe_learn(m, add_cookie(m, bare, 0, k.b, 23), &k);
+	ok(k.len == 8, "nor one of another length");
+	bare = answer(m, 0x8407, 7);
+	n = add_cookie(m, bare, 1, k.b, 24);
+	ok(probe_read(m, n, 0x1234, zone, &serial, &rcode) == PROBE_BLANK, "BADCOOKIE is no wrong answer");
+	n = add_cookie(m, bare, 0, k.b, 24);
+	ok(probe_read(m, n, 0x1234, zone, &serial, &rcode) == PROBE_REFUSING && rcode == 7, "YXRRSET is");
 }
 
 /* A descriptor of such a list, sealed or not. */
@@ -139,6 +195,7 @@ int main(void)
 {
 	crypto_init();
 	answers();
+	cookies();
 	lists();
 	return tap_done();
 }

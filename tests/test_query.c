@@ -229,6 +229,14 @@ static void test_fields(void)
 	query_parse(pkt, n, &q);
 	ok(q.edns && q.question_len == 17, "FORMERR repeats the question and has an OPT");
 
+	static const struct one full[] = {
+		{ "", 0, 1, 1, 0, 1, B(Q REC OPT_DO), QUERY_ERROR, 0 }, { "", 0, 1, 0, 1, 1, B(Q REC OPT_DO), QUERY_ERROR, 0 } };
+	for (unsigned i = 0; i < 2; i++) {
+		n = build(&full[i], pkt);
+		ok(query_parse(pkt, n, &q) == QUERY_ERROR && q.rcode == RCODE_FORMERR && q.edns && q.dnssec_ok,
+		   "FORMERR because of a record in front of the OPT has an OPT, too");
+	}
+
 	static const struct one cut = { "", 0, 1, 0, 0, 1,
 		B(Q "\0\0\x29\2\0\0\0\x80\0\0\x10\0\3\0\0\0\x0a\0\x0c" "abcdefgh"), QUERY_ERROR, 0 };
 	n = build(&cut, pkt);
@@ -251,10 +259,40 @@ static void test_fields(void)
 	   !memcmp(q.tsig_time, "\0\0\0\0\0\7\1\x2c", 8), "TSIG names and times are kept for BADKEY");
 }
 
+/* The answer to a message of another opcode has the question and, if there was
+ * one, an OPT (RFC 6891 section 6.1.1). */
+static void test_other_opcodes(void)
+{
+	static const struct { struct one t; bool question, edns, nsid; } others[] = {
+		{ { "NOTIFY with OPT", 4 << 11, 1, 0, 0, 1, B(Q OPT), QUERY_ERROR, RCODE_REFUSED }, true, true, false },
+		{ { "NOTIFY with its SOA, OPT", 4 << 11, 1, 1, 0, 1, B(Q REC OPT), QUERY_ERROR, RCODE_REFUSED }, true, true, false },
+		{ { "UPDATE with OPT", 5 << 11, 1, 0, 1, 1, B(Q REC OPT), QUERY_ERROR, RCODE_REFUSED }, true, true, false },
+		{ { "STATUS with NSID", 2 << 11, 1, 0, 0, 1, B(Q "\0\0\x29\2\0\0\0\0\0\0\4\0\3\0\0"), QUERY_ERROR,
+		    RCODE_NOTIMP }, true, true, true },
+		{ { "opcode 15 without OPT", 15 << 11, 1, 0, 0, 0, B(Q), QUERY_ERROR, RCODE_NOTIMP }, true, false, false },
+		{ { "NOTIFY, EDNS version 1", 4 << 11, 1, 0, 0, 1, B(Q "\0\0\x29\2\0\0\1\0\0\0\0"), QUERY_ERROR,
+		    RCODE_BADVERS }, true, true, false },
+		{ { "NOTIFY signed with TSIG", 4 << 11, 1, 0, 0, 2, B(Q OPT TSIG), QUERY_ERROR, RCODE_REFUSED }, true, true, false },
+		{ { "UPDATE, octets behind NSID", 5 << 11, 1, 0, 0, 1, B(Q "\0\0\x29\2\0\0\0\0\0\0\4\0\3\0\0x"), QUERY_ERROR,
+		    RCODE_REFUSED }, true, true, false },
+		{ { "stateful operations", 6 << 11, 0, 0, 0, 0, B("\0\1\0\4\0\0\0\0"), QUERY_ERROR, RCODE_NOTIMP },
+		  false, false, false },
+		{ { "opcode 3, no name", 3 << 11, 1, 0, 0, 0, B("\xff\xff"), QUERY_ERROR, RCODE_NOTIMP }, false, false, false },
+	};
+	for (size_t i = 0; i < sizeof others / sizeof *others; i++) {
+		uint8_t pkt[1024];
+		struct query q;
+		enum query_kind k = parse(pkt, build(&others[i].t, pkt), &q);
+		ok(k == QUERY_ERROR && q.rcode == others[i].t.rcode && (q.question_len == 17) == others[i].question &&
+		   q.edns == others[i].edns && q.nsid == others[i].nsid && q.tsig_name_len == 0, "%s", others[i].t.what);
+	}
+}
+
 int main(void)
 {
 	test_table();
 	test_truncations();
 	test_fields();
+	test_other_opcodes();
 	return tap_done();
 }

@@ -83,7 +83,7 @@ static void hello(void)
 	struct buf b = { 0 };
 	uint8_t pub[SIGN_PUB];
 	signer_pub(signer, pub);
-	buf_put(&b, &(uint8_t){ JOURNAL_VERSION }, 1);
+	buf_put(&b, &(uint8_t){ LINK_VERSION }, 1);
 	buf_put(&b, id, sizeof id);
 	buf_put(&b, pub, sizeof pub);
 	frame(FRAME_HELLO, &b);
@@ -93,7 +93,7 @@ static void hello(void)
 static void snapshot(uint64_t names)
 {
 	struct buf b = { 0 }, hashes = { 0 };
-	uint8_t p[8 + CHAIN_LEN + 8] = { 0 }, hash[32], name[NAME_MAX_LEN];
+	uint8_t p[8 + CHAIN_LEN + 8 + 4] = { 0 }, hash[32], name[NAME_MAX_LEN];
 	put_u64(p, seq);
 	buf_put(&b, p, sizeof p);
 	frame(FRAME_SNAPSHOT, &b);
@@ -214,7 +214,8 @@ static void *signers_pub(void)
 /* What waits in `wire` goes its way.  Seconds; *cpu: of the node's thread. */
 static double run(double *cpu, bool first)
 {
-	static const struct journal_calls calls = { committed, broken, ended, harmed, repair };
+	static const struct journal_calls calls = { .committed = committed, .broken = broken, .ended = ended, .harmed = harmed,
+		.repair = repair };
 	int p[2];
 	pthread_t t;
 	if (pipe2(p, O_CLOEXEC) != 0)

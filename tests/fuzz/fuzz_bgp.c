@@ -89,7 +89,7 @@ static void feed(unsigned slot, const uint8_t *b, size_t n)
 
 static void bring_to(unsigned state, unsigned slot, const struct bgp_peer_conf *c)
 {
-	struct bgp_addr here = { BGP_V4, { 192, 0, 2, 1 } };
+	struct bgp_addr here = { .family = BGP_V4, .b = { 192, 0, 2, 1 } };
 	struct bgp_open o = { .as = c->peer_as, .id = 20, .hold = 30, .families = BGP_V4 | BGP_V6,
 	   .role = BGP_NO_ROLE };
 	uint8_t b[128];

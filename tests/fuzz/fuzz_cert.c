@@ -1,10 +1,13 @@
 /* fuzz_cert.c - PEM, credentials and certificates from strangers.
  *
- * The input is read as PEM credentials and as one DER certificate; what
- * parses must be consistent.  `make fuzz` builds it with libFuzzer; without,
+ * The input is read as PEM credentials, as one DER certificate and as private
+ * keys; what parses must be consistent.  `make fuzz` builds it with libFuzzer; without,
  * main() replays files. */
 #include "crypto/cred.h"
 #include "crypto/internal.h"
+#include "crypto/pbes.h"
+
+#include <errno.h>
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -33,7 +36,7 @@ static void one_cert(const uint8_t *data, size_t n)
 		abort();
 	if (c.kind == CERT_LEAF && !cert_name_ok(c.name, strlen(c.name)))
 		abort();
-	if (c.kind != CERT_ROOT && (c.role < ROLE_HUB || c.role > ROLE_OPERATOR))
+	if (c.kind != CERT_ROOT && (c.role < ROLE_HUB || c.role > ROLE_LAST))
 		abort();
 	(void)cert_judge(&c, &c, &c, ROLE_NODE, cert_now());
 }
@@ -52,6 +55,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 	one_cert(data, n);
 	(void)pem_scalar("EC PRIVATE KEY", data, n, x);
 	(void)pem_scalar("PRIVATE KEY", data, n, x);
+	/* read as far as the passphrase is wanted: its rounds are nothing for a fuzzer */
+	errno = 0;
+	if (pbes_get(data, n, NULL, NULL) != 0 || (errno != EINVAL && errno != EACCES))
+		abort();
 	for (;;) {
 		struct wr w = wr_init(scratch, sizeof scratch);
 
@@ -63,7 +70,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 		(void)pem_scalar(label, scratch, wr_len(&w), x);
 	}
 	memset(&c, 0, sizeof c);
-	const char *wrong = cred_parse(&c, data, n, scratch);
+	const char *wrong = cred_parse(&c, data, n, NULL, scratch);
 	if (!wrong && (!c.key || c.cert[CERT_LEAF].kind != CERT_LEAF))
 		abort();
 	signer_free(c.key);

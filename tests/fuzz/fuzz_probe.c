@@ -34,6 +34,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 	} else {
 		enum probe_said said = probe_read(b, n - 1, get_u16(b), zone, &serial, &rcode);
 		need(said == PROBE_FOREIGN || rcode <= 15);
+		struct probe_cookie k = { 8, { 0 } };
+		probe_learn(b, n - 1, &k);
+		need(k.len == 8 || k.len == 24);
 	}
 	free(b);
 	return 0;

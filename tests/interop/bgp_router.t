@@ -1,12 +1,15 @@
 #!/usr/bin/perl
 # Two nodes with one service address behind a router, which is configured as the
-# README says, and a client behind it. A planned stop loses no question; a sudden
-# end of a node loses those of a moment.
+# README says, and a client behind it. A planned stop loses no question, over TCP for
+# clients that ask once more when a connection ends before the answer (RFC 7766
+# section 6.2.4); a sudden end of a node loses those of a moment.
 use strict;
 use warnings;
 use FindBin;
 use lib "$FindBin::Bin/../lib";
 use Test::More;
+use IO::Select;
+use IO::Socket::IP;
 use Net;
 
 my $why = Net::missing(qw(bird2 frr dnsperf));
@@ -67,7 +70,8 @@ sub told { my ($ns) = @_; $router->has($name{$ns}[0], V4) && $router->has($name{
 # Which node the client's questions go to: the router's own table says so.
 sub way {
 	my ($to, $from) = @_;
-	return $net->ip('router', "route get $to from $from iif to_client") =~ /dev to_([ab])\b/ ? $1 : '';
+	my $text = eval { $net->ip('router', "route get $to from $from iif to_client") } // ''; # dies without a route
+	return $text =~ /dev to_([ab])\b/ ? $1 : '';
 }
 sub ways { (way('192.0.2.53', '203.0.113.9'), way('2001:db8:53::53', '2001:db8:3::9')) }
 
@@ -99,17 +103,72 @@ sub tear_down {
 	$net->within('router', sub { Lab::run(qw(ip), "-$_->[0]", qw(route del), $_->[1]) }) for [ 4, V4 ], [ 6, V6 ];
 }
 
-# What dnsperf says of questions over both families, while something happens
-# after a second: { sent, lost, slowest } together.
+# A TCP client: asks again and again, by one connection or by a new one for each
+# question. A connection that ends before the answer is followed by a new one, once.
+# Returns "asked lost repeated slowest", the last in ms.
+sub tcp_client {
+	my ($to, $seconds, $keep) = @_;
+	my ($s, $sent, $lost, $again, $slowest) = (undef, 0, 0, 0, 0);
+	my $q = DNS::query('www.example.org.', 'A');
+	my $message = pack('n', length $q) . $q;
+	my $end = DNS::now() + $seconds;
+	local $SIG{PIPE} = 'IGNORE';
+	while (DNS::now() < $end) {
+		my ($from, $answer) = (DNS::now());
+		for my $try (1, 2) {
+			$s //= IO::Socket::IP->new(PeerHost => $to, PeerPort => 53, Proto => 'tcp', Timeout => 2);
+			$answer = $s && ask_by($s, $message);
+			last if $answer;
+			$s = undef;
+			$again += $try == 1;
+		}
+		$sent++;
+		$lost += !$answer;
+		my $took = 1000 * (DNS::now() - $from);
+		$slowest = $took if $took > $slowest;
+		$s = undef unless $keep;
+		DNS::pause(0.002);
+	}
+	return sprintf "%d %d %d %d\n", $sent, $lost, $again, $slowest;
+}
+
+sub ask_by {
+	my ($s, $message) = @_;
+	(syswrite $s, $message) // return;
+	my ($in, $end) = ('', DNS::now() + 2);
+	until (length $in >= 14 && length $in >= 2 + unpack 'n', $in) {
+		IO::Select->new($s)->can_read($end - DNS::now()) && sysread $s, $in, 65536, length $in or return;
+	}
+	return substr($in, 2, 2) eq substr($message, 2, 2) && (unpack('x4 n', $in) & 0x840f) == 0x8400; # authoritative, NOERROR
+}
+
+# Starts such clients, two of each kind for each family; returns what to read from.
+sub start_tcp {
+	my ($seconds, @to) = @_;
+	return map {
+		my ($to, $keep) = ($to[ $_ % @to ], $_ >> 1 & 1);
+		$net->aside('client', sub { tcp_client($to, $seconds, $keep) });
+	} 0 .. 4 * @to - 1;
+}
+
+# What dnsperf (UDP) and our clients (TCP) say of questions over both families, while
+# something happens after a second: { sent, lost, tcp_sent, tcp_lost, repeated, slowest }
+# together.
 sub measure {
 	my ($seconds, $event) = @_;
 	my @to = ('192.0.2.53', '2001:db8:53::53');
 	my $nth = ++$net->{nth};
 	my @pids = map { $net->start('client', "dnsperf$nth.$_", qw(dnsperf -c 4 -T 1 -t 2 -p 53 -l), $seconds, '-Q', RATE, '-s', $to[$_],
 		'-d', "$net->{dir}/queries") } 0, 1;
+	my @tcp = start_tcp($seconds, @to);
 	DNS::pause(1);
 	$event->();
-	my %r = (sent => 0, lost => 0);
+	my %r = (sent => 0, lost => 0, tcp_sent => 0, tcp_lost => 0, repeated => 0, slowest => 0);
+	for (@tcp) {
+		my ($sent, $lost, $again, $slowest) = split ' ', <$_> // '0 9999 0 0';
+		$r{tcp_sent} += $sent, $r{tcp_lost} += $lost, $r{repeated} += $again;
+		$r{slowest} = $slowest if $slowest > $r{slowest};
+	}
 	for my $i (0, 1) {
 		Lab::wait_for($seconds + 10, sub { $net->log("dnsperf$nth.$i") =~ /Queries lost:/ });
 		my $text = $net->log("dnsperf$nth.$i");
@@ -121,19 +180,37 @@ sub measure {
 	return \%r;
 }
 
-for my $kind (qw(BIRD FRR)) {
+# The sessions of a node, and since when.
+sub sessions { my ($ns) = @_; join ' ', map { "$_->{peer} $_->{state} $_->{since}" } @{ ($lab{$ns}->status('node1') // {})->{bgp} // [] } }
+
+# A planned stop of the node that the client's questions go to. Where the machine has stood
+# still for longer than BFD waits, so that the other node has lost its sessions, that
+# tells nothing: again then, up to three times.
+sub drain {
+	my ($kind, $try) = @_;
 	set_up($kind);
 	my $bfd = $kind eq 'BIRD' ? sub { scalar(() = $router->birdc('show bfd sessions') =~ /\bUp\b/g) }
 		: sub { scalar(() = $router->vtysh('show bfd peers brief') =~ /\bup\b/g) };
 	ok(Lab::wait_for(20, sub { $bfd->() == 4 }), "$kind: BFD is Up with all four") or diag($bfd->());
-
 	my ($four, $six) = ways();
-	# both families from one node, so that all goes through its end
-	is($four, $six, "$kind: both families go to one node");
+	is($four, $six, "$kind: both families go to one node"); # so that all goes through its end
 	my $other = $four eq 'a' ? 'b' : 'a';
+	my $sessions = sessions($other);
 	my $r = measure(5, sub { kill 'TERM', $lab{$four}->pids('node1', 'encdns-super') });
+	return ($r, $four, $other) if sessions($other) eq $sessions || $try == 3;
+	note("$kind: the other node lost a session: once more");
+	return drain($kind, $try + 1);
+}
+
+for my $kind (qw(BIRD FRR)) {
+	my ($r, $four, $other) = drain($kind, 1);
+	my @far = grep { $net->within('client', sub { IO::Socket::IP->new(PeerHost => $_, PeerPort => 179, Proto => 'tcp', Timeout => 1) }) } @{ $address{$other} };
+	is("@far", '', "$kind: all neighbours have GTSM: who is further away gets no connection");
 	ok($r->{sent} > 5 * RATE, "$kind: questions were asked ($r->{sent})");
 	is($r->{lost}, 0, "$kind: planned stop of the node they go to: none is lost");
+	ok($r->{tcp_sent} > 1000, "$kind: and over TCP ($r->{tcp_sent})");
+	is($r->{tcp_lost}, 0, "$kind: none of those is lost");
+	note("$kind: $r->{repeated} were asked once more, as their connection ended; the slowest took $r->{slowest} ms");
 	is_deeply([ ways() ], [ $other, $other ], "$kind: they now go to the other node");
 	is(scalar $lab{$four}->pids('node1'), 0, "$kind: the node has ended");
 

@@ -43,9 +43,10 @@ for (['AXFR', 'REFUSED', 'AXFR'], ['IXFR', 'REFUSED', 'IXFR'], ['NOTIFY', 'REFUS
 	['UPDATE', 'REFUSED', 'SOA', 5], ['STATUS', 'NOTIMP', 'SOA', 2], ['IQUERY', 'NOTIMP', 'A', 1]) {
 	my ($what, $rcode, $type, $opcode) = @$_;
 	for my $tcp (0, 1) {
-		my $m = $lab->ask('nsec.example', $type, opcode => $opcode, tcp => $tcp);
+		my $m = $lab->ask('nsec.example', $type, opcode => $opcode, tcp => $tcp, edns => 1232);
 		is($m && $m->{rcode}, $rcode, "$what over " . ($tcp ? 'TCP' : 'UDP'));
 		is(scalar @{ $m ? $m->{answer} : [1] }, 0, 'nothing in it');
+		ok($m && $m->{opt}, 'EDNS is answered by EDNS');
 	}
 }
 my $v = $lab->ask('nsec.example', 'SOA', edns => 1232);

@@ -61,10 +61,15 @@ sub serve {
 	my ($s, $say, %o) = @_;
 	my $in = '';
 	$say->(what => 'connected', port => $s->peerport);
+	if ($o{hang_up}) { # Cease, Administrative Shutdown
+		syswrite $s, message(3, pack 'CC C/a', 6, 2, $o{hang_up});
+		return close $s;
+	}
 	syswrite $s, open_message(%o);
-	my $next = DNS::now() + 3;
+	my $every = $o{every} // 3;
+	my $next = DNS::now() + $every;
 	while (1) {
-		if (IO::Select->new($s)->can_read(0.5)) {
+		if (IO::Select->new($s)->can_read(0.5 < $every ? 0.5 : $every / 2)) {
 			sysread $s, $in, 65536, length $in or last;
 		}
 		while (length $in >= 19) {
@@ -79,15 +84,16 @@ sub serve {
 		}
 		if (DNS::now() > $next) {
 			syswrite $s, message(4, '') or last;
-			$next = DNS::now() + 3;
+			$next = DNS::now() + $every;
 		}
 	}
 	$say->(what => 'closed');
 	close $s;
 }
 
-# BGP->new(host => ..., port => ..., as => ..., call => 0|1, hold => ...): a process that
-# listens there, or calls there from `source` as long as it lives.
+# BGP->new(host => ..., port => ..., as => ..., call => 0|1, hold => ..., every => s between KEEPALIVEs): a process that
+# listens there, or calls there from `source` as long as it lives. hang_up: ends each
+# connection at once, with this reason.
 sub new {
 	my ($class, %o) = @_;
 	my $dir = tempdir('encdns-bgp-XXXXXX', TMPDIR => 1, CLEANUP => 1);

@@ -129,6 +129,78 @@ sub pids {
 	return @p;
 }
 
+# Starts a server as our own child, by descriptors and without its port: its exit
+# status is ours to see. More files: descriptor => path. Returns its pid.
+sub by_hand {
+	my ($self, $who, %file) = @_;
+	my $base = $self->{dir};
+	my ($role, $exe) = $who =~ /^hub/ ? ('hub', 'encdns-hub') : ('node', 'encdns');
+	my $conf = slurp("$base/$who/conf");
+	%file = (%file, 3 => "$base/operator/$who.key", 11 => "$base/operator/ca/issued/$role-$who.pem");
+	$conf =~ s/bundle:credentials/fd:11/;
+	$file{12} = "$base/operator/cookie-secret" if $conf =~ s/bundle:cookie-secret/fd:12/;
+	spurt("$base/$who/conf.fd", $conf);
+	my $pid = fork // die "fork: $!\n";
+	if (!$pid) {
+		POSIX::setsid();
+		open STDIN, '<', '/dev/null';
+		open STDOUT, '>>', "$base/$who/log";
+		open STDERR, '>&', \*STDOUT;
+		my %fd = map { my $f = POSIX::open($file{$_}, POSIX::O_RDONLY()) // die "$file{$_}: $!"; ($_ => $f) } keys %file;
+		POSIX::dup2($fd{$_}, $_ + 100) for keys %fd;
+		POSIX::dup2($_ + 100, $_) for keys %fd;
+		POSIX::close($_) for grep { !$fd{$_} } 3 .. 255;
+		exec "$bin/$exe", 'run', '--dir', "$base/$who", '--conf', "$base/$who/conf.fd", '--key', 'fd:3' or POSIX::_exit(127);
+	}
+	spurt("$base/$who.pid", "$pid\n");
+	return $pid;
+}
+
+# Starts a node that waits for its operator, as our own child; its pid.
+sub waiting {
+	my ($self, $who, %o) = @_;
+	my $base = $self->{dir};
+	my $pid = fork // die "fork: $!\n";
+	if (!$pid) {
+		POSIX::setsid();
+		open STDIN, '<', '/dev/null';
+		open STDOUT, '>>', "$base/$who/log";
+		open STDERR, '>&', \*STDOUT;
+		my $exe = $o{exe} // "$bin/encdns";
+		exec $exe, 'run', '--dir', "$base/$who" or POSIX::_exit(127);
+	}
+	spurt("$base/$who.pid", "$pid\n");
+	my ($start) = slurp("/proc/$pid/stat") =~ /^.*\) (?:\S+ ){19}(\d+)/s;
+	spurt("$base/operator/$who.start", "$pid $start\n"); # tests/lab knows it by that
+	my $gone;
+	wait_for(20, sub { $gone = waitpid($pid, POSIX::WNOHANG()); $gone || (($self->status($who) // {})->{run_level} // 0) == 1 });
+	return $gone ? undef : $pid;
+}
+
+# Stops a server that is our own child (or the lab's): its exit status, if it is ours.
+sub halt {
+	my ($self, $who, $signal) = @_;
+	my ($pid) = slurp("$self->{dir}/$who.pid") =~ /^(\d+)/ or return;
+	kill $signal // 'TERM', $pid;
+	my $status;
+	wait_for(20, sub { $status = $? if waitpid($pid, POSIX::WNOHANG()) == $pid; !$self->pids($who) });
+	return $status;
+}
+
+# encdns-hub with the lab's station; a hash: limit, input (text, for the questions).
+sub hub {
+	my ($self, @args) = @_;
+	my %o = ref $args[-1] ? %{ pop @args } : ();
+	$o{input} = spurt("$self->{base}/answer", $o{input}) if defined $o{input};
+	return run({ limit => 60, %o }, "$bin/encdns-hub", @args, '--station', "$self->{dir}/operator");
+}
+
+# Where a node waits: (address, port).
+sub port_of {
+	my ($self, $who) = @_;
+	return slurp("$self->{dir}/$who/boot") =~ /^unlock (\S+)\@(\d+)$/m;
+}
+
 sub down {
 	my ($self) = @_;
 	delete $live{ $self->{dir} };

@@ -62,6 +62,18 @@ sub within {
 	return wantarray ? @r : $r[0];
 }
 
+# Runs code in a process of its own, inside a namespace; what it returns can be read
+# from the descriptor.
+sub aside {
+	my ($self, $ns, $code) = @_;
+	pipe my $r, my $w or die "pipe: $!\n";
+	my $pid = fork // die "fork: $!\n";
+	return $r if $pid;
+	close $r;
+	syswrite $w, eval { enter($self->{ns}{$ns}); $code->() } // '';
+	POSIX::_exit(0);
+}
+
 sub must {
 	my $r = Lab::run({ limit => 30 }, @_);
 	die "@_: $r->{err}$r->{out}" if $r->{status};

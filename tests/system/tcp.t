@@ -138,6 +138,9 @@ for (['a response', pack 'n/a', pack 'n6', 1, 0x8000, 0, 0, 0, 0], ['less than a
 	$s = tcp();
 	syswrite $s, $_->[1];
 	ok(defined closed_within($s, 3), "$_->[0]: closed");
+	$s = tcp();
+	syswrite $s, query(1, 'ns.big.example') . query(2, 'much.big.example') . $_->[1] . query(3, 'ns.big.example');
+	is_deeply([answers($s, 3)], ['1:1', '2:3000'], "$_->[0] behind two queries: these are answered");
 }
 
 # edns-tcp-keepalive, RFC 7828

@@ -1,0 +1,186 @@
+/* cafile.c - the files of the operator's private CA.
+ * Threat: a crash half-way, and an operator who mixes folders up: a file is put
+ * in its place in one step, and what is read is checked for belonging there. */
+#include "hub/cafile.h"
+#include "base/io.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+int ca_fail(struct said err, const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	if (err.n > 0)
+		vsnprintf(err.text, err.n, fmt, ap);
+	va_end(ap);
+	return -1;
+}
+
+int ca_path(char out[static PATH_MAX], const char *dir, const char *name, const char *suffix)
+{
+	int n = snprintf(out, PATH_MAX, "%s/%s%s", dir, name, suffix);
+
+	if (n < 0 || n >= PATH_MAX)
+		return errno = ENAMETOOLONG, -1;
+	return 0;
+}
+
+const char *ca_file(unsigned role) { return role ? cert_role_text((enum cert_role)role) : "root"; }
+
+/* ---- writing ---- */
+
+static int sync_dir_of(const char *path)
+{
+	char dir[PATH_MAX];
+	const char *slash = strrchr(path, '/');
+	size_t n = slash ? (size_t)(slash - path) : 0;
+
+	if (n >= sizeof dir)
+		return errno = ENAMETOOLONG, -1;
+	memcpy(dir, path, n);
+	dir[n] = 0;
+	int fd = open(n ? dir : slash ? "/" : ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (fd < 0)
+		return -1;
+	int rc = fsync(fd);
+	close(fd);
+	return rc;
+}
+
+int draft_open(struct draft *d, const char *path)
+{
+	uint8_t r[4];
+
+	crypto_random(r, sizeof r);
+	int n = snprintf(d->tmp, sizeof d->tmp, "%s.%02x%02x%02x%02x", path, r[0], r[1], r[2],
+	                 r[3]);
+	if (n < 0 || n >= PATH_MAX)
+		return errno = ENAMETOOLONG, -1;
+	d->path = path;
+	d->fd = open(d->tmp, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+	return d->fd < 0 ? -1 : 0;
+}
+
+int draft_end(struct draft *d, int rc, bool replace)
+{
+	int e = errno;
+
+	if (rc == 0 && fsync(d->fd) != 0)
+		rc = -1, e = errno;
+	if (close(d->fd) != 0 && rc == 0)
+		rc = -1, e = errno;
+	if (rc == 0) {
+		rc = replace ? rename(d->tmp, d->path) : link(d->tmp, d->path);
+		if (rc != 0 && errno == EPERM) /* a file system without links */
+			rc = rename(d->tmp, d->path);
+		e = errno;
+	}
+	unlink(d->tmp); /* gone already when it was renamed */
+	if (rc == 0) {
+		rc = sync_dir_of(d->path);
+		e = errno;
+	}
+	errno = e;
+	return rc;
+}
+
+int ca_write_cert(int fd, const uint8_t *der, size_t n)
+{
+	uint8_t text[CERT_MAX * 2];
+	struct wr w = wr_init(text, sizeof text);
+
+	pem_put(&w, "CERTIFICATE", der, n);
+	if (w.bad)
+		return errno = ENOSPC, -1;
+	return io_write_all(fd, text, wr_len(&w));
+}
+
+/* ---- reading ---- */
+
+/* NULL or what is wrong. */
+static const char *read_cert(const char *path, struct ca *ca)
+{
+	uint8_t text[CERT_MAX * 2];
+	char label[32];
+	const char *why;
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	ssize_t n = fd < 0 ? -1 : read(fd, text, sizeof text);
+	int e = errno;
+
+	if (fd >= 0)
+		close(fd);
+	errno = e;
+	if (n < 0)
+		return strerror(errno);
+	struct rd r = rd_init(text, (size_t)n);
+	struct wr w = wr_init(ca->der, sizeof ca->der);
+	errno = EBADMSG;
+	if (pem_next(&r, label, &w) != 1 || strcmp(label, "CERTIFICATE") != 0)
+		return "it is not a certificate in PEM";
+	ca->len = wr_len(&w);
+	return cert_parse(ca->der, ca->len, &ca->cert, &why) == 0 ? NULL : why;
+}
+
+bool ca_lacks(const char *dir, enum cert_role role)
+{
+	char path[PATH_MAX];
+	struct stat st;
+
+	for (int i = 0; i < 2; i++)
+		if (ca_path(path, dir, cert_role_text(role), i ? ".key" : ".pem") != 0 || lstat(path, &st) == 0)
+			return false;
+	return true;
+}
+
+int ca_load(const char *dir, unsigned role, struct ca *ca, struct said err)
+{
+	char path[PATH_MAX];
+
+	if (ca_path(path, dir, ca_file(role), ".pem") != 0)
+		return ca_fail(err, "%s: %s", dir, strerror(errno));
+	const char *why = read_cert(path, ca);
+	if (why && errno == ENOENT && role && ca_lacks(dir, (enum cert_role)role) && !ca_lacks(dir, ROLE_HUB))
+		return ca_fail(err, "the CA in %s does not issue for %ss yet: `encdns-hub ca init --dir %s` adds that",
+		               dir, ca_file(role), dir);
+	if (why)
+		return ca_fail(err, "cannot read %s: %s", path, why);
+	if (role ? ca->cert.kind != CERT_ISSUING || ca->cert.role != role : ca->cert.kind != CERT_ROOT)
+		return ca_fail(err, "%s is not the certificate that `ca init` wrote there", path);
+	return 0;
+}
+
+static const char *key_words(int e)
+{
+	return e == EINVAL       ? "it is not a private key of ours" :
+	       e == EACCES       ? "it is under a passphrase" :
+	       e == EKEYREJECTED ? "it is another passphrase that it is under" :
+	                           strerror(e);
+}
+
+int ca_load_key(const char *dir, const struct pass *pass, unsigned role, struct ca *ca, struct said err)
+{
+	char path[PATH_MAX];
+	uint8_t pub[SIGN_PUB];
+	int fd = ca_path(path, dir, ca_file(role), ".key") == 0 ? open(path, O_RDONLY | O_CLOEXEC) : -1;
+
+	if (fd < 0)
+		return ca_fail(err, "cannot read %s: %s", path, strerror(errno));
+	ca->key = issue_key_open(fd, pass);
+	int e = errno;
+	close(fd);
+	if (!ca->key)
+		return ca_fail(err, "cannot read %s: %s", path, key_words(e));
+	signer_pub(ca->key, pub);
+	if (memcmp(pub, ca->cert.pub, SIGN_PUB) == 0)
+		return 0;
+	signer_free(ca->key);
+	ca->key = NULL;
+	return ca_fail(err, "%s is not the key of the certificate beside it", path);
+}

@@ -1,0 +1,45 @@
+/* cafile.h - what the rooms of the CA share: its files. */
+#ifndef HUB_CAFILE_H
+#define HUB_CAFILE_H
+
+#include "crypto/issue.h"
+
+#include <limits.h>
+
+/* Where a line for people goes. */
+struct said {
+	char *text;
+	size_t n;
+};
+__attribute__((format(printf, 2, 3))) int ca_fail(struct said err, const char *fmt, ...); /* always -1 */
+
+/* DIR/NAMESUFFIX; -1 with ENAMETOOLONG. */
+int ca_path(char out[static PATH_MAX], const char *dir, const char *name, const char *suffix);
+/* Names of files; role 0 is the root. */
+const char *ca_file(unsigned role);
+
+/* The root, or an issuing CA. */
+struct ca {
+	uint8_t der[CERT_MAX];
+	size_t len;
+	struct cert cert; /* views into der */
+	struct signer *key; /* NULL: not read; freed by who read it */
+};
+/* Reads what belongs to a role (0: the root) and checks that it does. */
+int ca_load(const char *dir, unsigned role, struct ca *ca, struct said err);
+int ca_load_key(const char *dir, const struct pass *pass, unsigned role, struct ca *ca, struct said err);
+/* Has this CA neither key nor certificate for the role? */
+bool ca_lacks(const char *dir, enum cert_role role);
+
+/* A file on its way to its place: written beside it, synced, put there in one step. */
+struct draft {
+	char tmp[PATH_MAX];
+	const char *path;
+	int fd;
+};
+int draft_open(struct draft *d, const char *path);
+/* Puts it in its place when rc is 0, drops it otherwise. */
+int draft_end(struct draft *d, int rc, bool replace);
+int ca_write_cert(int fd, const uint8_t *der, size_t n);
+
+#endif

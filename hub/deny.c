@@ -1,0 +1,265 @@
+/* deny.c - the CA's look back: who was issued what, and who is denied.
+ *
+ * The denial list is read, lengthened and written while DIR is locked, so that two
+ * who deny at a time don't lose each other's entries. */
+#include "hub/ca.h"
+#include "hub/cafile.h"
+
+#include "base/io.h"
+#include "crypto/denial.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <unistd.h>
+
+#define DAY 86400
+
+/* DIR/denials; NULL and 0: there is none. */
+static int load_denials(const char *dir, const struct ca *root, struct denials **out, struct said err)
+{
+	char path[PATH_MAX];
+	uint8_t *p = malloc(DENIALS_BYTES + 1);
+	const char *why = "no memory";
+	size_t n = 0;
+	FILE *f = ca_path(path, dir, "denials", "") == 0 ? fopen(path, "re") : NULL;
+
+	*out = NULL;
+	if (!f && errno == ENOENT) {
+		free(p);
+		return 0;
+	}
+	if (!f)
+		why = strerror(errno);
+	if (f && p) {
+		n = fread(p, 1, DENIALS_BYTES + 1, f);
+		*out = denials_read(p, n, root->cert.pub, &why);
+	}
+	if (f)
+		fclose(f);
+	free(p);
+	return *out ? 0 : ca_fail(err, "%s: %s", path, why);
+}
+
+/* ---- denying ---- */
+
+struct change {
+	struct denial *at; /* the new list */
+	size_t n, had;
+};
+
+static bool matches(const struct entry *e, const struct ca_denial *d)
+{
+	if (d->serial)
+		return memcmp(e->serial, d->serial, CERT_SERIAL) == 0;
+	return e->role == d->role && strcmp(e->name, d->name) == 0;
+}
+
+/* Both together in c->at; -1: no memory. */
+static int collect(struct change *c, const struct denials *old, const struct entry *all, size_t n,
+                   const struct ca_denial *d, int64_t now)
+{
+	struct denials_at at = { 0 };
+
+	c->at = calloc(denials_count(old) + n + 1, sizeof *c->at);
+	if (!c->at)
+		return -1;
+	while (denials_next(old, &at, &c->at[c->n]))
+		c->n++;
+	c->had = c->n;
+	for (size_t i = 0; i < n; i++) {
+		if (!matches(&all[i], d) || denials_have(old, all[i].serial))
+			continue;
+		struct denial *new = &c->at[c->n++];
+		new->role = all[i].role;
+		new->time = (uint64_t)now;
+		memcpy(new->serial, all[i].serial, CERT_SERIAL);
+		memcpy(new->name, all[i].name, sizeof new->name);
+	}
+	return 0;
+}
+
+static int write_list(const char *dir, const struct change *c, uint64_t number, const struct signer *root, int64_t now,
+                      struct said err)
+{
+	uint8_t *p = malloc(DENIALS_BYTES);
+	size_t n = p ? denials_write(p, c->at, c->n, number, (uint64_t)now, root) : 0;
+	int rc = 0;
+
+	if (n == 0)
+		rc = ca_fail(err, "the denial list can't be written: more than %u certificates, or no memory", DENIALS_MAX);
+	else if (io_save(dir, "denials", p, n, 0644) != 0)
+		rc = ca_fail(err, "cannot write %s/denials: %s", dir, strerror(errno));
+	free(p);
+	return rc;
+}
+
+static int add_reasons(const char *dir, const struct change *c, const char *reason, int64_t now, struct said err)
+{
+	for (size_t i = c->had; reason && i < c->n; i++)
+		if (register_add_reason(dir, c->at[i].serial, now, reason) != 0)
+			return ca_fail(err, "cannot write %s/reasons: %s", dir, strerror(errno));
+	return 0;
+}
+
+static int nobody(const char *dir, const struct denials *old, const struct ca_denial *d, struct said err)
+{
+	if (d->serial && denials_have(old, d->serial))
+		return ca_fail(err, "that certificate is denied already");
+	if (d->serial)
+		return ca_fail(err, "no certificate with that serial number is in %s/register", dir);
+	return ca_fail(err, "no certificate of %s %s is in %s/register that is not denied already", cert_role_text(d->role),
+	               d->name, dir);
+}
+
+static int deny_locked(const char *dir, const struct ca *root, const struct ca_denial *d, unsigned *count,
+                       uint64_t *number, struct said err)
+{
+	struct denials *old = NULL;
+	struct entry *all = NULL;
+	struct change c = { 0 };
+	size_t n = 0;
+	int64_t now = cert_now();
+	int rc = load_denials(dir, root, &old, err);
+
+	if (rc == 0)
+		rc = register_read(dir, &all, &n, err.text, err.n);
+	if (rc == 0 && collect(&c, old, all, n, d, now) != 0)
+		rc = ca_fail(err, "no memory");
+	if (rc == 0 && c.n == c.had)
+		rc = nobody(dir, old, d, err);
+	*number = denials_number(old) + 1;
+	*count = (unsigned)(c.n - c.had);
+	if (rc == 0)
+		rc = add_reasons(dir, &c, d->reason, now, err);
+	if (rc == 0)
+		rc = write_list(dir, &c, *number, root->key, now, err);
+	free(c.at);
+	free(all);
+	denials_free(old);
+	return rc;
+}
+
+static bool reason_ok(const char *text)
+{
+	size_t n = text ? strlen(text) : 0;
+
+	for (size_t i = 0; i < n; i++)
+		if (text[i] < ' ' || text[i] > '~')
+			return false;
+	return n <= REASON_MAX;
+}
+
+int ca_deny(const char *dir, const struct pass *pass, const struct ca_denial *d, unsigned *count, uint64_t *number,
+            char *errtext, size_t n)
+{
+	struct said err = { errtext, n };
+	struct ca root = { 0 };
+	int rc = -1, fd;
+
+	if (!reason_ok(d->reason))
+		return ca_fail(err, "a reason is one line of at most %d printable ASCII characters", REASON_MAX);
+	if (ca_load(dir, 0, &root, err) == 0 && ca_load_key(dir, pass, 0, &root, err) == 0) {
+		fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+		if (fd < 0 || flock(fd, LOCK_EX) != 0)
+			ca_fail(err, "%s: %s", dir, strerror(errno));
+		else
+			rc = deny_locked(dir, &root, d, count, number, err);
+		if (fd >= 0)
+			close(fd);
+	}
+	signer_free(root.key);
+	return rc;
+}
+
+/* ---- the list of all ---- */
+
+const char *ca_state_text(enum ca_state s)
+{
+	static const char *const text[] = { "valid", "expiring", "renewed", "expired", "denied" };
+
+	return s <= CA_DENIED ? text[s] : "unknown";
+}
+
+static int64_t denied_at(const struct denials *d, const uint8_t *serial)
+{
+	struct denials_at at = { 0 };
+	struct denial e;
+
+	while (denials_next(d, &at, &e))
+		if (memcmp(e.serial, serial, CERT_SERIAL) == 0)
+			return (int64_t)e.time;
+	return 0;
+}
+
+/* Is there a later one of the same role and name that is good? */
+static bool renewed(const struct ca_listed *all, size_t n, const struct ca_listed *l)
+{
+	for (const struct ca_listed *o = all; o < all + n; o++)
+		if (o != l && !o->denied && o->e.role == l->e.role && strcmp(o->e.name, l->e.name) == 0 &&
+		    (o->e.until > l->e.until || (o->e.until == l->e.until && o > l)))
+			return true;
+	return false;
+}
+
+static enum ca_state judge(const struct ca_listed *all, size_t n, const struct ca_listed *l, int64_t now)
+{
+	if (l->denied)
+		return CA_DENIED;
+	if (l->e.until < now)
+		return CA_EXPIRED;
+	if (renewed(all, n, l))
+		return CA_RENEWED;
+	return l->e.until - now < CA_SOON_DAYS * DAY ? CA_EXPIRING : CA_VALID;
+}
+
+int ca_list(const char *dir, struct ca_listed **out, size_t *count, uint64_t *number, char *errtext, size_t n)
+{
+	struct said err = { errtext, n };
+	struct ca root = { 0 };
+	struct denials *denials = NULL;
+	struct entry *all = NULL;
+
+	*out = NULL;
+	if (ca_load(dir, 0, &root, err) != 0 || load_denials(dir, &root, &denials, err) != 0)
+		return -1;
+	int rc = register_read(dir, &all, count, errtext, n);
+	struct ca_listed *l = rc == 0 ? calloc(*count + 1, sizeof *l) : NULL;
+	if (rc == 0 && !l)
+		rc = ca_fail(err, "no memory");
+	for (size_t i = 0; rc == 0 && i < *count; i++) {
+		l[i].e = all[i];
+		l[i].denied = denied_at(denials, all[i].serial);
+		if (l[i].denied)
+			register_reason(dir, all[i].serial, l[i].reason);
+	}
+	for (size_t i = 0; rc == 0 && i < *count; i++)
+		l[i].state = judge(l, *count, &l[i], cert_now());
+	*number = denials_number(denials);
+	*out = l;
+	free(all);
+	denials_free(denials);
+	return rc;
+}
+
+int ca_count(const char *dir, enum cert_role role, const char *name, unsigned *issued, unsigned *good, char *err,
+             size_t n)
+{
+	struct ca_listed *all;
+	uint64_t number;
+	size_t count;
+
+	*issued = *good = 0;
+	if (ca_list(dir, &all, &count, &number, err, n) != 0)
+		return -1;
+	for (size_t i = 0; i < count; i++)
+		if (all[i].e.role == role && strcmp(all[i].e.name, name) == 0) {
+			++*issued;
+			*good += all[i].state != CA_DENIED;
+		}
+	free(all);
+	return 0;
+}

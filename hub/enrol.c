@@ -1,0 +1,279 @@
+/* enrol.c - encdns-hub station, encdns-hub enrol: a station is made, machines become
+ * known to it.
+ * A machine's first start is where somebody in between would be believed: so the
+ * operator compares its fingerprint with the console. */
+#include "hub/grant.h"
+
+#include "hub/ca.h"
+#include "base/inventory.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+static const char station_usage[] =
+	"encdns-hub station init --station DIR [--operator NAME] [--passphrase fd:N | --no-passphrase]\n"
+	"    makes an operator's station: the private CA, the master key that all machines' keys are\n"
+	"    derived from, and the operator's own credentials, all under one passphrase\n"
+	"encdns-hub station list --station DIR\n"
+	"    the machines that are enrolled\n"
+	"encdns-hub station key NAME --station DIR\n"
+	"    the key of NAME's store to stdout, for: encdns check --key fd:N\n"
+	"The passphrase is asked for at the terminal, or read from a descriptor: --passphrase fd:N\n";
+
+static const char enrol_usage[] =
+	"encdns-hub enrol HOST[@PORT] NAME --station DIR --conf FILE [--file NAME=FILE]...\n"
+	"                 [--fingerprint HEX | --yes] [--replace] [--wait SECONDS] [--json]\n"
+	"                 [--passphrase fd:N]\n"
+	"    makes the machine at HOST, which waits at its first start, known as NAME: certifies its\n"
+	"    identity, seals its configuration and credentials for it, and authorises it\n"
+	"  --conf FILE         its configuration (encdns --help keys); secrets in it are bundle:NAME\n"
+	"  --file NAME=FILE    another file of the sealed bundle, for bundle:NAME\n"
+	"  --fingerprint HEX   what its console shows, instead of a question\n"
+	"  --yes               no question: only where nobody can be in between (the fingerprint is shown)\n"
+	"  --replace           NAME is another machine from now on\n";
+
+/* ---- station ---- */
+
+static int show_key(const struct station *s, const char *name)
+{
+	struct machine_record m;
+	uint8_t raw[32];
+	char text[66];
+	int pair[2];
+	if (record_open(s, name, &m) != 0)
+		return 1;
+	struct key *k = grant_key_data(s, &m);
+	record_close(&m);
+	bool good = k && socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) == 0 && key_send(k, pair[0]) == 0 &&
+	            read(pair[1], raw, sizeof raw) == sizeof raw;
+	key_free(k);
+	if (!good)
+		return station_complain("no memory for keys");
+	hex_text(text, raw, sizeof raw);
+	text[64] = '\n';
+	good = write(1, text, 65) == 65;
+	crypto_wipe(raw, sizeof raw);
+	crypto_wipe(text, sizeof text);
+	return !good;
+}
+
+static void list_one(const struct machine_record *m, void *owner)
+{
+	struct bundle_head h = { .generation = 0 };
+	char id[2 * MACHINE_ID + 1];
+	(void)owner;
+	bundle_peek(m->bundle.p, m->bundle.n, &h);
+	hex_text(id, m->id, MACHINE_ID);
+	printf("%s %s machine %s boots %llu bundle %llu minimum %llu\n", m->name, m->host, id, (unsigned long long)m->boots,
+	       (unsigned long long)h.generation, (unsigned long long)m->seq);
+}
+
+int station_main(int argc, char **argv)
+{
+	const char *dir = NULL, *operator = getenv("USER"), *word[2] = { NULL, NULL }, *pass = NULL;
+	struct station s;
+	unsigned words = 0;
+	bool wrong = false, plain = false;
+	for (int i = 1; i < argc && !wrong; i++) {
+		if (strcmp(argv[i], "--help") == 0)
+			return fputs(station_usage, stdout) < 0;
+		if (strcmp(argv[i], "--station") == 0 && i + 1 < argc)
+			dir = argv[++i];
+		else if (strcmp(argv[i], "--operator") == 0 && i + 1 < argc)
+			operator = argv[++i];
+		else if (strcmp(argv[i], "--passphrase") == 0 && i + 1 < argc)
+			pass = argv[++i];
+		else if (strcmp(argv[i], "--no-passphrase") == 0)
+			plain = true;
+		else if (argv[i][0] != '-' && words < 2)
+			word[words++] = argv[i];
+		else
+			wrong = true;
+	}
+	wrong |= !dir || !words || (strcmp(word[0], "key") == 0) != (words == 2);
+	if (!operator || !cert_name_ok(operator, strlen(operator)))
+		operator = "operator";
+	if (!wrong && strcmp(word[0], "init") == 0) {
+		if (station_make(dir, operator, pass, plain) != 0)
+			return 1;
+		printf("a new station lies in %s, its operator is %s; machines want %s/ca/root.pem\n", dir, operator, dir);
+		return 0;
+	}
+	if (wrong || (strcmp(word[0], "key") != 0 && strcmp(word[0], "list") != 0)) {
+		fputs(station_usage, stderr);
+		return 2;
+	}
+	if (station_open(&s, dir, pass) != 0)
+		return 1;
+	int r = words == 2 ? show_key(&s, word[1]) : record_each(&s, list_one, NULL);
+	station_close(&s);
+	return r;
+}
+
+/* ---- enrol ---- */
+
+struct args {
+	const char *station, *pass, *conf, *fingerprint, *host, *name;
+	unsigned wait;
+	bool yes, replace, json;
+	struct grant_files files;
+};
+
+/* 0, 1, or 2 on wrong usage. */
+static int parse(int argc, char **argv, struct args *a)
+{
+	*a = (struct args){ .wait = 10 };
+	for (int i = 1; i < argc; i++) {
+		const char *w = argv[i], *v = i + 1 < argc ? argv[i + 1] : NULL;
+		const char **to = strcmp(w, "--station") == 0       ? &a->station
+		                  : strcmp(w, "--conf") == 0        ? &a->conf
+		                  : strcmp(w, "--fingerprint") == 0 ? &a->fingerprint
+		                  : strcmp(w, "--passphrase") == 0  ? &a->pass
+		                                                    : NULL;
+		bool file = strcmp(w, "--file") == 0, wait = strcmp(w, "--wait") == 0;
+		if ((to || file || wait) && !v)
+			return 2;
+		i += to || file || wait;
+		if (to)
+			*to = v;
+		else if (wait)
+			a->wait = (unsigned)strtoul(v, NULL, 10);
+		else if (file) {
+			if (grant_file_word(&a->files, v) != 0)
+				return 1;
+		} else if (strcmp(w, "--yes") == 0)
+			a->yes = true;
+		else if (strcmp(w, "--replace") == 0)
+			a->replace = true;
+		else if (strcmp(w, "--json") == 0)
+			a->json = true;
+		else if (w[0] == '-')
+			return 2;
+		else if (!a->host)
+			a->host = w;
+		else if (!a->name)
+			a->name = w;
+		else
+			return 2;
+	}
+	return a->station && a->conf && a->host && a->name ? 0 : 2;
+}
+
+/* Is it the machine that the operator means? */
+static bool is_it(const struct args *a, const struct remote *r)
+{
+	char shown[3 * MACHINE_ID], hex[2 * MACHINE_ID + 1], question[200];
+	size_t n = 0;
+	grant_fingerprint(r->hello.id, shown);
+	if (!a->json) {
+		printf("a machine at %s that is %s, started %llu times; its inventory:\n", a->host,
+		       gate_state_text(r->hello.state), (unsigned long long)r->hello.boots);
+		for (size_t at = 0; at < r->inventory.n; at++) {
+			if (at == 0 || r->inventory.p[at - 1] == '\n')
+				fputs("    ", stdout);
+			putchar(r->inventory.p[at]);
+		}
+		printf("fingerprint %s\n", shown);
+	}
+	if (a->fingerprint) {
+		for (const char *p = a->fingerprint; *p && n < sizeof hex - 1; p++)
+			if (*p != ' ' && *p != ':')
+				hex[n++] = *p;
+		hex[n] = 0;
+		char want[2 * MACHINE_ID + 1];
+		hex_text(want, r->hello.id, MACHINE_ID);
+		if (strcmp(hex, want) == 0)
+			return true;
+		station_complain("its fingerprint is another one: %s", shown);
+		return false;
+	}
+	snprintf(question, sizeof question, "Does its console show this fingerprint, and is it to be %s?", a->name);
+	return a->yes || grant_asked(question);
+}
+
+static int certify(const struct station *s, const struct args *a, struct remote *r)
+{
+	char dir[PATH_MAX], err[PATH_MAX + 256];
+	struct ca_chain c;
+	struct ca_order o = { .role = ROLE_MACHINE, .name = a->name, .days = CA_DAYS };
+	snprintf(dir, sizeof dir, "%.4000s/ca", s->dir);
+	if (ca_certify(dir, s->pass, &o, r->pub, &c, err, sizeof err) != 0)
+		return station_complain("%s", err);
+	struct gate_identity i = { rd_init(c.der[CERT_LEAF], c.len[CERT_LEAF]), rd_init(c.der[CERT_ISSUING], c.len[CERT_ISSUING]) };
+	return gate_put_identity(r->out, &i) ? remote_flush(r) : station_complain("no memory");
+}
+
+static void describe(const struct args *a, const struct remote *r, struct machine_record *m)
+{
+	char host[256], port[8];
+	snprintf(m->name, sizeof m->name, "%s", a->name);
+	host_split(a->host, host, port);
+	snprintf(m->host, sizeof m->host, "%s@%s", host, port);
+	memcpy(m->pub, r->pub, SIGN_PUB);
+	memcpy(m->id, r->hello.id, MACHINE_ID);
+	memcpy(m->salt, r->hello.salt, GATE_SALT);
+	crypto_random(m->epoch, sizeof m->epoch);
+	buf_put(&m->inventory, r->inventory.p, r->inventory.n);
+}
+
+static int enrol(const struct station *s, struct args *a, struct remote *r, struct machine_record *m)
+{
+	struct grant g = { .flags = a->replace ? GATE_STORE_REFILL : 0 };
+	char why[300];
+	describe(a, r, m);
+	if (grant_credentials(s, m, &a->files) != 0 || grant_seal(s, m, &a->files, r->hello.generation + 1) != 0 ||
+	    record_make(s, m) != 0)
+		return 1;
+	int wrong = certify(s, a, r) || remote_put_bundle(r, m->bundle.p, m->bundle.n) || grant_auth(s, m, r, &g, why, sizeof why);
+	station_audit(s, "enrol", m->name, wrong ? "failed" : "done", wrong ? why : m->host);
+	if (wrong)
+		return 1;
+	if (a->json)
+		printf("{\"machine\":\"%s\",\"host\":\"%s\",\"outcome\":\"enrolled\"}\n", m->name, m->host);
+	else
+		printf("%s is enrolled and authorised\n", m->name);
+	return 0;
+}
+
+static int run(struct args *a)
+{
+	struct machine_record m = { .seq = 0 };
+	struct station s;
+	struct remote r;
+	int wrong = 1;
+	if (!cert_name_ok(a->name, strlen(a->name)) || a->name[0] == '.')
+		return station_complain("%.80s: a name has 1 to 63 letters, digits, dots, dashes or underscores", a->name);
+	if (station_open(&s, a->station, a->pass) != 0)
+		return 1;
+	if (record_there(&s, a->name) && !a->replace)
+		station_complain("%s is enrolled already (--replace: it is another machine from now on)", a->name);
+	else if (grant_file_read(&a->files, "conf", a->conf) == 0 && remote_open(&r, a->host, s.cred, NULL, a->wait) == 0) {
+		if (r.hello.state != GATE_NEW)
+			station_complain("%s: this machine is enrolled already", a->host);
+		else if (is_it(a, &r))
+			wrong = enrol(&s, a, &r, &m);
+		else
+			station_complain("nothing was done");
+		remote_close(&r);
+	}
+	record_close(&m);
+	station_close(&s);
+	return wrong;
+}
+
+int enrol_main(int argc, char **argv)
+{
+	struct args a;
+	if (argc > 1 && strcmp(argv[1], "--help") == 0)
+		return fputs(enrol_usage, stdout) < 0;
+	int r = parse(argc, argv, &a);
+	if (r == 2)
+		fputs(enrol_usage, stderr);
+	if (r == 0)
+		r = run(&a);
+	grant_files_free(&a.files);
+	return r;
+}

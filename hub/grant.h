@@ -1,0 +1,49 @@
+/* grant.h - what an operator gives a machine: its sealed bundle, its keys. */
+#ifndef HUB_GRANT_H
+#define HUB_GRANT_H
+
+#include "hub/remote.h"
+
+#define GRANT_FILES BUNDLE_FILES
+
+/* Files for a bundle: what they are called there, and what is in them. */
+struct grant_files {
+	struct { char name[BUNDLE_NAME]; struct buf b; } at[GRANT_FILES];
+	unsigned n;
+};
+void grant_files_free(struct grant_files *f);
+/* From a file; one of that name is replaced.  0, or 1 and it is said why not. */
+int grant_file_read(struct grant_files *f, const char *name, const char *path);
+/* NAME=FILE */
+int grant_file_word(struct grant_files *f, const char *word);
+int grant_file_put(struct grant_files *f, const char *name, const void *p, size_t n);
+const struct buf *grant_file_find(const struct grant_files *f, const char *name);
+/* Those of the record's bundle, where f has none of that name; *changed: f has others
+ * than the bundle. */
+int grant_files_merge(const struct station *s, const struct machine_record *m, struct grant_files *f, bool *changed);
+/* New credentials for the node's tunnel. */
+int grant_credentials(const struct station *s, const struct machine_record *m, struct grant_files *f);
+/* Into m->bundle, and m->conf; the record's files are the caller's to write. */
+int grant_seal(const struct station *s, struct machine_record *m, const struct grant_files *f, uint64_t generation);
+
+struct grant { uint64_t seq; const uint8_t *chain; uint8_t flags; }; /* chain: NULL: not said */
+/* Sends keys, minimum and a new ticket; 0: the machine is unlocked, and the record
+ * says so; 1: it is not (said, also in why). */
+int grant_auth(const struct station *s, struct machine_record *m, struct remote *r, const struct grant *g,
+               char *why, size_t n);
+/* The two keys. */
+struct key *grant_key_system(const struct station *s, const struct machine_record *m);
+struct key *grant_key_data(const struct station *s, const struct machine_record *m);
+
+/* An answer from stdin; anything but yes is no. */
+bool grant_asked(const char *question);
+/* The id in groups, as the console shows it. */
+void grant_fingerprint(const uint8_t id[static MACHINE_ID], char out[static 3 * MACHINE_ID]);
+
+/* The commands. */
+int enrol_main(int argc, char **argv);
+int authorise_main(int argc, char **argv);
+int station_main(int argc, char **argv);
+int node_main(int argc, char **argv);
+
+#endif

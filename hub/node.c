@@ -1,0 +1,99 @@
+/* node.c - encdns-hub node: an operator's commands for a machine that runs.
+ * Each is signed for this connection and this moment; the machine answers in words. */
+#include "hub/grant.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+static const char usage[] =
+	"encdns-hub node HOST[@PORT]|NAME COMMAND --station DIR [--wait SECONDS] [--passphrase fd:N]\n"
+	"  status [json]     what encdns status tells there\n"
+	"  log               its last lines\n"
+	"  withdraw          neighbours are told no prefix any more, until announce\n"
+	"  announce          they are again, as soon as all is well\n"
+	"  reconnect         the connection to the hub is made anew\n"
+	"  check             has it met damage in its store?\n"
+	"  restart dns|control\n"
+	"                    one of its processes is started anew\n"
+	"  reboot, poweroff  the machine; only where encdns is its init\n"
+	"Exit status: 0 done; 1 not done, or not reached; 2 wrong usage.\n";
+
+struct args {
+	const char *station, *pass, *who;
+	unsigned wait;
+	struct gate_command command;
+};
+
+static int parse(int argc, char **argv, struct args *a)
+{
+	*a = (struct args){ .wait = 10 };
+	for (int i = 1; i < argc; i++) {
+		const char *v = i + 1 < argc ? argv[i + 1] : NULL;
+		if (v && strcmp(argv[i], "--station") == 0)
+			a->station = argv[++i];
+		else if (v && strcmp(argv[i], "--passphrase") == 0)
+			a->pass = argv[++i];
+		else if (v && strcmp(argv[i], "--wait") == 0)
+			a->wait = (unsigned)strtoul(argv[++i], NULL, 10);
+		else if (argv[i][0] == '-')
+			return 2;
+		else if (!a->who)
+			a->who = argv[i];
+		else if (a->command.argc < (int)GATE_WORD_MAX)
+			a->command.argv[a->command.argc++] = argv[i];
+		else
+			return 2;
+	}
+	return a->station && a->who && a->command.argc ? 0 : 2;
+}
+
+static int command(const struct station *s, const struct machine_record *m, struct args *a, struct remote *r)
+{
+	struct buf text = { 0 };
+	enum gate_code code;
+	bool silent = strcmp(a->command.argv[0], "status") == 0 || strcmp(a->command.argv[0], "log") == 0;
+	if (r->hello.state != GATE_RUNNING)
+		return station_complain("%s is %s: it has to be authorised first", m->name, gate_state_text(r->hello.state));
+	memcpy(a->command.nonce, r->nonce, GATE_NONCE);
+	a->command.issued = (uint64_t)time(NULL);
+	if (!gate_put_command(r->out, &a->command, s->cred, r->exporter))
+		return station_complain("too many words, or not in plain letters");
+	int wrong = remote_flush(r) || remote_result(r, &code, &text);
+	if (!wrong)
+		fputs((char *)text.p, code == GATE_DONE ? stdout : stderr);
+	if (!wrong && code == GATE_NO)
+		fputc('\n', stderr);
+	if (!silent)
+		station_audit(s, a->command.argv[0], m->name, wrong || code != GATE_DONE ? "failed" : "done",
+		              a->command.argc > 1 ? a->command.argv[1] : "");
+	buf_free(&text);
+	return wrong || code != GATE_DONE;
+}
+
+int node_main(int argc, char **argv)
+{
+	struct args a;
+	struct station s;
+	struct machine_record m;
+	struct remote r;
+	int wrong = 1;
+	if (argc > 1 && strcmp(argv[1], "--help") == 0)
+		return fputs(usage, stdout) < 0;
+	if (parse(argc, argv, &a) != 0) {
+		fputs(usage, stderr);
+		return 2;
+	}
+	if (station_open(&s, a.station, a.pass) != 0)
+		return 1;
+	if (record_open(&s, a.who, &m) == 0) {
+		if (remote_open(&r, m.host, s.cred, m.pub, a.wait) == 0) {
+			wrong = command(&s, &m, &a, &r);
+			remote_close(&r);
+		}
+		record_close(&m);
+	}
+	station_close(&s);
+	return wrong;
+}
