@@ -14,7 +14,7 @@
 #define PINS         (STORE_HOLDS + 16)
 #define TAIL_OPS     10000000u   /* a checkpoint is due after so many operations */
 #define TAIL_BYTES   (1ull << 30) /* or so much log, less in a small store */
-#define TAIL_PART    18u         /* so great a part of what is live */
+#define TAIL_PART    20u         /* so great a part of what is live */
 
 struct segmeta { uint32_t cut; uint16_t count; uint8_t depth; bool counted; }; /* cut: see struct checkpoint */
 struct extent {
