@@ -598,7 +598,17 @@ static void on_frame(struct link *l, uint8_t type, const uint8_t *p, size_t n, u
 	}
 }
 
-static const struct link_calls calls = { .frame = on_frame, .closed = on_closed };
+/* What the next transactions are about is on its way into the cache while those
+ * before them are applied. */
+static void on_ahead(struct link *l, uint8_t type, const uint8_t *p, size_t n)
+{
+	struct journal *j = link_owner(l);
+	struct tx_part t;
+	if (type == FRAME_TX && j->state == JOURNAL_STREAMING && !j->dead && tx_part_parse(p, n, &t))
+		applier_soon(&j->applier, t.ops, t.len);
+}
+
+static const struct link_calls calls = { .frame = on_frame, .ahead = on_ahead, .closed = on_closed };
 
 /* ---- connecting ---- */
 

@@ -228,7 +228,10 @@ int store_put(struct store *st, uint64_t seq, enum frag_kind kind, const struct 
               bool fresh /* the owner is known to be new in this instance */);
 int store_delete(struct store *st, uint64_t seq, enum frag_kind kind, const struct store_zone *z,
                  const uint8_t *owner);
-/* A fragment as the writer sees it now, uncommitted changes included. */
+/* A name will soon be asked for or changed: where it lies is brought nearer. */
+void store_soon(struct store *st, enum frag_kind kind, uint32_t inst, const uint8_t *owner);
+/* A fragment as the writer sees it now, uncommitted changes included; valid until
+ * the next change. */
 enum store_found store_newest(struct store *st, enum frag_kind kind, uint32_t inst,
                               const uint8_t *owner, struct scratch *s, struct frag *out);
 /* A new instance of a zone, invisible until store_zone_put names it. */
