@@ -18,6 +18,7 @@
 #include "base/addr.h"
 #include "base/ctl.h"
 #include "base/log.h"
+#include "base/sandbox.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -803,7 +804,8 @@ static void buried(struct super *s, struct child *c, int status, uint64_t now)
 	else if (WIFEXITED(status) && WEXITSTATUS(status) == EXIT_DOUBT)
 		restart_dns(s);
 	if (WIFSIGNALED(status))
-		log_say(LOG_WARNING, "%s was ended by signal %d; starting it again", c->name, WTERMSIG(status));
+		log_say(LOG_WARNING, "%s was ended by signal %d%s; starting it again", c->name, WTERMSIG(status),
+		        WTERMSIG(status) == SIGSYS ? " (a system call that it may not make)" : "");
 	else
 		log_say(LOG_WARNING, "%s ended with status %d; starting it again", c->name, WEXITSTATUS(status));
 }
@@ -1047,6 +1049,7 @@ static int run(const struct args *a, char **argv)
 	log_name("encdns-super");
 	if (!crypto_locked())
 		log_say(LOG_WARNING, "keys can't be locked in memory and may be swapped out: raise the limit RLIMIT_MEMLOCK (ulimit -l)");
+	sandbox_enter(&(struct sandbox){ .who = SANDBOX_SUPER, .addresses = s.node.lent != 0 });
 	return supervise(&s);
 }
 

@@ -6,6 +6,7 @@
  * (jfile.c, the store).  Its key comes by descriptor or is typed in. */
 #include "base/conf.h"
 #include "base/log.h"
+#include "base/sandbox.h"
 #include "hub/ca.h"
 #include "hub/hub.h"
 
@@ -447,6 +448,7 @@ static int serve(struct daemon *d, const char *dir, const struct conf *c, const 
 	d->ctl = h->feeds ? ctl_listen(&h->loop, dir, command, d, err, sizeof err) : NULL;
 	int code = 0;
 	if (d->ctl) {
+		sandbox_enter(&(struct sandbox){ .who = SANDBOX_HUB });
 		log_say(LOG_NOTICE, "ready at sequence %llu", (unsigned long long)h->seq);
 		if (loop_run(&h->loop, &d->stop) != 0)
 			code = complain(strerror(errno));

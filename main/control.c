@@ -12,6 +12,7 @@
 
 #include "base/ctl.h"
 #include "base/log.h"
+#include "base/sandbox.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -442,6 +443,7 @@ static int start(struct control *c, int key_fd, int cred_fd)
 int control_main(struct node *n, int sup, int key_fd, int cred_fd)
 {
 	static struct control c;
+	sandbox_enter(&(struct sandbox){ .who = SANDBOX_CONTROL, .dir = n->dir });
 	c.node = n;
 	c.sup.fd = sup;
 	c.dns.fd = -1;

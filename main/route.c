@@ -12,6 +12,7 @@
 #include "main/node.h"
 
 #include "base/log.h"
+#include "base/sandbox.h"
 #include "main/probe.h"
 
 #include <errno.h>
@@ -249,6 +250,7 @@ int route_main(struct node *n, int sup)
 		return 1;
 	}
 	go_first();
+	sandbox_enter(&(struct sandbox){ .who = SANDBOX_ROUTE });
 	speaker_start(r.speaker, loop_now());
 	if (loop_run(&r.loop, &r.stop) == 0)
 		return 0;
