@@ -531,6 +531,7 @@ static void become(struct super *s, int which, pid_t parent)
 		if (s->child[i].src.fd >= 0)
 			close(s->child[i].src.fd);
 	if (which != ROUTE) {
+		crypto_wipe(s->node.route_secrets, s->node.conf.route.peers.n * sizeof *s->node.route_secrets);
 		route_close_sockets(&s->node);
 		close(s->node.route_fd);
 	}
@@ -557,6 +558,9 @@ static void become(struct super *s, int which, pid_t parent)
 		close(s->node.silent[i]);
 	if (crypto_init() != 0)
 		_exit(1);
+	lock_memory(&s->node);
+	if (which == DNS)
+		crypto_wipe_on_crash(false);
 }
 
 static void from_child(struct src *src, uint32_t got, uint64_t now);
@@ -584,6 +588,12 @@ static void put_off(struct child *c, uint64_t now)
 		c->pause_ns = PAUSE_MAX_NS;
 }
 
+static _Noreturn void leave_child(int code)
+{
+	crypto_end();
+	_exit(code);
+}
+
 static void start(struct super *s, int which, uint64_t now)
 {
 	struct child *c = s->child + which;
@@ -605,11 +615,11 @@ static void start(struct super *s, int which, uint64_t now)
 		become(s, which, self);
 		close(up[0]);
 		if (!control)
-			_exit(which == DNS ? service_main(&s->node, up[1]) : route_main(&s->node, up[1]));
+			leave_child(which == DNS ? service_main(&s->node, up[1]) : route_main(&s->node, up[1]));
 		close(key[0]);
 		if (cred[1] >= 0)
 			close(cred[1]);
-		_exit(control_main(&s->node, up[1], key[1], cred[0]));
+		leave_child(control_main(&s->node, up[1], key[1], cred[0]));
 	}
 	close(up[1]);
 	c->src = (struct src){ .fd = up[0], .want = EPOLLIN, .due_ns = LOOP_NEVER, .wake = from_child };
@@ -1026,6 +1036,8 @@ static int run(const struct args *a, char **argv)
 	if (a->ad_hoc && open_store(&s.node) != 0)
 		return 1;
 	crypto_harden();
+	crypto_wipe_on_crash(true);
+	lock_memory(&s.node);
 	if (read_secrets(&s, a) != 0)
 		return 1;
 	if (a->dir && mkdir(a->dir, 0700) != 0 && errno != EEXIST) {
@@ -1047,10 +1059,12 @@ static int run(const struct args *a, char **argv)
 			s.title_len += strlen(*p) + 1;
 	prctl(PR_SET_NAME, "encdns-super", 0, 0, 0);
 	log_name("encdns-super");
-	if (!crypto_locked())
-		log_say(LOG_WARNING, "keys can't be locked in memory and may be swapped out: raise the limit RLIMIT_MEMLOCK (ulimit -l)");
+	say_unlocked();
 	sandbox_enter(&(struct sandbox){ .who = SANDBOX_SUPER, .addresses = s.node.lent != 0 });
-	return supervise(&s);
+	int code = supervise(&s);
+	crypto_wipe(s.node.cookie_keys, sizeof s.node.cookie_keys);
+	crypto_end();
+	return code;
 }
 
 /* argv[0] becomes the process's name by starting anew under it, once. */

@@ -480,7 +480,6 @@ static int run(const char *dir, const char *conf, int key_fd)
 		fprintf(stderr, "encdns-hub: %s: %s\n", dir, strerror(errno));
 		return 1;
 	}
-	crypto_harden();
 	struct cred *cred = cred_read(c.credentials, err, sizeof err);
 	close(c.credentials);
 	if (!cred || cred_role(cred) != ROLE_HUB)
@@ -491,11 +490,13 @@ static int run(const char *dir, const char *conf, int key_fd)
 	if (key_fd >= 0)
 		close(key_fd);
 	d.import_memory = c.import_memory;
-	if (!crypto_locked())
-		log_say(LOG_WARNING, "keys can't be locked in memory and may be swapped out: raise the limit RLIMIT_MEMLOCK (ulimit -l)");
+	crypto_lock_stack();
+	if (crypto_unlocked(err, sizeof err))
+		log_say(LOG_WARNING, "this can't be locked in memory and may be swapped out: %s; raise the limit RLIMIT_MEMLOCK (ulimit -l)", err);
 	int code = serve(&d, dir, &c, k, cred);
 	key_free(k);
 	cred_free(cred);
+	crypto_end();
 	return code;
 }
 
@@ -677,6 +678,7 @@ int main(int argc, char **argv)
 	log_name("encdns-hub");
 	if (crypto_init() != 0)
 		return complain("no memory for keys");
+	crypto_harden();
 	if (strcmp(verb, "--version") == 0)
 		return printf("encdns-hub " VERSION "\n") < 0;
 	if (strcmp(verb, "--help") == 0) {

@@ -118,6 +118,8 @@ static int start_workers(struct service *s)
 	while (s->running < s->conf.workers && r == 0) {
 		struct worker *w = &s->workers[s->running];
 		r = pthread_create(&w->thread, NULL, work, w);
+		if (r == 0)
+			crypto_lock_thread(w->thread);
 		if (r == 0 && s->node->conf.pin)
 			pin(w, s->conf.workers);
 		s->running += r == 0;
@@ -240,6 +242,7 @@ int service_main(struct node *n, int sup)
 		.need_cookie = n->conf.need_cookie,
 		.rrl = limits(&n->conf),
 	};
+	crypto_lock(&s.conf, sizeof s.conf, "keys");
 	s.map = store_map_new(n->store_ro, n->conf.store_reserve, err, sizeof err);
 	if (!s.map) {
 		log_say(LOG_ERROR, "%s", err);
@@ -251,6 +254,7 @@ int service_main(struct node *n, int sup)
 	}
 	int code = start_workers(&s) != 0;
 	if (code == 0) {
+		say_unlocked();
 		sandbox_calls(&box);
 		code = loop(&s);
 	}
