@@ -89,6 +89,8 @@ void crypto_lock(const void *p, size_t n, const char *what)
 	uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), from = (uintptr_t)p & ~(page - 1);
 	size_t size = (((uintptr_t)p + n + page - 1) & ~(page - 1)) - from;
 
+	if (n == 0)
+		return;
 	/* what was never touched takes no memory; older kernels know only all */
 	bool done = mlock2((void *)from, size, MLOCK_ONFAULT) == 0 ||
 	            (errno == ENOSYS && mlock((void *)from, size) == 0);
