@@ -588,9 +588,9 @@ static void put_off(struct child *c, uint64_t now)
 		c->pause_ns = PAUSE_MAX_NS;
 }
 
-static _Noreturn void leave_child(int code)
+static _Noreturn void leave_child(struct node *n, int code)
 {
-	crypto_end();
+	wipe_memory(n);
 	_exit(code);
 }
 
@@ -615,11 +615,11 @@ static void start(struct super *s, int which, uint64_t now)
 		become(s, which, self);
 		close(up[0]);
 		if (!control)
-			leave_child(which == DNS ? service_main(&s->node, up[1]) : route_main(&s->node, up[1]));
+			leave_child(&s->node, which == DNS ? service_main(&s->node, up[1]) : route_main(&s->node, up[1]));
 		close(key[0]);
 		if (cred[1] >= 0)
 			close(cred[1]);
-		leave_child(control_main(&s->node, up[1], key[1], cred[0]));
+		leave_child(&s->node, control_main(&s->node, up[1], key[1], cred[0]));
 	}
 	close(up[1]);
 	c->src = (struct src){ .fd = up[0], .want = EPOLLIN, .due_ns = LOOP_NEVER, .wake = from_child };
@@ -1060,10 +1060,9 @@ static int run(const struct args *a, char **argv)
 	prctl(PR_SET_NAME, "encdns-super", 0, 0, 0);
 	log_name("encdns-super");
 	say_unlocked();
-	sandbox_enter(&(struct sandbox){ .who = SANDBOX_SUPER, .addresses = s.node.lent != 0 });
+	sandbox_enter(&(struct sandbox){ .who = SANDBOX_SUPER, .dir = s.node.dir, .addresses = s.node.lent != 0 });
 	int code = supervise(&s);
-	crypto_wipe(s.node.cookie_keys, sizeof s.node.cookie_keys);
-	crypto_end();
+	wipe_memory(&s.node);
 	return code;
 }
 

@@ -31,6 +31,7 @@
 #include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -189,6 +190,7 @@ static const struct call { int nr; uint8_t who; const struct limit *limit; } cal
 	{ SYS_fork, S, NULL },                   { SYS_set_tid_address, S, NULL },
 	{ SYS_kill, S, NULL },                   { SYS_wait4, S, NULL },
 	{ SYS_waitid, S, NULL },                 { SYS_getppid, S, NULL },
+	{ SYS_geteuid, S | H, NULL },            { SYS_geteuid32, S | H, NULL },
 	{ SYS_pipe2, S, NULL },                  { SYS_socketpair, S, NULL },
 	{ SYS_prctl, S, NULL },                  { SYS_capget, S, NULL },
 	{ SYS_capset, S, NULL },                 { SYS_seccomp, S, NULL },
@@ -323,7 +325,7 @@ static void restrict_files(const struct sandbox *s)
 	if (route)
 		all.net = 0;
 	int rules = (int)syscall(SYS_landlock_create_ruleset, &all, size, 0);
-	if (rules < 0 || (s->dir && allow_dir(rules, s->dir, all.fs) != 0) ||
+	if (rules < 0 || (s->who == SANDBOX_CONTROL && s->dir && allow_dir(rules, s->dir, all.fs) != 0) ||
 	    syscall(SYS_landlock_restrict_self, rules, 0) != 0)
 		log_say(LOG_WARNING, "files can't be shut off by Landlock: %s", strerror(errno));
 	if (rules >= 0)
@@ -334,16 +336,24 @@ static void restrict_files(const struct sandbox *s)
 
 #define CAP(c) ((uint64_t)1 << (c))
 
+/* Root that works in a folder of somebody else's. */
+static uint64_t to_write(const char *dir)
+{
+	struct stat st;
+	return dir && stat(dir, &st) == 0 && st.st_uid != geteuid() ? CAP(CAP_DAC_OVERRIDE) : 0;
+}
+
 static uint64_t needed(const struct sandbox *s)
 {
 	switch (s->who) {
 	case SANDBOX_SUPER: /* route's priority when it is started again */
-		return CAP(CAP_IPC_LOCK) | CAP(CAP_SYS_NICE) | (s->addresses ? CAP(CAP_NET_ADMIN) : 0);
+		return CAP(CAP_IPC_LOCK) | CAP(CAP_SYS_NICE) | (s->addresses ? CAP(CAP_NET_ADMIN) : 0) | to_write(s->dir);
 	case SANDBOX_CONTROL:
+		return CAP(CAP_IPC_LOCK) | to_write(s->dir);
 	case SANDBOX_DNS: /* the pool of keys may grow */
 		return CAP(CAP_IPC_LOCK);
 	case SANDBOX_HUB: /* it reads the zone files it is told to */
-		return CAP(CAP_IPC_LOCK) | CAP(CAP_DAC_READ_SEARCH);
+		return CAP(CAP_IPC_LOCK) | CAP(CAP_DAC_READ_SEARCH) | to_write(s->dir);
 	case SANDBOX_ROUTE:
 		break;
 	}

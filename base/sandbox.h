@@ -8,7 +8,7 @@ enum sandbox_process { SANDBOX_SUPER, SANDBOX_CONTROL, SANDBOX_DNS, SANDBOX_ROUT
 
 struct sandbox {
 	enum sandbox_process who;
-	const char *dir;  /* control: the only folder whose files it may open; NULL: none */
+	const char *dir;  /* the node's or hub's; NULL: none.  Control may open no other's files */
 	bool addresses;   /* super: it has addresses to take from the loopback interface at the end */
 };
 

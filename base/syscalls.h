@@ -91,6 +91,12 @@
 #ifndef SYS_futex_time64
 #define SYS_futex_time64 ABSENT
 #endif
+#ifndef SYS_geteuid
+#define SYS_geteuid ABSENT
+#endif
+#ifndef SYS_geteuid32
+#define SYS_geteuid32 ABSENT
+#endif
 #ifndef SYS_getcwd
 #define SYS_getcwd ABSENT
 #endif

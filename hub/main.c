@@ -448,7 +448,7 @@ static int serve(struct daemon *d, const char *dir, const struct conf *c, const 
 	d->ctl = h->feeds ? ctl_listen(&h->loop, dir, command, d, err, sizeof err) : NULL;
 	int code = 0;
 	if (d->ctl) {
-		sandbox_enter(&(struct sandbox){ .who = SANDBOX_HUB });
+		sandbox_enter(&(struct sandbox){ .who = SANDBOX_HUB, .dir = dir });
 		log_say(LOG_NOTICE, "ready at sequence %llu", (unsigned long long)h->seq);
 		if (loop_run(&h->loop, &d->stop) != 0)
 			code = complain(strerror(errno));

@@ -16,3 +16,11 @@ void say_unlocked(void)
 	if (crypto_unlocked(what, sizeof what))
 		log_say(LOG_WARNING, "this can't be locked in memory and may be swapped out: %s; raise the limit RLIMIT_MEMLOCK (ulimit -l)", what);
 }
+
+void wipe_memory(struct node *n)
+{
+	crypto_wipe(n->cookie_keys, sizeof n->cookie_keys);
+	if (n->route_secrets)
+		crypto_wipe(n->route_secrets, n->conf.route.peers.n * sizeof *n->route_secrets);
+	crypto_end();
+}

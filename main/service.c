@@ -263,5 +263,6 @@ int service_main(struct node *n, int sup)
 	for (unsigned i = 0; i < s.running; i++)
 		pthread_join(s.workers[i].thread, NULL);
 	store_map_free(s.map);
+	crypto_wipe(s.conf.cookie_keys, sizeof s.conf.cookie_keys);
 	return code;
 }

@@ -17,6 +17,7 @@
 #include <sys/prctl.h>
 #include <sys/ptrace.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -259,6 +260,13 @@ static void rights(void)
 		ok(in_box(&control, try_open_elsewhere) == FAILED, "control opens no file of another folder");
 	else
 		ok(true, "control opens no file of another folder # SKIP the kernel has no Landlock");
+	if (chmod(dir, 0700) == 0 && chown(dir, 65534, 65534) == 0) { /* by root only */
+		ok(in_box(&control, try_open) == WORKED, "as root, control may write to a folder of another user");
+		if (chown(dir, 0, 0) != 0 || chmod(dir, 0) != 0)
+			ok(false, "the folder is ours again");
+		ok(in_box(&control, try_open) == FAILED, "but its own rights count in its own");
+		chmod(dir, 0700);
+	}
 }
 
 int main(void)
