@@ -181,10 +181,11 @@ static const struct call { int nr; uint8_t who; const struct limit *limit; } cal
 	{ SYS_renameat, FILES, NULL },           { SYS_renameat2, FILES, NULL },
 	{ SYS_mkdir, FILES, NULL },              { SYS_mkdirat, FILES, NULL },
 	{ SYS_getdents64, FILES, NULL },         { SYS_dup, FILES, NULL },
-	/* threads yet to come: encdns-dns's before its filter, the hub's readers of zones */
+	/* threads yet to come: encdns-dns's before its filter, the hub's readers of zones;
+	 * the first steps of one, in some C libraries */
 	{ SYS_clone, S | H, &no_namespace },     { SYS_clone3, S | H, &not_here },
-	{ SYS_mprotect, S | H, &no_code },       { SYS_set_robust_list, S | H, NULL },
-	{ SYS_rseq, S | H, NULL },               { SYS_sched_setaffinity, S, NULL },
+	{ SYS_mprotect, S | H, &no_code },       { SYS_set_robust_list, D | H, NULL },
+	{ SYS_rseq, D | H, NULL },               { SYS_sched_setaffinity, S, NULL },
 	{ SYS_sched_getaffinity, S | H, NULL },  { SYS_prlimit64, S | H, NULL },
 	/* processes, and what each does before it enters its own list */
 	{ SYS_fork, S, NULL },                   { SYS_set_tid_address, S, NULL },
