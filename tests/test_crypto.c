@@ -346,6 +346,7 @@ static bool starts_again(void *p)
 
 /* ---- as the pool stands in a child ---- */
 
+#ifndef ASAN /* it makes mlock do nothing */
 static bool locks_little(void *p)
 {
 	struct rlimit little = { 64 << 10, 64 << 10 };
@@ -364,6 +365,7 @@ static bool locks_little(void *p)
 	crypto_lock(scratch, sizeof scratch, "scratch"); /* that fits */
 	return keys && crypto_unlocked(what, sizeof what) && strcmp(what, "keys") == 0;
 }
+#endif
 
 /* The first key of a fresh pool stands at its beginning. */
 static uint8_t *first_slot(void)
