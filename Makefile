@@ -72,7 +72,8 @@ else
 # A static PIE with full RELRO and no interpreter. "-static-pie" is not trusted
 # with it: musl-gcc's makes a dynamic one. Start files are those of the C library
 # that the compiler links with.
-MODE_CFLAGS = -fPIE -ffunction-sections -fdata-sections
+# Nothing is thrown in C: debuggers have tables of their own.
+MODE_CFLAGS = -fPIE -ffunction-sections -fdata-sections -fno-asynchronous-unwind-tables -fno-unwind-tables
 H := \#
 CRT := $(dir $(shell $(CC) '-$H$H$H' -x c /dev/null -o /dev/null 2>&1 | tr ' "' '\n\n' | grep 'crt1\.o$$'))
 part = $(shell $(CC) -print-file-name=$(1))

@@ -65,6 +65,7 @@ static int derive_keys(struct store *st)
 	struct key *k = key_derive(st->key, "index", NULL, 0);
 	if (!k)
 		return -1;
+	crypto_lock(&st->map.sip, sizeof st->map.sip, "keys");
 	sip_key(k, &st->map.sip);
 	key_free(k);
 	st->super_key = key_derive(st->key, "super", NULL, 0);

@@ -12,6 +12,7 @@
 
 #include "base/ctl.h"
 #include "base/log.h"
+#include "base/sandbox.h"
 #include "crypto/denial.h"
 #include "main/gate.h"
 #include "main/remote.h"
@@ -580,11 +581,15 @@ static int start(struct control *c, int key_fd, int cred_fd)
 int control_main(struct node *n, int sup, int key_fd, int cred_fd)
 {
 	static struct control c;
+	if (n->machine) /* port 22 tells it, and files of the system are shut off */
+		machine_look(n->machine);
+	sandbox_enter(&(struct sandbox){ .who = SANDBOX_CONTROL, .dir = n->dir });
 	c.node = n;
 	c.sup.fd = sup;
 	c.dns.fd = -1;
 	if (start(&c, key_fd, cred_fd) != 0 && c.code == 0)
 		c.code = 1;
+	say_unlocked();
 	if (c.code == 0 && loop_run(&c.loop, &c.stop) != 0) {
 		log_say(LOG_ERROR, "waiting for events: %s", strerror(errno));
 		c.code = 1;
@@ -595,6 +600,8 @@ int control_main(struct node *n, int sup, int key_fd, int cred_fd)
 		return c.code;
 	}
 	gate_free(c.gate);
+	if (n->machine)
+		free(n->machine->inventory);
 	buf_free(&c.zones.last);
 	journal_free(c.journal);
 	if (c.st && store_close(c.st) != 0 && c.code == 0)

@@ -30,7 +30,13 @@ my @bgp = ('bgp-as=65001', "bgp-prefix=$prefix", 'bgp-port=0', 'bgp-drain=1',
 my $from = DNS::now();
 my $lab = Lab->new(zones => { map { ("zone$_.example" => zone("z$_", 7)) } 1 .. 40 }, set => [ @bgp, 'workers=2' ]);
 
-sub signal { my ($comm, $signal) = @_; kill $signal, $lab->pids('node1', $comm); return DNS::now() }
+sub signal {
+	my ($comm, $signal) = @_;
+	my @pid = $lab->pids('node1', $comm);
+	my $from = DNS::now(); # what follows may be heard before kill() is back
+	kill $signal, @pid;
+	return $from;
+}
 sub bgp { (($lab->status('node1') // {})->{bgp} // [])->[0] // {} }
 sub route { ($lab->status('node1') // {})->{route} // {} }
 sub status_text { Lab::run({ limit => 10 }, "$Lab::bin/encdns", 'status', '--dir', $lab->dir . '/node1')->{out} }
