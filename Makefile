@@ -109,7 +109,13 @@ $(LIB) $(HUB_LIB):
 $B/%.o: %.c $B/flags
 	@mkdir -p $(@D)
 	$(say)
-	$(Q)$(CC) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
+	$(Q)$(CC) $(ALL_CFLAGS) $(SIZE) -MMD -MP -c -o $@ $<
+
+# What neither a query nor a bulk transfer passes is made small.
+SMALL = main.c bgp.c $(wildcard main/*.c bgp/*.c) \
+	$(patsubst %,crypto/%.c,bundle cert cred denial denied gate identity issue pass pbes pem) \
+	$(patsubst %,base/%.c,addr conf ctl inventory sandbox)
+$(call obj,$(SMALL)): SIZE = $(patsubst -O2,-Os,$(filter -O2,$(CFLAGS)))
 
 # Changes when compiler or flags do, so that all is compiled again.
 $B/flags: FORCE

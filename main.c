@@ -889,6 +889,8 @@ static int run(const struct args *a, char **argv)
 	s.node.init = getpid() == 1;
 	keep_log(&s.node);
 	say_unlocked();
+	if (s.node.machine) /* port 22 tells it */
+		machine_look(s.node.machine);
 	sandbox_enter(&(struct sandbox){ .who = SANDBOX_SUPER, .dir = s.node.dir, .addresses = s.node.lent != 0, .init = s.node.init });
 	int code = supervise(&s);
 	wipe_memory(&s.node);

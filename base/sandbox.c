@@ -192,7 +192,7 @@ static const struct call { int nr; uint8_t who; const struct limit *limit; } cal
 	{ SYS_clone, S | H, &no_namespace },     { SYS_clone3, S | H, &not_here },
 	{ SYS_mprotect, S | H, &no_code },       { SYS_set_robust_list, D | H, NULL },
 	{ SYS_rseq, D | H, NULL },               { SYS_sched_setaffinity, S, NULL },
-	{ SYS_sched_getaffinity, S | H, NULL },  { SYS_prlimit64, S | H, NULL },
+	{ SYS_sched_getaffinity, S | H | U, NULL },  { SYS_prlimit64, S | H, NULL },
 	/* processes, and what each does before it enters its own list */
 	{ SYS_fork, S, NULL },                   { SYS_set_tid_address, S, NULL },
 	{ SYS_kill, S, NULL },                   { SYS_wait4, S, NULL },

@@ -581,8 +581,6 @@ static int start(struct control *c, int key_fd, int cred_fd)
 int control_main(struct node *n, int sup, int key_fd, int cred_fd)
 {
 	static struct control c;
-	if (n->machine) /* port 22 tells it, and files of the system are shut off */
-		machine_look(n->machine);
 	sandbox_enter(&(struct sandbox){ .who = SANDBOX_CONTROL, .dir = n->dir });
 	c.node = n;
 	c.sup.fd = sup;
@@ -600,8 +598,6 @@ int control_main(struct node *n, int sup, int key_fd, int cred_fd)
 		return c.code;
 	}
 	gate_free(c.gate);
-	if (n->machine)
-		free(n->machine->inventory);
 	buf_free(&c.zones.last);
 	journal_free(c.journal);
 	if (c.st && store_close(c.st) != 0 && c.code == 0)

@@ -49,7 +49,7 @@ int machine_open(struct machine *m, const char *dir, bool start);
 /* Again in a child, whose pool is another. */
 int machine_reopen(struct machine *m);
 
-/* Takes the inventory now, for a process that can't look later; free() it. */
+/* Takes the inventory now, for processes that can't look later. */
 void machine_look(struct machine *m);
 
 /* Whole or not at all, and durable.  0, or -1 with errno. */
