@@ -185,6 +185,10 @@ $B/tests/bench/store: $B/tests/bench/store.o $(LIB)
 	$(say)
 	$(Q)$(call link,$(filter-out %.a,$^))
 
+$B/tests/bench/bulk: $B/tests/bench/bulk.o $(HUB_LIB) $(LIB)
+	$(say)
+	$(Q)$(call link,$(filter-out %.a,$^) $(HUB_LIB))
+
 # The corpus of each fuzzer, without a fuzzer.
 $B/tests/replay_%: $B/tests/fuzz/fuzz_%.o $B/tests/fuzz/replay.o $(HUB_LIB) $(LIB) \
 		$$(call mock,tests/fuzz/fuzz_$$*.c)

@@ -36,6 +36,7 @@
 
 #define PAUSE_MIN_NS 100000000ull
 #define PAUSE_MAX_NS 5000000000ull
+#define CHUNKS_AHEAD 16 /* of a snapshot: their room is made at once */
 #define PORT_LOW     20000u /* our end of every connection, as firewalls expect it */
 #define PORT_SPAN    20001u
 
@@ -63,9 +64,9 @@ struct journal {
 	bool in_tx;
 
 	struct head snap;             /* what the snapshot claims to be */
-	uint32_t snap_inst;           /* instances from here on are the snapshot's */
-	uint32_t snap_zones;
+	struct bulk bulk;              /* of it, or of one that was cut off */
 	struct buf snap_hashes;
+	size_t room;                  /* octets of what comes next that the store has room for */
 
 	uint32_t wanted;              /* instance whose zone is to come again, 0: none */
 	bool asked;                   /* the hub was asked, over this connection */
@@ -269,7 +270,7 @@ static void on_zone(struct journal *j, struct rd r)
 	j->state = JOURNAL_REPAIR;
 	j->snap = (struct head){ .seq = seq, .time = time };
 	memcpy(j->snap.chain, chain, CHAIN_LEN);
-	j->snap_hashes.n = 0;
+	j->snap_hashes.n = j->room = 0;
 	applier_begin(&j->applier, seq);
 	j->applier.only = j->zone;
 }
@@ -302,11 +303,11 @@ static void on_zone_complete(struct journal *j)
 static void on_hello(struct journal *j, struct rd r)
 {
 	static const uint8_t none[SIGN_PUB];
-	uint8_t id[JOURNAL_ID], pub[SIGN_PUB], p[JOURNAL_ID + 8 + CHAIN_LEN];
+	uint8_t id[JOURNAL_ID], pub[SIGN_PUB], p[JOURNAL_ID + 8 + CHAIN_LEN + 8 + 4];
 	uint8_t version = rd_u8(&r);
 	rd_copy(&r, id, sizeof id);
 	rd_copy(&r, pub, sizeof pub);
-	if (r.bad || version != JOURNAL_VERSION) {
+	if (r.bad || version != LINK_VERSION) {
 		refuse(j, "it speaks another version of the journal");
 		return;
 	}
@@ -326,8 +327,27 @@ static void on_hello(struct journal *j, struct rd r)
 	wr_bytes(&w, known ? id : none, JOURNAL_ID);
 	wr_u64(&w, j->seq);
 	wr_bytes(&w, j->chain, CHAIN_LEN);
+	bool begun = j->bulk.what == BULK_SNAPSHOT && memcmp(j->bulk.id, id, JOURNAL_ID) == 0;
+	wr_u64(&w, begun ? j->bulk.at.seq : 0);
+	wr_u32(&w, begun ? j->bulk.parts : 0);
 	if (j->conf.plain_fd < 0)
 		link_send(j->link, FRAME_RESUME, &(struct part){ p, sizeof p }, 1);
+}
+
+/* From the beginning, or behind what an earlier life has noted. */
+static int begin_bulk(struct journal *j, uint32_t have)
+{
+	if (have) {
+		log_say(LOG_NOTICE, "going on with the snapshot at sequence %llu behind chunk %u", (unsigned long long)j->snap.seq, have);
+		bulk_resume(&j->bulk, &j->applier);
+	} else {
+		log_say(LOG_NOTICE, "receiving a snapshot at sequence %llu", (unsigned long long)j->snap.seq);
+		j->snap_hashes.n = 0;
+		if (bulk_begin(&j->bulk, j->st, BULK_SNAPSHOT, j->meta.id, &j->snap, store_new_instance(j->st)) != 0)
+			return -1;
+	}
+	j->applier.bulk = &j->bulk;
+	return 0;
 }
 
 static void on_snapshot(struct journal *j, struct rd r)
@@ -335,23 +355,31 @@ static void on_snapshot(struct journal *j, struct rd r)
 	j->snap.seq = rd_u64(&r);
 	rd_copy(&r, j->snap.chain, CHAIN_LEN);
 	j->snap.time = rd_u64(&r);
-	if (r.bad || rd_left(&r) || halfway(j) || j->snap.seq < j->seq) {
+	uint32_t have = rd_u32(&r);
+	bool ours = have == 0 || (j->bulk.what == BULK_SNAPSHOT && j->bulk.parts == have && j->bulk.at.seq == j->snap.seq &&
+	                          memcmp(j->bulk.at.chain, j->snap.chain, CHAIN_LEN) == 0 &&
+	                          memcmp(j->bulk.id, j->meta.id, JOURNAL_ID) == 0);
+	if (r.bad || rd_left(&r) || halfway(j) || !ours || j->snap.seq < j->seq) {
 		refuse(j, "a snapshot out of place");
 		return;
 	}
-	log_say(LOG_NOTICE, "receiving a snapshot at sequence %llu", (unsigned long long)j->snap.seq);
 	j->state = JOURNAL_SNAPSHOT;
-	j->snap_inst = store_new_instance(j->st);
-	j->snap_zones = 0;
-	j->snap_hashes.n = 0;
+	j->room = 0;
 	applier_begin(&j->applier, j->snap.seq);
+	if (begin_bulk(j, have) != 0)
+		refuse(j, strerror(errno));
 }
 
-/* Room for what is about to be applied?  When the disk is full nothing more is
- * taken; what is served stays. */
-static bool room_for(struct journal *j, size_t n)
+/* Room for what is about to be applied, and so much behind it if it can be had?
+ * When the disk is full nothing more is taken; what is served stays. */
+static bool room_for(struct journal *j, size_t n, size_t ahead)
 {
-	if (store_reserve(j->st, n) == 0)
+	if (n <= j->room) {
+		j->room -= n;
+		return true;
+	}
+	j->room = store_reserve(j->st, n + ahead) == 0 ? ahead : 0;
+	if (j->room || store_reserve(j->st, n) == 0)
 		return true;
 	j->full = errno == ENOSPC;
 	refuse(j, errno == ENOSPC ? "the disk is full: nothing more is applied until there is room; serving on"
@@ -367,12 +395,14 @@ static void on_chunk(struct journal *j, const uint8_t *p, size_t n)
 		refuse(j, "a snapshot's chunk out of place");
 		return;
 	}
-	if (!room_for(j, n))
+	if (!room_for(j, n, n * CHUNKS_AHEAD))
 		return;
 	sha256(p, n, hash);
 	buf_put(&j->snap_hashes, hash, sizeof hash);
 	if (j->snap_hashes.bad || applier_ops(&j->applier, p, n, err, sizeof err) != 0)
 		refuse(j, j->snap_hashes.bad ? "no memory" : err);
+	else if (j->state == JOURNAL_SNAPSHOT && bulk_part(&j->bulk, &j->applier, hash, n) != 0)
+		refuse(j, strerror(errno));
 }
 
 /* Zones that the snapshot doesn't have are gone. */
@@ -381,7 +411,7 @@ static int drop_others(struct journal *j)
 	struct store_zone z;
 	enum store_found r = store_zone_next(j->st, NULL, &z);
 	while (r == STORE_FOUND) {
-		if (z.inst < j->snap_inst && store_zone_drop(j->st, j->snap.seq, z.name) != 0)
+		if (z.inst < j->bulk.first_inst && store_zone_drop(j->st, j->snap.seq, z.name) != 0)
 			return -1;
 		r = store_zone_next(j->st, z.name, &z);
 	}
@@ -408,11 +438,17 @@ static void on_manifest(struct journal *j, const uint8_t *p, size_t n)
 		refuse(j, "ALARM: a snapshot of another history than the operator has named");
 		return;
 	}
+	if (bulk_end(&j->bulk) != 0) {
+		j->applier.harm = errno == EBADMSG ? HARM_STORE : HARM_NONE;
+		refuse(j, errno == EBADMSG ? "the store is damaged" : strerror(errno));
+		return;
+	}
 	if (drop_others(j) != 0) {
 		j->applier.harm = HARM_STORE;
 		refuse(j, "the store is damaged");
 		return;
 	}
+	j->applier.bulk = NULL;
 	memcpy(j->chain, m.chain, CHAIN_LEN);
 	if (!commit(j, m.seq, m.time))
 		return;
@@ -432,7 +468,7 @@ static void on_tx(struct journal *j, const uint8_t *p, size_t n)
 		refuse(j, "a transaction out of order");
 		return;
 	}
-	if (!room_for(j, n))
+	if (!room_for(j, n, 0))
 		return;
 	if (t.flags & PART_FIRST) {
 		tx_chain_begin(&j->running, j->chain, t.seq, t.time);
@@ -637,6 +673,8 @@ struct journal *journal_new(struct loop *loop, struct store *st, const struct jo
 	memcpy(j->chain, j->meta.chain, CHAIN_LEN);
 	j->wanted = j->applier.skip = j->meta.behind ? j->meta.behind : c->damaged;
 	j->applier.skipped = j->meta.behind != 0;
+	j->bulk.step = c->bulk_step;
+	bulk_take_up(&j->bulk, st, &j->snap_hashes);
 	j->timer = (struct src){ .fd = -1, .due_ns = loop_now(), .wake = attempt };
 	if (loop_add(loop, &j->timer) != 0) {
 		journal_free(j);
@@ -666,6 +704,7 @@ void journal_free(struct journal *j)
 	loop_del(j->loop, &j->timer);
 	applier_free(&j->applier);
 	buf_free(&j->snap_hashes);
+	bulk_free(&j->bulk);
 	free(j);
 }
 

@@ -13,7 +13,8 @@
 #include "crypto.h"
 #include "store.h"
 
-#define JOURNAL_VERSION 1
+#define JOURNAL_VERSION 1 /* of what is kept, */
+#define LINK_VERSION    2 /* and of what is said */
 #define JOURNAL_ID      16
 #define CHAIN_LEN       32
 #define FRAME_MAX       (2u << 20) /* octets of a frame's content */
@@ -21,10 +22,11 @@
 
 /* ---- frames: length 24 | type 8 | content, both ways on a link ---- */
 enum frame_type {
-	FRAME_HELLO = 1, /* hub: version 8 | journal id 16 | origin's key 65 */
-	FRAME_RESUME,    /* node: journal id 16 (zero: none) | sequence 64 | chain 32 */
+	FRAME_HELLO = 1, /* hub: LINK_VERSION 8 | journal id 16 | origin's key 65 */
+	FRAME_RESUME,    /* node: journal id 16 (zero: none) | sequence 64 | chain 32 | snapshot begun:
+	                  * sequence 64 (zero: none) | chunks 32 */
 	FRAME_STREAM,    /* hub: what follows continues the node's sequence */
-	FRAME_SNAPSHOT,  /* hub: sequence 64 | chain 32 | time 64; chunks follow */
+	FRAME_SNAPSHOT,  /* hub: sequence 64 | chain 32 | time 64 | chunks 32 that the node has; the others follow */
 	FRAME_CHUNK,     /* hub: operations */
 	FRAME_MANIFEST,  /* hub: see struct manifest; the snapshot is complete */
 	FRAME_TX,        /* hub: part of a transaction, see struct tx_part */
@@ -141,7 +143,9 @@ struct applier {
 	bool have_zone, fresh;     /* fresh: the instance is new, nothing to merge with */
 	uint8_t last_kind, last[NAME_MAX_LEN]; /* fresh: the last name edited; kind 0: none yet */
 	uint32_t zones;            /* zones ended by OP_SERIAL or OP_DROP */
-	bool made;                 /* the instance at hand is this applier's */
+	bool made;                 /* the instance at hand is this applier's: its names carry */
+	uint64_t base;             /* this sequence, which the store has already */
+	struct bulk *bulk;         /* NULL, or the load that zones end in */
 	uint32_t skip;             /* instance that is damaged: its changes are left out, 0: none */
 	bool skipping, skipped;    /* the zone at hand is that one; some were left out */
 	const uint8_t *only;       /* NULL, or the one zone that comes; its turn waits for applier_turn */
@@ -158,6 +162,41 @@ void applier_begin(struct applier *a, uint64_t seq);
 int applier_ops(struct applier *a, const uint8_t *p, size_t n, char *err, size_t errn);
 /* Names the new instance of the zone `only` in the catalog: -1: errno. */
 int applier_turn(struct applier *a);
+
+/* ---- a long load that a crash does not throw back to its beginning (bulk.c) ---- */
+enum bulk_what { BULK_NONE, BULK_SNAPSHOT, BULK_TRANSACTION };
+#define BULK_STEP (32u << 20) /* octets from one commit on the way to the next */
+struct bulk {
+	enum bulk_what what;
+	uint8_t id[JOURNAL_ID];
+	struct head at;            /* where it leads */
+	uint32_t first_inst;       /* its instances are from here on */
+	uint32_t parts;            /* applied; noted, when it was just taken up */
+	uint64_t step;             /* 0, or octets in BULK_STEP's place */
+	/* bulk.c's own: */
+	struct store *st;
+	uint64_t since;            /* octets since the last commit */
+	uint32_t notes;
+	struct buf hashes, ended;  /* since the last note: of parts; zones that wait for the end */
+	uint32_t zones;            /* taken up: the applier's */
+	struct store_zone zone;
+	uint8_t last_kind, last[NAME_MAX_LEN];
+};
+/* Begins one, in place of whatever was noted.  -1: errno. */
+int bulk_begin(struct bulk *l, struct store *st, enum bulk_what what, const uint8_t id[static JOURNAL_ID],
+               const struct head *at, uint32_t first_inst);
+/* A zone has ended: it is shown at the end. */
+void bulk_zone(struct bulk *l, const struct store_zone *z);
+/* A part was applied (hash NULL: nobody asks for it): commits when it is time and can be done.  -1: errno, the store has failed. */
+int bulk_part(struct bulk *l, const struct applier *a, const uint8_t *hash, size_t octets);
+/* After opening the store, before its first tick: what was noted last; the parts'
+ * hashes to `hashes` (NULL: not wanted).  False: nothing. */
+bool bulk_take_up(struct bulk *l, struct store *st, struct buf *hashes);
+void bulk_resume(struct bulk *l, struct applier *a); /* after applier_begin */
+/* All has come: the catalog shows the zones, the notes go.  -1: errno. */
+int bulk_end(struct bulk *l);
+int bulk_forget(struct bulk *l); /* it is given up */
+void bulk_free(struct bulk *l);
 
 /* ---- links: frames over TLS on TCP, or over a plain descriptor ---- */
 struct link;
@@ -196,6 +235,7 @@ struct journal_conf {
 	uint32_t damaged;       /* instance in which our predecessor met damage, 0: none */
 	uint64_t least_seq;     /* where the operator has named the history's hash, */
 	const uint8_t *least_chain; /* CHAIN_LEN octets; NULL or zero: not said */
+	uint64_t bulk_step;     /* as in struct bulk */
 };
 enum journal_state { JOURNAL_IDLE, JOURNAL_CONNECTING, JOURNAL_GREETING, JOURNAL_SNAPSHOT, JOURNAL_STREAMING,
 	JOURNAL_DIVERGED, JOURNAL_REPAIR };

@@ -99,13 +99,14 @@ static int open_memory(struct store *st, const struct store_conf *c, uint64_t si
 	uint64_t nblocks = st->map.reserve / BLOCK;
 	st->seg = map_zeros(nblocks * sizeof *st->seg);
 	st->log = map_zeros(nblocks * sizeof *st->log);
-	st->buf = map_zeros(LOG_BUFFER);
+	st->fill.buf = map_zeros(LOG_BUFFER);
+	st->given.buf = map_zeros(LOG_BUFFER);
 	st->trees = tree_cache_new(st);
-	if (!st->seg || !st->log || !st->buf || !st->trees || scratch_new(&st->scratch, 16u << 20) != 0) {
+	if (!st->seg || !st->log || !st->fill.buf || !st->given.buf || !st->trees || scratch_new(&st->scratch, 16u << 20) != 0) {
 		snprintf(err, n, "no memory");
 		return -1;
 	}
-	st->map.pending = st->buf;
+	st->map.pending = st->fill.buf;
 	return space_root(st, nblocks, err, n);
 }
 
@@ -263,10 +264,13 @@ static int open_all(struct store *st, const struct store_conf *c, bool *doubt, c
 static void release(struct store *st)
 {
 	uint64_t nblocks = st->map.reserve / BLOCK;
+	helper_end(&st->helper);
 	tree_cache_free(st->trees);
 	scratch_free(&st->scratch);
-	if (st->buf)
-		munmap(st->buf, LOG_BUFFER);
+	if (st->fill.buf)
+		munmap(st->fill.buf, LOG_BUFFER);
+	if (st->given.buf)
+		munmap(st->given.buf, LOG_BUFFER);
 	if (st->seg)
 		munmap(st->seg, nblocks * sizeof *st->seg);
 	if (st->log)
@@ -284,7 +288,8 @@ static void release(struct store *st)
 		crypto_wipe(st->salts, st->nsalts * sizeof *st->salts);
 	free(st->salts);
 	free(st->extents);
-	free(st->pend);
+	free(st->fill.pend);
+	free(st->given.pend);
 	free(st->table);
 	free(st->epoch_wait.at);
 	free(st->ckpt_wait.at);
@@ -314,8 +319,11 @@ struct store *store_open(const struct store_conf *c, const struct key *k, char *
 	st->tune = tune;
 	st->cursor = st->low = 1;
 	st->check = c->check;
-	if (open_all(st, c, &doubt, err, n) == 0)
+	if (open_all(st, c, &doubt, err, n) == 0) {
+		if (!st->check && io_beside())
+			helper_begin(&st->helper);
 		return st;
+	}
 	int e = doubt ? ESTALE : st->hurt ? EBADMSG : errno == ENOSPC ? ENOSPC : 0;
 	release(st);
 	errno = e;
@@ -344,13 +352,14 @@ int store_close(struct store *st)
 
 const struct store_map *store_reader(struct store *st) { return &st->map; }
 uint64_t store_seq(const struct store *st) { return st->seq; }
+uint64_t store_last_seq(const struct store *st) { return st->last_seq; }
 const uint8_t *store_meta(const struct store *st) { return st->meta; }
 int store_root_fd(const struct store *st) { return st->root_fd; }
 bool store_failed(const struct store *st) { return st->failed; }
 
 void store_old_root_done(struct store *st)
 {
-	if (!st->avoid)
+	if (!st->avoid || log_settle(st) != 0)
 		return;
 	munmap(st->avoid, st->root->nblocks / 8 + 1);
 	st->avoid = NULL;
@@ -381,9 +390,10 @@ int store_keys_send(struct store *st, int fd)
 	return r == 0 && write(fd, end, 2) == 2 ? 0 : -1;
 }
 
-void store_stats_get(const struct store *st, struct store_stats *out)
+void store_stats_get(struct store *st, struct store_stats *out)
 {
 	struct stat sb;
+	log_settle(st);
 	*out = (struct store_stats){
 		.names = st->names,
 		.log_bytes = st->log_blocks * BLOCK,
@@ -402,31 +412,35 @@ void store_stats_get(const struct store *st, struct store_stats *out)
 
 struct pending *store_pending(struct store *st, const uint64_t hash[static 2])
 {
-	for (uint32_t i = st->pend_line[hash[1] % PENDING_LINES]; i; i = st->pend[i - 1].next)
-		if (st->pend[i - 1].hash[0] == hash[0] && st->pend[i - 1].hash[1] == hash[1])
-			return st->pend + i - 1;
+	struct pending *p = st->fill.pend;
+	for (uint32_t i = st->pend_line[hash[1] % PENDING_LINES]; i; i = p[i - 1].next)
+		if (p[i - 1].hash[0] == hash[0] && p[i - 1].hash[1] == hash[1])
+			return p + i - 1;
 	return NULL;
 }
 
 int store_pending_add(struct store *st, const uint64_t hash[static 2], uint64_t unit, uint64_t old)
 {
-	if (st->npend == st->pend_room) {
-		size_t room = st->pend_room ? st->pend_room * 2 : 4096;
-		struct pending *p = realloc(st->pend, room * sizeof *p);
+	struct filled *f = &st->fill;
+	if (f->npend == f->room) {
+		size_t room = f->room ? f->room * 2 : 4096;
+		struct pending *p = realloc(f->pend, room * sizeof *p);
 		if (!p)
 			return -1;
-		st->pend = p;
-		st->pend_room = room;
+		f->pend = p;
+		f->room = room;
 	}
 	uint32_t *line = &st->pend_line[hash[1] % PENDING_LINES];
-	st->pend[st->npend] = (struct pending){ { hash[0], hash[1] }, unit, old, *line };
-	*line = (uint32_t)++st->npend;
+	f->pend[f->npend] = (struct pending){ { hash[0], hash[1] }, unit, old, *line };
+	*line = (uint32_t)++f->npend;
 	return 0;
 }
 
-/* A key as it is now, uncommitted changes included. */
+/* A key as it is now, uncommitted changes included.  STORE_DAMAGED: errno. */
 enum store_found store_head(struct store *st, const struct probe *p, struct scratch *s, struct raw *f)
 {
+	if (log_settle(st) != 0)
+		return STORE_DAMAGED;
 	struct pending *w = store_pending(st, p->hash);
 	struct store_guard g;
 	enum store_found r;
@@ -436,6 +450,8 @@ enum store_found store_head(struct store *st, const struct probe *p, struct scra
 	else
 		r = STORE_DAMAGED;
 	store_guard_leave(&g);
+	if (r == STORE_DAMAGED)
+		errno = EBADMSG;
 	return r;
 }
 
@@ -550,17 +566,15 @@ static int append(struct store *st, const struct change *c, const struct probe *
 int store_append_tree(struct store *st, uint64_t seq, uint32_t inst, const uint8_t *key, size_t keylen,
                       const uint8_t *body, uint32_t len)
 {
-	struct change c = { FRAG_TREE, seq, inst, body ? 0 : FRAG_GONE, 0, key, keylen, body, len };
+	struct change c = { FRAG_TREE, seq, inst, body ? 0 : FRAG_GONE, 0, key, keylen, body, len, false };
 	struct probe p;
 	struct raw old;
 	size_t mark = st->scratch.used;
 	probe_init(&st->map, &p, FRAG_TREE, inst, key, keylen, UINT64_MAX);
 	enum store_found was = store_head(st, &p, &st->scratch, &old);
 	st->scratch.used = mark;
-	if (was == STORE_DAMAGED) {
-		errno = EBADMSG;
+	if (was == STORE_DAMAGED)
 		return store_fail(st);
-	}
 	if (!body && was == STORE_ABSENT)
 		return 0;
 	return append(st, &c, &p, was, &old);
@@ -611,7 +625,7 @@ static int trees_follow(struct store *st, const struct change *c, uint8_t zone_l
 	return has ? tree_insert(st->trees, c->inst, newc, newk, newn) : 0;
 }
 
-static int change(struct store *st, struct change *c, uint8_t zone_labels, bool fresh)
+static int change(struct store *st, struct change *c, uint8_t zone_labels)
 {
 	if (st->failed || c->seq < st->last_seq) {
 		errno = st->failed ? EIO : EINVAL;
@@ -621,11 +635,9 @@ static int change(struct store *st, struct change *c, uint8_t zone_labels, bool 
 	struct raw old = { 0 };
 	size_t mark = st->scratch.used;
 	probe_init(&st->map, &p, c->kind, c->inst, c->key, c->keylen, UINT64_MAX);
-	enum store_found was = fresh ? STORE_ABSENT : store_head(st, &p, &st->scratch, &old);
-	if (was == STORE_DAMAGED) {
-		errno = EBADMSG;
+	enum store_found was = c->fresh ? STORE_ABSENT : store_head(st, &p, &st->scratch, &old);
+	if (was == STORE_DAMAGED)
 		return store_fail(st);
-	}
 	bool had = was == STORE_FOUND && !old.gone, has = !(c->flags & FRAG_GONE);
 	int r = 0;
 	if (had || has) {
@@ -647,29 +659,53 @@ int store_put(struct store *st, uint64_t seq, enum frag_kind kind, const struct 
               const uint8_t *owner, uint16_t flags, uint8_t cut, const uint8_t *body, uint32_t len,
               bool fresh)
 {
-	struct change c = { kind, seq, z->inst, flags, cut, owner, name_len(owner), body, len };
+	struct change c = { kind, seq, z->inst, flags, cut, owner, name_len(owner), body, len, fresh };
 	if (len > BODY_MAX || name_labels(owner) < z->labels) {
 		errno = EINVAL;
 		return -1;
 	}
-	return change(st, &c, z->labels, fresh);
+	return change(st, &c, z->labels);
 }
 
 int store_delete(struct store *st, uint64_t seq, enum frag_kind kind, const struct store_zone *z,
                  const uint8_t *owner)
 {
-	struct change c = { kind, seq, z->inst, FRAG_GONE, 0, owner, name_len(owner), NULL, 0 };
+	struct change c = { kind, seq, z->inst, FRAG_GONE, 0, owner, name_len(owner), NULL, 0, false };
 	if (name_labels(owner) < z->labels) {
 		errno = EINVAL;
 		return -1;
 	}
-	return change(st, &c, z->labels, false);
+	return change(st, &c, z->labels);
 }
 
 uint32_t store_new_instance(struct store *st)
 {
 	/* one that can't be remembered as being loaded would be swept away */
 	return inst_named(st, st->next_inst) == 0 ? st->next_inst++ : 0;
+}
+
+int store_keep_instance(struct store *st, uint32_t inst) { return inst_named(st, inst); }
+
+static size_t note_key(uint8_t out[static 4], uint32_t number)
+{
+	put_u32(out, number);
+	return 4;
+}
+
+int store_note(struct store *st, uint64_t seq, uint32_t number, const uint8_t *body, uint32_t len)
+{
+	uint8_t key[4];
+	if (st->failed || seq < st->last_seq || len > BODY_MAX) {
+		errno = st->failed ? EIO : EINVAL;
+		return -1;
+	}
+	return store_append_tree(st, seq, 0, key, note_key(key, number), body, len);
+}
+
+enum store_found store_note_get(struct store *st, uint32_t number, struct scratch *s, struct frag *out)
+{
+	uint8_t key[4];
+	return store_get_newest(st, FRAG_TREE, 0, key, note_key(key, number), s, out);
 }
 
 int store_commit(struct store *st, uint64_t seq, const uint8_t meta[static STORE_META])
@@ -692,6 +728,8 @@ void store_turn(struct store *st)
 
 int store_reserve(struct store *st, uint64_t bytes)
 {
+	if (log_settle(st) != 0)
+		return -1;
 	/* fragments are wider than what comes in, and move segments of the index */
 	return space_reserve(st, (uint32_t)(bytes * 3 / BLOCK) + EXTENT_BLOCKS + 8);
 }
@@ -740,6 +778,8 @@ int store_tick(struct store *st)
 	}
 	bool more = false;
 	uint64_t until = compact_clock() + st->tune.tick_ns;
+	if (log_settle(st) != 0)
+		return -1;
 	space_collect(st);
 	view_advance(st);
 	if (inst_tick(st, until) != 0 || compact_run(st, until, &more) != 0)
@@ -747,7 +787,7 @@ int store_tick(struct store *st)
 	if (st->changes == 0) {
 		bool due = checkpoint_due(st);
 		/* copies wait for a commit of the owner's, but not forever */
-		if ((due || st->buf_len >= LOG_FLUSH / 4 || !more) && settle(st) != 0)
+		if ((due || st->fill.len >= LOG_FLUSH / 4 || !more) && settle(st) != 0)
 			return -1;
 		if (due && checkpoint_write(st) != 0)
 			return -1;

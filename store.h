@@ -214,6 +214,7 @@ const struct store_map *store_reader(struct store *st); /* the writer's own eyes
 
 /* Where the last commit stood. */
 uint64_t store_seq(const struct store *st);
+uint64_t store_last_seq(const struct store *st); /* of the last change, committed or not */
 const uint8_t *store_meta(const struct store *st); /* STORE_META octets */
 int store_root_fd(const struct store *st); /* read-only; for the supervisor and dns */
 int store_keys_send(struct store *st, int fd);
@@ -231,6 +232,12 @@ enum store_found store_newest(struct store *st, enum frag_kind kind, uint32_t in
                               const uint8_t *owner, struct scratch *s, struct frag *out);
 /* A new instance of a zone, invisible until store_zone_put names it. */
 uint32_t store_new_instance(struct store *st);
+/* One of an earlier run goes on being filled: before the first tick. */
+int store_keep_instance(struct store *st, uint32_t inst);
+/* What the owner wants to find again after a crash: a note by its number, changed
+ * with everything else (body NULL: it goes). */
+int store_note(struct store *st, uint64_t seq, uint32_t number, const uint8_t *body, uint32_t len);
+enum store_found store_note_get(struct store *st, uint32_t number, struct scratch *s, struct frag *out);
 /* Adds or changes a zone in the catalog (name, inst, serial, expire, state, hold). */
 int store_zone_put(struct store *st, uint64_t seq, const struct store_zone *z);
 int store_zone_drop(struct store *st, uint64_t seq, const uint8_t *name);
@@ -302,6 +309,6 @@ struct store_stats {
 	uint64_t checkpoints, damaged;
 	uint64_t moved_bytes; /* copied by compaction since the store was opened */
 };
-void store_stats_get(const struct store *st, struct store_stats *out);
+void store_stats_get(struct store *st, struct store_stats *out);
 
 #endif

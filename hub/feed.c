@@ -34,6 +34,8 @@
 #define AGAIN_NS      1000000000ull /* between two zones that a node wants again */
 #define DENIED        16          /* told at a time that they are denied */
 #define DENIED_NS     1000000000ull /* for a node that is denied, to hear of it and go */
+#define PARK_NS       600000000000ull /* a snapshot that was cut off is kept so long, */
+#define PARKED_MAX    16          /* and so many of them */
 #define HANDSHAKE_NS  5000000000ull /* from accept to a certified node, whatever trickles in */
 
 enum feed_state { FEED_HANDSHAKE, FEED_GREETED, FEED_SNAPSHOT, FEED_STREAMING, FEED_ZONE, FEED_DIVERGED, FEED_DENIED };
@@ -64,6 +66,8 @@ struct mark {
 	uint64_t acked;
 	unsigned sessions;
 	uint64_t below;          /* it came back at this sequence plus one, below acked; 0: no such thing */
+	struct snapshot *parked; /* cut off: the node may come back for the rest */
+	uint64_t parked_ns;
 };
 
 struct feeds {
@@ -115,6 +119,26 @@ static void send_head(struct feed *s, const uint8_t *chain, uint64_t seq)
 
 /* ---- sending ---- */
 
+static void unpark(struct mark *m)
+{
+	snapshot_end(m->parked);
+	m->parked = NULL;
+}
+
+/* Its node has gone in the midst of a snapshot. */
+static void park(struct feed *s)
+{
+	unsigned n = 0;
+	for (struct mark *m = s->all->marks; m; m = m->next)
+		n += m->parked != NULL && m != s->mark;
+	if (n >= PARKED_MAX)
+		return;
+	unpark(s->mark);
+	s->mark->parked = s->snap;
+	s->mark->parked_ns = loop_now();
+	s->snap = NULL;
+}
+
 static void feed_end(struct feed *s)
 {
 	struct feed **at = &s->all->first;
@@ -125,6 +149,8 @@ static void feed_end(struct feed *s)
 		s->all->unfinished--;
 	if (s->mark)
 		s->mark->sessions--;
+	if (s->snap && s->state == FEED_SNAPSHOT)
+		park(s);
 	snapshot_end(s->snap);
 	jreader_free(&s->reader);
 	buf_free(&s->buf);
@@ -296,7 +322,7 @@ static void on_ready(struct link *l)
 {
 	struct feed *s = link_owner(l);
 	struct hub *h = s->all->h;
-	uint8_t version = JOURNAL_VERSION;
+	uint8_t version = LINK_VERSION;
 	s->all->unfinished--;
 	if (tls_peer_denied(link_tls(l))) {
 		unsigned others = 0;
@@ -325,18 +351,37 @@ static void on_ready(struct link *l)
 	send_denials(s);
 }
 
-static void begin_snapshot(struct feed *s)
+/* The rest of the one that was cut off, if it is the one that the node has begun
+ * and all of it has been sent that the node has. */
+static bool go_on(struct feed *s, uint64_t seq, uint32_t chunks)
 {
-	uint8_t head[8 + CHAIN_LEN + 8];
-	s->snap = snapshot_begin(s->all->h, NULL);
+	struct snapshot *p = s->mark->parked;
+	if (!p || !chunks || snapshot_seq(p) != seq || !snapshot_back(p, chunks))
+		return false;
+	s->snap = p;
+	s->mark->parked = NULL;
+	return true;
+}
+
+/* begun, chunks: what the node has of one. */
+static void begin_snapshot(struct feed *s, uint64_t begun, uint32_t chunks)
+{
+	uint8_t head[8 + CHAIN_LEN + 8 + 4];
+	if (!go_on(s, begun, chunks)) {
+		chunks = 0;
+		unpark(s->mark);
+		s->snap = snapshot_begin(s->all->h, NULL);
+	}
 	if (!s->snap) {
 		give_up(s, "no snapshot can be begun (too many at once, or no memory)");
 		return;
 	}
 	snapshot_header(s->snap, head);
+	put_u32(head + sizeof head - 4, chunks);
 	link_send(s->link, FRAME_SNAPSHOT, &(struct part){ head, sizeof head }, 1);
 	s->state = FEED_SNAPSHOT;
-	log_say(LOG_NOTICE, "node %s: snapshot at sequence %llu", s->mark->name, (unsigned long long)snapshot_seq(s->snap));
+	log_say(LOG_NOTICE, "node %s: snapshot at sequence %llu%s", s->mark->name, (unsigned long long)snapshot_seq(s->snap),
+	        chunks ? ", what it lacks of it" : "");
 	push(s);
 }
 
@@ -357,6 +402,8 @@ static void on_resume(struct feed *s, struct rd r)
 	rd_copy(&r, id, sizeof id);
 	uint64_t seq = rd_u64(&r);
 	rd_copy(&r, chain, sizeof chain);
+	uint64_t begun = rd_u64(&r);
+	uint32_t chunks = rd_u32(&r);
 	if (r.bad || rd_left(&r) || s->state != FEED_GREETED) {
 		give_up(s, "it sent a malformed RESUME");
 		return;
@@ -367,7 +414,7 @@ static void on_resume(struct feed *s, struct rd r)
 		log_limited(LOG_ERROR, "ALARM: node %s returns at sequence %llu but had acknowledged %llu: an older disk, or a copy",
 		        s->mark->name, (unsigned long long)seq, (unsigned long long)s->mark->acked);
 	if (fresh || (memcmp(id, h->id, sizeof id) == 0 && seq + 1 < jfile_first(h->jfile))) {
-		begin_snapshot(s);
+		begin_snapshot(s, begun, chunks);
 		return;
 	}
 	if (memcmp(id, h->id, sizeof id) != 0 || seq > h->seq || !jfile_chain_at(h->jfile, seq, ours) ||
@@ -498,6 +545,9 @@ static void tick_wake(struct src *src, uint32_t got, uint64_t now)
 	struct feeds *f = SRC_OWNER(src, struct feeds, timer);
 	(void)got;
 	bool heads = now >= f->next_heads_ns;
+	for (struct mark *m = f->marks; m; m = m->next)
+		if (m->parked && now - m->parked_ns > PARK_NS)
+			unpark(m);
 	if (heads) {
 		write_marks(f);
 		f->head_ns = 0; /* signed anew, with the time */
@@ -604,6 +654,7 @@ void feeds_free(struct feeds *f)
 	write_marks(f);
 	for (struct mark *m = f->marks, *next; m; m = next) {
 		next = m->next;
+		unpark(m);
 		free(m);
 	}
 	free(f);
@@ -646,7 +697,7 @@ static int send_plain(int fd, uint8_t type, const void *p, size_t n)
 
 int feed_plain(struct hub *h, int fd, char *err, size_t n)
 {
-	uint8_t hello[1 + JOURNAL_ID + SIGN_PUB] = { JOURNAL_VERSION }, head[8 + CHAIN_LEN + 8];
+	uint8_t hello[1 + JOURNAL_ID + SIGN_PUB] = { LINK_VERSION }, head[8 + CHAIN_LEN + 8 + 4] = { 0 };
 	struct snapshot *s = snapshot_begin(h, NULL);
 	struct buf b = { 0 };
 	int r = s ? 1 : -1;

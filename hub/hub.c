@@ -43,19 +43,68 @@ static int store_meta_commit(struct hub *h, uint64_t seq, const uint8_t *chain, 
 	return 0;
 }
 
+/* A transaction begins.  One of several parts may commit on its way: what comes
+ * before it is committed first, and of one that was cut off some is there already. */
+static int begin(struct hub *h, const struct tx_part *t, const struct journal_meta *before, uint32_t *skip, char *err, size_t n)
+{
+	struct head at = { .seq = t->seq, .time = t->time };
+	applier_begin(&h->applier, t->seq);
+	if (t->flags & PART_LAST)
+		return 0;
+	if (h->bulk.what == BULK_TRANSACTION && h->bulk.at.seq == t->seq && memcmp(h->bulk.id, h->id, JOURNAL_ID) == 0) {
+		h->resumed = *skip = h->bulk.parts;
+		bulk_resume(&h->bulk, &h->applier);
+		log_say(LOG_NOTICE, "going on with transaction %llu behind part %u", (unsigned long long)t->seq, *skip);
+		return 0;
+	}
+	if (store_last_seq(h->store) != store_seq(h->store) &&
+	    store_meta_commit(h, t->seq - 1, before->chain, before->time, err, n) != 0)
+		return -1;
+	if (bulk_begin(&h->bulk, h->store, BULK_TRANSACTION, h->id, &at, 0) == 0)
+		return 0;
+	snprintf(err, n, "the hub's store: %s", strerror(errno));
+	return -1;
+}
+
+/* One part into the store; before: where the journal stood in front of it. */
+static int replay_part(struct hub *h, const struct tx_part *t, struct journal_meta *before, uint32_t *skip, char *err, size_t n)
+{
+	hub_breathe(h);
+	if (t->flags & PART_FIRST) {
+		if (begin(h, t, before, skip, err, n) != 0)
+			return -1;
+		before->time = t->time;
+	}
+	if (*skip) {
+		--*skip;
+		return 0;
+	}
+	if (applier_ops(&h->applier, t->ops, t->len, err, n) != 0)
+		return -1;
+	bool last = t->flags & PART_LAST;
+	if (last)
+		memcpy(before->chain, t->chain, CHAIN_LEN);
+	if (last && h->bulk.what == BULK_NONE)
+		return 0;
+	if ((last ? bulk_end(&h->bulk) : bulk_part(&h->bulk, &h->applier, NULL, t->len)) == 0)
+		return 0;
+	snprintf(err, n, "the hub's store: %s", strerror(errno));
+	return -1;
+}
+
 /* Brings the transactions that the store has not seen into it. */
 static int replay(struct hub *h, char *err, size_t n)
 {
 	struct jreader r = { .fd = -1 };
+	struct journal_meta before;
 	struct tx_part t;
 	const uint8_t *p;
 	size_t len;
+	uint32_t skip = 0;
+	meta_read(store_meta(h->store), &before);
 	int got = jfile_seek(h->jfile, store_seq(h->store) + 1, &r);
 	while (got == 0 && (got = jfile_read(h->jfile, &r, &t, &p, &len)) == 1) {
-		hub_breathe(h);
-		if (t.flags & PART_FIRST)
-			applier_begin(&h->applier, t.seq);
-		if (applier_ops(&h->applier, t.ops, t.len, err, n) != 0) {
+		if (replay_part(h, &t, &before, &skip, err, n) != 0) {
 			jreader_free(&r);
 			return -1;
 		}
@@ -129,6 +178,7 @@ int hub_open(struct hub *h, const char *dir, const struct key *k, char *err, siz
 	}
 	if (!h->jfile)
 		return 0;
+	bulk_take_up(&h->bulk, h->store, NULL);
 	if (check_store(h, err, n) != 0 || replay(h, err, n) != 0 ||
 	    store_meta_commit(h, jfile_last(h->jfile), jfile_chain(h->jfile), jfile_time(h->jfile), err, n) != 0) {
 		hub_close(h);
@@ -140,6 +190,7 @@ int hub_open(struct hub *h, const char *dir, const struct key *k, char *err, siz
 void hub_close(struct hub *h)
 {
 	applier_free(&h->applier);
+	bulk_free(&h->bulk);
 	if (h->store && store_close(h->store) != 0)
 		log_say(LOG_WARNING, "the store could not be closed cleanly: %s", strerror(errno));
 	jfile_close(h->jfile);

@@ -22,6 +22,8 @@ struct hub {
 	uint64_t time;            /* of that transaction */
 	uint64_t uncommitted;     /* octets in the journal that the store hasn't seen */
 	const char *dir;
+	struct bulk bulk;          /* of a large transaction into the store */
+	uint32_t resumed;         /* parts of one that were found there already */
 	struct feeds *feeds;
 	uint64_t breath_ns;
 	bool failed;              /* the store can't go on: stop, and start from what is durable */
@@ -54,6 +56,8 @@ struct snapshot *snapshot_begin(struct hub *h, const uint8_t *only);
  * the snapshot is complete; -1. */
 int snapshot_next(struct snapshot *s, struct buf *out);
 uint64_t snapshot_seq(const struct snapshot *s);
+/* The next chunk is the one behind so many; false: there are not so many yet. */
+bool snapshot_back(struct snapshot *s, uint32_t chunks);
 void snapshot_header(const struct snapshot *s, uint8_t out[static 8 + CHAIN_LEN + 8]);
 void snapshot_end(struct snapshot *s); /* NULL is fine */
 

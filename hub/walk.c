@@ -9,6 +9,12 @@ void walk_begin(struct walk *w, const struct store_map *m, const struct store_zo
 	w->seq = seq;
 }
 
+void walk_behind(struct walk *w, enum frag_kind kind, const uint8_t *owner)
+{
+	w->keylen = names_key(owner, w->zone.labels, kind, w->key);
+	w->begun = true;
+}
+
 /* The next keys of the tree, when those at hand are used up. */
 static enum store_found read_run(struct walk *w, struct scratch *s)
 {

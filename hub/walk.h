@@ -26,6 +26,8 @@ struct walk_name {
 	struct frag frag; /* in the scratch given to walk_next */
 };
 void walk_begin(struct walk *w, const struct store_map *m, const struct store_zone *z, uint64_t seq);
+/* Goes on behind a name. */
+void walk_behind(struct walk *w, enum frag_kind kind, const uint8_t *owner);
 /* STORE_ABSENT at the end.  The scratch is emptied first; the name is good until
  * the next call. */
 enum store_found walk_next(struct walk *w, struct scratch *s, struct walk_name *out);

@@ -72,7 +72,7 @@ static int select_zone(struct applier *a, const struct op_view *o)
 	name_lower(name, o->name);
 	enum store_found r = store_zone_get(a->st, name, &a->zone);
 	if (r == STORE_DAMAGED) {
-		a->harm = HARM_STORE;
+		blame(a, false);
 		return -1;
 	}
 	if (r == STORE_ABSENT) {
@@ -144,6 +144,9 @@ static void check_order(struct applier *a, const struct op_view *o)
 	a->last_kind = o->kind;
 }
 
+/* The sequence of a name's change. */
+static uint64_t seq_of(const struct applier *a) { return a->made ? a->base : a->seq; }
+
 static int edit(struct applier *a, struct op_view *o, char *err, size_t n)
 {
 	struct rd old;
@@ -153,12 +156,12 @@ static int edit(struct applier *a, struct op_view *o, char *err, size_t n)
 		return say(err, n, a, "a name outside the zone");
 	check_order(a, o);
 	if (old_body(a, o, &old) == STORE_DAMAGED) {
-		a->harm = a->made ? HARM_STORE : HARM_ZONE;
-		return say(err, n, a, "the store is damaged");
+		blame(a, true);
+		return say(err, n, a, store_trouble());
 	}
 	if (!merge(old, o->edits, &w))
 		return say(err, n, a, "a name's records are too many or malformed");
-	if (store_put(a->st, a->seq, (enum frag_kind)o->kind, &a->zone, o->name, o->flags & 0xff, o->cut,
+	if (store_put(a->st, seq_of(a), (enum frag_kind)o->kind, &a->zone, o->name, o->flags & 0xff, o->cut,
 	              a->body, (uint32_t)wr_len(&w), a->fresh) != 0) {
 		blame(a, true);
 		return say(err, n, a, store_trouble());
@@ -172,7 +175,7 @@ static int delete(struct applier *a, struct op_view *o, char *err, size_t n)
 	name_lower(o->name, o->name);
 	if (!name_below(o->name, a->zone.name))
 		return say(err, n, a, "a name outside the zone");
-	if (store_delete(a->st, a->seq, (enum frag_kind)o->kind, &a->zone, o->name) != 0) {
+	if (store_delete(a->st, seq_of(a), (enum frag_kind)o->kind, &a->zone, o->name) != 0) {
 		blame(a, true);
 		return say(err, n, a, store_trouble());
 	}
@@ -190,6 +193,8 @@ static int end_zone(struct applier *a, const struct op_view *o, char *err, size_
 		if (a->only) {
 			a->turn = a->zone;
 			a->have_turn = true;
+		} else if (a->bulk && a->made) {
+			bulk_zone(a->bulk, &a->zone);
 		} else {
 			r = store_zone_put(a->st, a->seq, &a->zone);
 		}
@@ -208,7 +213,7 @@ static int end_zone(struct applier *a, const struct op_view *o, char *err, size_
 static int apply(struct applier *a, struct op_view *o, char *err, size_t n)
 {
 	if (o->op == OP_ZONE)
-		return select_zone(a, o) == 0 ? 0 : say(err, n, a, "the store is damaged");
+		return select_zone(a, o) == 0 ? 0 : say(err, n, a, store_trouble());
 	if (o->op > OP_DELETE)
 		return say(err, n, a, "an operation that this version does not know: a newer encdns is needed");
 	if (!a->have_zone)
@@ -225,6 +230,7 @@ static int apply(struct applier *a, struct op_view *o, char *err, size_t n)
 		a->skipping = false; /* what is damaged goes */
 		a->made = true;
 		a->zone.inst = store_new_instance(a->st);
+		a->base = store_last_seq(a->st);
 		a->zone.hold = 0;
 		a->fresh = true;
 		a->last_kind = 0;

@@ -4,14 +4,16 @@
  * A neighbour has two connections at most, as bgp/fsm.h has it: slot 0 is ours,
  * slot 1 its own.  After each event everything that the machines ask for is done at
  * once (serve()), so a withdrawal waits for nothing.
- * Threat: strangers at our port: only neighbours' addresses are let in, with
- * MD5 and GTSM the kernel drops the rest; neighbours, see bgp/fsm.c. */
+ * Threat: strangers at our ports: only neighbours' addresses are let in, with MD5 and
+ * GTSM the kernel drops the rest, and so does it with BFD from beyond the link before
+ * that could fill the socket; neighbours, see bgp/fsm.c. */
 #include "main/node.h"
 
 #include "base/addr.h"
 #include "base/log.h"
 
 #include <errno.h>
+#include <linux/filter.h>
 #include <net/if.h>
 #include <netinet/in.h>
 #include <netinet/ip.h>
@@ -242,6 +244,18 @@ int route_read_secrets(struct node *n)
 	return 0;
 }
 
+/* What has passed a router (RFC 5881 section 5) never gets into the socket.  In vain on
+ * a kernel without filters: bfd_receive() looks again. */
+static void only_near(int fd, uint8_t family)
+{
+	struct sock_filter code[] = { { BPF_LD | BPF_B | BPF_ABS, 0, 0, (uint32_t)SKF_NET_OFF + (family == BGP_V6 ? 7 : 8) },
+		{ BPF_JMP | BPF_JEQ | BPF_K, 0, 1, 255 },
+		{ BPF_RET | BPF_K, 0, 0, UINT32_MAX },
+		{ BPF_RET | BPF_K, 0, 0, 0 } };
+	const struct sock_fprog filter = { sizeof code / sizeof *code, code };
+	setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &filter, sizeof filter);
+}
+
 static int open_bound(const struct bgp_addr *a, const char *dev, uint16_t port, int type)
 {
 	struct sockaddr_storage s;
@@ -282,7 +296,26 @@ static struct bgp_addr place_for(const struct route_peers *l, const struct route
 	return p->source;
 }
 
-/* Every neighbour's secret where it may knock. */
+/* Every neighbour's secret where it may knock; and where all of them are near, the
+ * kernel lets nobody else knock. */
+static int prepare_door(struct node *n, int fd, const struct bgp_addr *at)
+{
+	const struct route_peers *l = &n->conf.route.peers;
+	bool near = false, far = false;
+	for (unsigned i = 0; i < l->n; i++) {
+		const struct route_peer *p = &l->at[i];
+		if (p->bgp.addr.family != at->family)
+			continue;
+		if (set_secret(fd, &p->bgp.addr, &n->route_secrets[i]) != 0)
+			return -1;
+		near |= p->gtsm;
+		far |= !p->gtsm;
+	}
+	if (near) /* the handshake's second packet has to pass the neighbour's check, too */
+		set_ttl(fd, at->family, 255, !far);
+	return 0;
+}
+
 static int open_one(struct node *n, unsigned which, int what, uint16_t port)
 {
 	const struct route_peers *l = &n->conf.route.peers;
@@ -295,16 +328,9 @@ static int open_one(struct node *n, unsigned which, int what, uint16_t port)
 	if (fd < 0)
 		return -1;
 	n->route_sockets[n->nroute_sockets++] = (struct route_socket){ fd, what };
-	for (unsigned i = 0; what == ROUTE_LISTEN && i < l->n; i++) {
-		const struct route_peer *p = &l->at[i];
-		if (p->bgp.addr.family != at.family)
-			continue;
-		if (set_secret(fd, &p->bgp.addr, &n->route_secrets[i]) != 0)
-			return -1;
-		if (p->gtsm) /* the handshake's second packet has to pass the neighbour's check, too */
-			set_ttl(fd, at.family, 255, false);
-	}
-	return 0;
+	if (what == ROUTE_BFD)
+		only_near(fd, at.family);
+	return what == ROUTE_LISTEN ? prepare_door(n, fd, &at) : 0;
 }
 
 /* Is there a neighbour at this one's door that we may not call ourselves? */

@@ -66,9 +66,9 @@ static enum done copy(struct store *st, const struct probe *p, const struct raw 
                       uint64_t *to)
 {
 	struct change c = { (enum frag_kind)r->kind, r->f.seq, r->f.inst, (uint16_t)(r->f.flags | (r->gone ? FRAG_GONE : 0)),
-		            r->f.cut, r->f.owner, r->keylen, r->f.body, r->f.len };
+		            r->f.cut, r->f.owner, r->keylen, r->f.body, r->f.len, false };
 	uint64_t units = raw_units(r);
-	if (log_append(st, &c, older, to) != 0)
+	if (log_append(st, &c, older, to) != 0 || log_settle(st) != 0)
 		return FAILED;
 	st->compact.moved += units;
 	if (why == NEWEST) {
@@ -380,6 +380,8 @@ int compact_pay(struct store *st, uint64_t units)
 	st->compact.owed += units * (over < 8 ? over : 8);
 	if (st->compact.owed < st->tune.slice)
 		return 0;
+	if (log_settle(st) != 0)
+		return -1;
 	view_advance(st);
 	while (st->compact.owed && cost && room(st)) {
 		if (turn(st, &cost) != 0)

@@ -29,7 +29,7 @@
  *   sequence 48 | older version: unit 40 | instance 32 | flags 16 | cut 8 |
  *   key length 8 | key | body
  * where the key is the owner (lower-case wire form), or for a tree node
- * chain 32 | number 40.  An older version 0 means none.  Flag FRAG_GONE marks
+ * chain 32 | number 40, or for a note (a tree node of instance 0) number 32.  An older version 0 means none.  Flag FRAG_GONE marks
  * a tombstone: the name is absent from this sequence on.
  *   commit: sequence 64 | tag of the commit before: 16 octets | fragments 32 |
  *           next instance 32 | the journal's: 128 octets

@@ -20,6 +20,8 @@ int io_sync(int fd);
 int io_allocate(int fd, uint64_t off, uint64_t n);
 int io_truncate(int fd, uint64_t n);
 void io_mapped(int fd, uint64_t off, uint64_t n);
+/* All happens in one row there. */
+static inline bool io_beside(void) { return false; }
 /* That disk has no holes. */
 static inline int io_punch(int fd, uint64_t off, uint64_t n) { (void)fd, (void)off, (void)n; return -1; }
 
@@ -68,6 +70,9 @@ static inline int io_punch(int fd, uint64_t off, uint64_t n)
 {
 	return fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)off, (off_t)n);
 }
+
+/* May a helper write, too? */
+static inline bool io_beside(void) { return true; }
 
 static inline void io_mapped(int fd, uint64_t off, uint64_t n) { (void)fd, (void)off, (void)n; }
 

@@ -1,8 +1,7 @@
 /* log.c - the log: fragments appended, groups committed, the tail replayed.
  *
- * A fragment is sealed into the buffer at once; its slot in the index is set
- * when its octets are in the file (log_flush); it becomes visible when its
- * group's commit is durable.
+ * A fragment goes to a buffer; its slot in the index is set when its octets are
+ * in the file (behind.c); it becomes visible when its group's commit is durable.
  * Threat: a crash at any instant, and the disk.  Recovery believes a group
  * only with its commit, a commit only behind the one before it. */
 #include "store/writer.h"
@@ -10,8 +9,6 @@
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
-
-#define AHEAD 8 /* slots whose cache lines are asked for before they are set */
 
 int store_fail(struct store *st)
 {
@@ -54,7 +51,8 @@ int log_extent(struct store *st)
 	struct extent e = { .block = block, .nblocks = n, .serial = st->next_serial++, .salt = st->salt_id };
 	if (log_extent_add(st, e) != 0)
 		return -1;
-	st->at = st->buf_unit = st->map.pending_unit = (uint64_t)block * BLOCK_UNITS;
+	st->at = st->fill.unit = st->map.pending_unit = (uint64_t)block * BLOCK_UNITS;
+	st->fill.serial = e.serial;
 	return 0;
 }
 
@@ -63,13 +61,13 @@ static uint64_t extent_end(const struct extent *e)
 	return (uint64_t)(e->block + e->nblocks) * BLOCK_UNITS;
 }
 
-/* Writes a fragment at st->at, which has room. */
-static uint64_t seal(struct store *st, const struct change *c, uint64_t older)
+/* Puts a fragment at st->at, which has room. */
+static uint64_t put(struct store *st, const struct change *c, uint64_t older)
 {
 	uint32_t plain = FRAG_HEAD + (uint32_t)c->keylen + c->len;
 	size_t tag = frag_taglen((uint8_t)c->kind), used = FRAG_CLEAR + plain + tag;
 	uint64_t units = frag_units((uint8_t)c->kind, plain);
-	uint8_t *p = st->buf + st->buf_len, nonce[12];
+	uint8_t *p = st->fill.buf + st->fill.len;
 	struct wr w = wr_init(p, units * UNIT);
 	wr_u8(&w, c->kind);
 	wr_u24(&w, plain);
@@ -81,17 +79,24 @@ static uint64_t seal(struct store *st, const struct change *c, uint64_t older)
 	wr_u8(&w, (unsigned)c->keylen);
 	wr_bytes(&w, c->key, c->keylen);
 	wr_bytes(&w, c->body, c->len);
-	frag_nonce(nonce, extent(st)->serial, st->at);
-	aead_seal(st->map.salt[st->salt_id].frag, nonce, p, FRAG_CLEAR, p + FRAG_CLEAR, plain,
-	          p + FRAG_CLEAR + plain, tag);
 	memset(p + used, 0, units * UNIT - used);
 	uint64_t unit = st->at;
 	st->at += units;
-	st->buf_len += (uint32_t)(units * UNIT);
-	st->map.pending_units = st->buf_len / UNIT;
+	st->fill.len += (uint32_t)(units * UNIT);
+	st->map.pending_units = st->fill.len / UNIT;
+	if (!c->fresh)
+		log_seal(st);
 	st->tail_bytes += units * UNIT;
 	extent(st)->insts |= inst_bit(c->inst);
 	return unit;
+}
+
+/* What waits in the buffer goes to the file while others are appended. */
+static void hand_over(struct store *st)
+{
+	log_hand_over(st, st->at);
+	st->fill.serial = extent(st)->serial;
+	log_behind(st);
 }
 
 /* The log goes on in a new extent with room for so many units: the last
@@ -100,18 +105,20 @@ static int next_extent(struct store *st, uint64_t units)
 {
 	uint8_t body[NEXT_LEN];
 	uint32_t block, n;
-	if (space_extent(st, (uint32_t)((units + BLOCK_UNITS - 1) / BLOCK_UNITS), &block, &n) != 0)
+	if (log_settle(st) != 0 ||
+	    space_extent(st, (uint32_t)((units + BLOCK_UNITS - 1) / BLOCK_UNITS), &block, &n) != 0)
 		return -1;
 	struct extent e = { .block = block, .nblocks = n, .serial = st->next_serial++, .salt = st->salt_id };
 	struct wr w = wr_init(body, sizeof body);
 	wr_u32(&w, e.block);
 	wr_u16(&w, e.nblocks);
 	wr_u40(&w, e.serial);
-	seal(st, &(struct change){ .kind = FRAG_NEXT, .body = body, .len = sizeof body }, 0);
+	put(st, &(struct change){ .kind = FRAG_NEXT, .body = body, .len = sizeof body, .fresh = true }, 0);
 	extent(st)->end = st->at;
-	if (log_flush(st, false) != 0 || log_extent_add(st, e) != 0)
+	if (log_extent_add(st, e) != 0)
 		return -1;
-	st->at = st->buf_unit = st->map.pending_unit = (uint64_t)block * BLOCK_UNITS;
+	st->at = (uint64_t)block * BLOCK_UNITS;
+	hand_over(st);
 	return 0;
 }
 
@@ -121,60 +128,16 @@ int log_append(struct store *st, const struct change *c, uint64_t older, uint64_
 	                frag_units(FRAG_NEXT, FRAG_HEAD + NEXT_LEN);
 	if (st->at + need > extent_end(extent(st)) && next_extent(st, need) != 0)
 		return -1;
-	/* the buffer always has room for one more fragment: flushed far below its size */
-	if (st->buf_len >= LOG_FLUSH && log_flush(st, false) != 0)
-		return -1;
-	*unit = seal(st, c, older);
+	/* the buffer always has room for one more fragment: it is full far below its size */
+	if (st->fill.len >= LOG_FLUSH) {
+		if (log_settle(st) != 0)
+			return -1;
+		hand_over(st);
+	}
+	*unit = put(st, c, older);
 	if (c->kind != FRAG_COMMIT)
 		st->group++;
 	st->tail_ops++;
-	return 0;
-}
-
-/* Writes [buf, buf_len) at its place; sync: durable on return.  A single write
- * syncs its own pages only: the index, which a commit doesn't need, is not
- * dragged along. */
-static int write_out(struct store *st, bool sync)
-{
-	uint64_t off = st->buf_unit * UNIT;
-	size_t done = 0;
-	if (space_whole(st) != 0)
-		return -1;
-	while (done < st->buf_len) {
-		bool synced = sync && !st->unsynced && !st->memory;
-		const uint8_t *p = st->buf + done;
-		ssize_t n = synced ? io_write_synced(st->fd, p, st->buf_len - done, off + done, &synced)
-		                   : io_write(st->fd, p, st->buf_len - done, off + done);
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n <= 0)
-			return -1;
-		st->unsynced |= !synced;
-		done += (size_t)n;
-	}
-	if (sync && st->unsynced && !st->memory && io_sync(st->fd) != 0)
-		return -1;
-	if (sync)
-		st->unsynced = false;
-	return 0;
-}
-
-int log_flush(struct store *st, bool sync)
-{
-	if (write_out(st, sync) != 0)
-		return store_fail(st);
-	st->buf_unit += st->buf_len / UNIT;
-	st->buf_len = 0;
-	st->map.pending_unit = st->buf_unit;
-	st->map.pending_units = 0;
-	for (size_t i = 0; i < st->npend; i++) {
-		if (i + AHEAD < st->npend)
-			segment_touch(st, st->pend[i + AHEAD].hash);
-		if (segment_set(st, st->pend[i].hash, st->pend[i].unit, st->pend[i].old_unit) != 0)
-			return store_fail(st);
-	}
-	st->npend = 0;
-	memset(st->pend_line, 0, sizeof st->pend_line);
 	return 0;
 }
 
@@ -236,7 +199,7 @@ int log_commit(struct store *st, uint64_t seq, const uint8_t meta[static STORE_M
 	struct change c = { .kind = FRAG_COMMIT, .seq = seq, .body = body, .len = sizeof body };
 	if (log_append(st, &c, 0, &unit) != 0)
 		return store_fail(st);
-	memcpy(st->commit_tag, st->buf + (unit - st->buf_unit) * UNIT + FRAG_CLEAR + FRAG_HEAD + COMMIT_LEN,
+	memcpy(st->commit_tag, st->fill.buf + (unit - st->fill.unit) * UNIT + FRAG_CLEAR + FRAG_HEAD + COMMIT_LEN,
 	       TAG_LONG);
 	if (log_flush(st, true) != 0)
 		return -1;
@@ -364,8 +327,8 @@ static int tail_rewrite(struct store *st, uint64_t unit, uint64_t end)
 {
 	while (unit < end) {
 		uint64_t n = (end - unit) * UNIT < LOG_BUFFER ? (end - unit) * UNIT : LOG_BUFFER;
-		memcpy(st->buf, st->base + unit * UNIT, n); /* idle: nothing waits in it yet */
-		ssize_t w = io_write(st->fd, st->buf, n, unit * UNIT);
+		memcpy(st->fill.buf, st->base + unit * UNIT, n); /* idle: nothing waits in it yet */
+		ssize_t w = io_write(st->fd, st->fill.buf, n, unit * UNIT);
 		if (w < 0 && errno == EINTR)
 			continue;
 		if (w < (ssize_t)UNIT) {

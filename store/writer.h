@@ -2,6 +2,7 @@
 #ifndef STORE_WRITER_H
 #define STORE_WRITER_H
 
+#include "base/helper.h"
 #include "store/internal.h"
 #include "store/io.h"
 
@@ -37,6 +38,15 @@ struct pending {
 	uint32_t next;           /* in the hash chain, 1 + index */
 };
 #define PENDING_LINES 4096u
+
+/* Fragments that are not in the file yet, and the slots that wait for them. */
+struct filled {
+	uint8_t *buf;            /* LOG_BUFFER octets, mapped */
+	uint64_t unit, serial;   /* where they go; of the extent there */
+	uint32_t len;            /* octets, a multiple of UNIT */
+	struct pending *pend;
+	size_t npend, room;
+};
 
 /* What compaction may cost and when it begins. */
 struct tune {
@@ -88,6 +98,7 @@ struct change {
 	size_t keylen;
 	const uint8_t *body;
 	uint32_t len;
+	bool fresh;       /* the key is new: nobody looks for it soon */
 };
 
 struct store {
@@ -129,14 +140,15 @@ struct store {
 	uint64_t next_serial;
 	uint64_t reached;          /* serial of the newest extent known to hold a durable commit */
 	uint64_t at;               /* unit behind the last fragment */
-	uint8_t *buf;              /* fragments from buf_unit on, not yet in the file */
-	uint64_t buf_unit;
-	uint32_t buf_len;          /* octets, a multiple of UNIT */
+	struct filled fill;        /* what is being appended to */
+	uint32_t plain_from;       /* octets of it that are sealed */
+	uint32_t pend_line[PENDING_LINES]; /* fill's, by their hash */
+	struct filled given;       /* the helper's, while `behind` */
+	uint32_t given_plain;
+	struct helper helper;
+	bool behind;
+	int behind_errno;          /* of its work, or 0 */
 	bool unsynced;             /* something was written without being synced */
-
-	struct pending *pend;
-	size_t npend, pend_room;
-	uint32_t pend_line[PENDING_LINES];
 
 	uint64_t seq;              /* of the last commit */
 	uint64_t last_seq;         /* of the last change */
@@ -192,7 +204,6 @@ void space_use(struct store *st, uint32_t block, uint32_t n, uint64_t info);
 /* log.c */
 /* older: unit of the version before, 0 = none.  *unit: where this one lies. */
 int log_append(struct store *st, const struct change *c, uint64_t older, uint64_t *unit);
-int log_flush(struct store *st, bool sync);     /* octets to the file, then slots */
 int log_commit(struct store *st, uint64_t seq, const uint8_t meta[static STORE_META]);
 int log_extent(struct store *st);               /* begins the first extent of this writer */
 int log_extent_add(struct store *st, struct extent e);
@@ -205,7 +216,19 @@ static inline uint64_t raw_units(const struct raw *r)
 	return frag_units(r->kind, FRAG_HEAD + r->keylen + (size_t)r->f.len);
 }
 
+/* behind.c */
+int log_flush(struct store *st, bool sync);     /* octets to the file, then slots */
+/* All that was appended can be looked at, and nobody else is at work: to be
+ * called before anything but appending.  -1: errno, the store has failed. */
+int log_settle(struct store *st);
+void log_seal(struct store *st);                /* what was appended, and is still plain */
+/* The buffer is full: settled, it is handed over, and the log goes on at `next`;
+ * then the helper begins. */
+void log_hand_over(struct store *st, uint64_t next);
+void log_behind(struct store *st);
+
 /* store.c */
+/* STORE_DAMAGED: errno, EBADMSG when it is the disk's content. */
 enum store_found store_head(struct store *st, const struct probe *p, struct scratch *s, struct raw *f);
 struct pending *store_pending(struct store *st, const uint64_t hash[static 2]);
 int store_pending_add(struct store *st, const uint64_t hash[static 2], uint64_t unit, uint64_t old);

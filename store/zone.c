@@ -164,13 +164,13 @@ static enum store_found marker_now(struct store *st, const uint8_t *name, struct
 	struct frag f;
 	size_t mark = st->scratch.used;
 	enum store_found r = store_get_newest(st, FRAG_ZONE, CATALOG, name, name_len(name), &st->scratch, &f);
-	if (r == STORE_FOUND && !marker_read(&f, out))
+	if (r == STORE_FOUND && !marker_read(&f, out)) {
+		errno = EBADMSG;
 		r = STORE_DAMAGED;
+	}
 	st->scratch.used = mark;
 	if (r == STORE_ABSENT)
 		memset(out, 0, sizeof *out);
-	if (r == STORE_DAMAGED)
-		errno = EBADMSG;
 	return r;
 }
 

@@ -9,6 +9,7 @@ use warnings;
 use FindBin;
 use lib "$FindBin::Bin/../lib";
 use Test::More;
+use IO::Socket::INET;
 use Net;
 
 my $why = Net::missing(qw(bird2 dnsperf));
@@ -141,6 +142,24 @@ is(absent_during(3, sub {
 cmp_ok($kills, '>=', 3, "it was ($kills times)");
 Lab::wait_for(20, sub { $lab->pids('node1', 'encdns-control') && $lab->status('node1') });
 is(since(), $session, '... and the session');
+
+# BFD from beyond the link: the kernel drops it, and what the neighbour sends still comes
+sub bfd_drops { $net->within('node', sub { Lab::slurp('/proc/thread-self/net/udp') =~ /^ *\d+: [0-9A-F]+:0EC8 .* (\d+) *$/m ? $1 : -1 }) }
+my $drops = bfd_drops();
+my @far = map { $net->aside('router', sub {
+	my $s = IO::Socket::INET->new(Proto => 'udp', PeerAddr => '10.0.1.1', PeerPort => 3784) or return "0\n";
+	setsockopt $s, 0, 2, pack 'i', 254; # IP_TTL
+	my ($n, $end) = (0, time + 3);
+	until (time > $end) {
+		$n += defined syswrite $s, pack 'C4 N5', 0x20, 0x40, 3, 24, 7, 0, 100000, 100000, 0 for 1 .. 1000;
+	}
+	return "$n\n";
+}) } 1 .. 2;
+is(absent_during(3), 0, 'a flood of BFD that a router has passed on: the route stays');
+my $far = 0;
+$far += <$_> for @far;
+cmp_ok(bfd_drops() - $drops, '>=', $far * 0.9, "the kernel drops it ($far packets)");
+is(since(), $session, '... and the session stays');
 
 # more than two processors can answer, from clients that wait for answers
 $queries = Lab::spurt("$net->{dir}/queries", join '', map { "name$_.example.org A\nwww.example.org A\n" } 1 .. 500);

@@ -267,7 +267,7 @@ kill 'TERM', $lab->pids('node1', 'encdns-super');
 ok(Lab::wait_for(5 * 5, sub { !(@left = grep { %{ $router{ $_->[1] }->routes($_->[2]) } } @left) }), 'planned stop: gone from all tables')
 	or diag(join ', ', map { $_->[0] } @left);
 note(sprintf 'after %.1f s, 1 s of them to drain', DNS::now() - $start);
-like($router{bird}->birdc('show protocols all s1'), qr/Administrative shutdown/i, 'BIRD knows it for a planned stop');
+like($net->log('bird'), qr/s1: Received: Administrative shutdown/i, 'BIRD knows it for a planned stop');
 $lab->down;
 
 done_testing;

@@ -185,6 +185,10 @@ for my $kind (qw(BIRD FRR)) {
 		: sub { scalar(() = $router->vtysh('show bfd peers brief') =~ /\bup\b/g) };
 	ok(Lab::wait_for(20, sub { $bfd->() == 4 }), "$kind: BFD is Up with all four") or diag($bfd->());
 
+	my @far = grep { $net->within('client', sub { IO::Socket::IP->new(PeerHost => $_, PeerPort => 179, Proto => 'tcp', Timeout => 1) }) }
+		map { @$_ } values %address;
+	is("@far", '', "$kind: all neighbours have GTSM: who is further away gets no connection");
+
 	my ($four, $six) = ways();
 	# both families from one node, so that all goes through its end
 	is($four, $six, "$kind: both families go to one node");

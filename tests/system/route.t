@@ -17,7 +17,7 @@ sub zone { Lab::spurt("$dir/$_[0]", "\$TTL 60\n\@ SOA ns hostmaster $_[1] 3600 9
 
 # A time by the clock, with its bar: fails only at five times the bar.
 sub within {
-	my ($event, $from, $bar, $name) = @_;
+	my ($from, $bar, $name, $event) = @_;
 	return fail("$name: never") unless $event;
 	my $took = $event->{at} - $from;
 	diag(sprintf '%s: %.3f s, bar %.1f s', $name, $took, $bar) if $took > $bar;
@@ -30,11 +30,12 @@ my @bgp = ('bgp-as=65001', "bgp-prefix=$prefix", 'bgp-port=0', 'bgp-drain=1',
 my $from = DNS::now();
 my $lab = Lab->new(zones => { map { ("zone$_.example" => zone("z$_", 7)) } 1 .. 40 }, set => [ @bgp, 'workers=2' ]);
 
+# Returns the time before it: what follows may be there sooner than we run again.
 sub signal {
 	my ($comm, $signal) = @_;
-	my @pid = $lab->pids('node1', $comm);
-	my $from = DNS::now(); # what follows may be heard before kill() is back
-	kill $signal, @pid;
+	my @pids = $lab->pids('node1', $comm);
+	my $from = DNS::now();
+	kill $signal, @pids;
 	return $from;
 }
 sub bgp { (($lab->status('node1') // {})->{bgp} // [])->[0] // {} }
@@ -68,20 +69,20 @@ ok(!$router->withdrawn($from, $prefix, 2), 'zones change: nothing is withdrawn')
 
 # ---- encdns-dns dies ----
 $from = signal('encdns-dns', 'KILL');
-within($router->withdrawn($from, $prefix), $from, 0.2, 'encdns-dns killed, withdrawn');
+within($from, 0.2, 'encdns-dns killed, withdrawn', $router->withdrawn($from, $prefix));
 my $again = $router->announced($from, $prefix, 30);
 ok($again && $again->{at} - $from >= 9.5, 'announced again, after a stable time of 10 s');
 
 # ---- it stands still ----
 $from = signal('encdns-dns', 'STOP');
-within($router->withdrawn($from, $prefix), $from, 1, 'encdns-dns stands still, withdrawn');
+within($from, 1, 'encdns-dns stands still, withdrawn', $router->withdrawn($from, $prefix));
 like(route()->{why}, qr/worker|answer/, 'the reason: ' . (route()->{why} // ''));
 signal('encdns-dns', 'CONT');
 ok(route()->{wait} > 10, 'now the stable time is longer');
 
 # ---- a crash of all; a neighbour that sees the connection end ----
 $from = signal('encdns-super', 'KILL');
-within($router->heard($from, sub { $_[0]{what} eq 'closed' }), $from, 0.2, 'the whole node killed, connection closed');
+within($from, 0.2, 'the whole node killed, connection closed', $router->heard($from, sub { $_[0]{what} eq 'closed' }));
 ok(-s $lab->dir . '/node1/route', 'flaps are remembered');
 like(Lab::slurp($lab->dir . '/node1/route'), qr/^flaps 2 /, 'both');
 $from = DNS::now();
@@ -102,7 +103,7 @@ ok($router->announced($from, $prefix), 'forgotten: announced at once');
 $from = DNS::now();
 kill 'TERM', $lab->pids('node1', 'encdns-super');
 my $shut = $router->heard($from, sub { grep { $_ eq '65535:0' } @{ $_[0]{communities} // [] } });
-within($shut, $from, 0.2, 'SIGTERM: graceful shutdown');
+within($from, 0.2, 'SIGTERM: graceful shutdown', $shut);
 my $gone = $router->withdrawn($from, $prefix);
 ok($gone && $gone->{at} - $from >= 0.9, 'withdrawn after bgp-drain');
 ok(answers(), 'and still answering then');
@@ -130,7 +131,7 @@ $from = DNS::now();
 		$at += length $b;
 	}
 }
-within($router->withdrawn($from, $prefix), $from, 1, 'the store is written over, withdrawn');
+within($from, 1, 'the store is written over, withdrawn', $router->withdrawn($from, $prefix));
 like(route()->{why} // 'control is gone', qr/wrong answer|damaged|control is gone/, 'the reason: ' . (route()->{why} // ''));
 $lab->down;
 $router->stop;
