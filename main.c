@@ -229,7 +229,7 @@ static void become(struct super *s, int which, pid_t parent)
 	if (crypto_init() != 0)
 		_exit(1);
 	lock_memory(&s->node);
-	if (which == DNS)
+	if (which != ROUTE) /* they have threads */
 		crypto_wipe_on_crash(false);
 }
 

@@ -322,6 +322,8 @@ struct store *store_open(const struct store_conf *c, const struct key *k, char *
 	if (open_all(st, c, &doubt, err, n) == 0) {
 		if (!st->check && io_beside())
 			helper_begin(&st->helper);
+		if (st->helper.alive)
+			crypto_lock_thread(st->helper.thread); /* it seals */
 		return st;
 	}
 	int e = doubt ? ESTALE : st->hurt ? EBADMSG : errno == ENOSPC ? ENOSPC : 0;

@@ -76,6 +76,12 @@
 #define ARCH AUDIT_ARCH_MIPS64
 #endif
 
+#ifdef __s390x__
+#define CLONE_FLAGS 1 /* clone()'s argument */
+#else
+#define CLONE_FLAGS 0
+#endif
+
 #include "base/syscalls.h" /* ABSENT for those that this machine hasn't */
 
 /* Who may: control, dns and route descend from the supervisor; who waits at port 22
@@ -84,18 +90,21 @@ enum { S = 1, C = S | 2, D = S | 4, R = S | 8, H = 16, U = 32, FILES = C | H | U
 static const uint8_t own[] = { [SANDBOX_SUPER] = S, [SANDBOX_CONTROL] = 2, [SANDBOX_DNS] = 4,
 	                       [SANDBOX_ROUTE] = 8, [SANDBOX_HUB] = H, [SANDBOX_UNLOCK] = U };
 
-/* Of a call only this: the argument has none of these bits, or is one of those. */
+/* Of a call only this: the argument has none of these bits, has that one, or is one
+ * of those. */
 struct limit {
 	uint8_t arg, n;
 	bool self;   /* or is the process's own id */
 	int fails;   /* or: not allowed, but it fails with this and doesn't end us */
-	uint32_t never;
+	uint32_t never, always;
 	uint32_t one_of[4];
 };
 static const struct limit no_code = { .arg = 2, .never = PROT_EXEC };
 static const struct limit no_namespace = {
+	.arg = CLONE_FLAGS,
 	.never = CLONE_NEWNS | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWUSER | CLONE_NEWPID | CLONE_NEWNET | CLONE_NEWCGROUP
 };
+static const struct limit threads = { .arg = CLONE_FLAGS, .always = CLONE_THREAD };
 static const struct limit any_family = { .n = 4, .one_of = { AF_UNIX, AF_INET, AF_INET6, AF_NETLINK } };
 static const struct limit local_or_inet = { .n = 3, .one_of = { AF_UNIX, AF_INET, AF_INET6 } };
 static const struct limit local_or_netlink = { .n = 2, .one_of = { AF_UNIX, AF_NETLINK } };
@@ -187,12 +196,13 @@ static const struct call { int nr; uint8_t who; const struct limit *limit; } cal
 	{ SYS_mkdir, FILES, NULL },              { SYS_mkdirat, FILES, NULL },
 	{ SYS_getdents64, FILES, NULL },         { SYS_dup, FILES, NULL },
 	{ SYS_uname, U, NULL },
-	/* threads yet to come: encdns-dns's before its filter, the hub's readers of zones;
-	 * the first steps of one, in some C libraries */
-	{ SYS_clone, S | H, &no_namespace },     { SYS_clone3, S | H, &not_here },
-	{ SYS_mprotect, S | H, &no_code },       { SYS_set_robust_list, D | H, NULL },
-	{ SYS_rseq, D | H, NULL },               { SYS_sched_setaffinity, S, NULL },
-	{ SYS_sched_getaffinity, S | H | U, NULL },  { SYS_prlimit64, S | H, NULL },
+	/* threads yet to come: encdns-dns's before its filter, control's that writes the log,
+	 * the hub's readers of zones; the first steps of one, in some C libraries */
+	{ SYS_clone, S | H, &no_namespace },     { SYS_clone, 2, &threads },
+	{ SYS_clone3, C | H, &not_here },        { SYS_mprotect, C | H, &no_code },
+	{ SYS_set_robust_list, C | D | H, NULL }, { SYS_rseq, C | D | H, NULL },
+	{ SYS_sched_setaffinity, S, NULL },      { SYS_sched_getaffinity, S | H | U, NULL },
+	{ SYS_prlimit64, S | H, NULL },
 	/* processes, and what each does before it enters its own list */
 	{ SYS_fork, S, NULL },                   { SYS_set_tid_address, S, NULL },
 	{ SYS_kill, S, NULL },                   { SYS_wait4, S, NULL },
@@ -237,7 +247,7 @@ static size_t low_half(unsigned arg)
 static void add_call(struct program *p, const struct call *c)
 {
 	const struct limit *l = c->limit;
-	equal(p, (uint32_t)c->nr, 0, (uint8_t)(!l || l->fails ? 1 : l->never || l->self ? 4 : 3 + l->n));
+	equal(p, (uint32_t)c->nr, 0, (uint8_t)(!l || l->fails ? 1 : l->never || l->always || l->self ? 4 : 3 + l->n));
 	if (!l || l->fails) {
 		end(p, l ? SECCOMP_RET_ERRNO | (uint32_t)l->fails : SECCOMP_RET_ALLOW);
 		return;
@@ -245,6 +255,8 @@ static void add_call(struct program *p, const struct call *c)
 	load(p, low_half(l->arg));
 	if (l->never)
 		add(p, BPF_JMP | BPF_JSET | BPF_K, l->never, 0, 1);
+	if (l->always)
+		add(p, BPF_JMP | BPF_JSET | BPF_K, l->always, 1, 0);
 	if (l->self)
 		equal(p, (uint32_t)getpid(), 1, 0);
 	for (unsigned i = 0; i < l->n; i++)
