@@ -319,13 +319,8 @@ struct store *store_open(const struct store_conf *c, const struct key *k, char *
 	st->tune = tune;
 	st->cursor = st->low = 1;
 	st->check = c->check;
-	if (open_all(st, c, &doubt, err, n) == 0) {
-		if (!st->check && io_beside())
-			helper_begin(&st->helper);
-		if (st->helper.alive)
-			crypto_lock_thread(st->helper.thread); /* it seals */
+	if (open_all(st, c, &doubt, err, n) == 0)
 		return st;
-	}
 	int e = doubt ? ESTALE : st->hurt ? EBADMSG : errno == ENOSPC ? ENOSPC : 0;
 	release(st);
 	errno = e;

@@ -16,7 +16,11 @@ use MIME::Base64 'decode_base64';
 no warnings 'portable'; # addresses of 64 bits
 
 plan skip_all => 'sanitizers do what no filter allows' if $Lab::bin =~ /asan|tsan/;
-my $lab = Lab->new(zones => { 'example.org.' => "$Lab::tree/tests/zones/example.org.zone" },
+# Large enough for the thread that writes a store's log.
+my $work = tempdir('encdns-harden-XXXXXX', TMPDIR => 1, CLEANUP => 1);
+my $large = Lab::spurt("$work/large", "\$TTL 60\n\@ SOA ns hostmaster 1 3600 900 604800 300\n\@ NS ns\nns A 192.0.2.1\n" .
+	join '', map { sprintf "name%d TXT \"%s\"\n", $_, 'x' x 200 } 1 .. 30000);
+my $lab = Lab->new(zones => { 'large.example.' => $large, 'example.org.' => "$Lab::tree/tests/zones/example.org.zone" },
 	set => ['workers=2', 'store-reserve=64M', 'bgp-as=65001', 'bgp-prefix=127.0.0.0/8', 'bgp-port=0', 'bgp-peer=127.0.0.9 as 65009']);
 
 sub proc { Lab::slurp("/proc/$_[0]/$_[1]") }
@@ -33,7 +37,9 @@ my $mine = hex field($$, 'CapEff');
 for my $comm (sort keys %pid) {
 	my $pid = $pid{$comm};
 	is(field($pid, 'Name'), $comm, "$comm runs") or next;
-	for my $task (glob "/proc/$pid/task/*") {
+	my @tasks = glob "/proc/$pid/task/*";
+	cmp_ok(scalar @tasks, '>', 1, 'it has threads') if $comm =~ /-(dns|control|hub)$/;
+	for my $task (@tasks) {
 		my $t = $task =~ s,^/proc/,,r;
 		is(join(' ', map { field($t, $_) } qw(NoNewPrivs Seccomp)), '1 2', 'its threads: no rights by exec, a filter');
 		is(hex field($t, $_), $cap{$comm} & $mine, "$_") for qw(CapEff CapPrm);
