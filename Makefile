@@ -72,7 +72,8 @@ else
 # A static PIE with full RELRO and no interpreter. "-static-pie" is not trusted
 # with it: musl-gcc's makes a dynamic one. Start files are those of the C library
 # that the compiler links with.
-MODE_CFLAGS = -fPIE -ffunction-sections -fdata-sections
+# Nothing is thrown in C: debuggers have tables of their own.
+MODE_CFLAGS = -fPIE -ffunction-sections -fdata-sections -fno-asynchronous-unwind-tables -fno-unwind-tables
 H := \#
 CRT := $(dir $(shell $(CC) '-$H$H$H' -x c /dev/null -o /dev/null 2>&1 | tr ' "' '\n\n' | grep 'crt1\.o$$'))
 part = $(shell $(CC) -print-file-name=$(1))
@@ -108,7 +109,13 @@ $(LIB) $(HUB_LIB):
 $B/%.o: %.c $B/flags
 	@mkdir -p $(@D)
 	$(say)
-	$(Q)$(CC) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
+	$(Q)$(CC) $(ALL_CFLAGS) $(SIZE) -MMD -MP -c -o $@ $<
+
+# What neither a query nor a bulk transfer passes is made small.
+SMALL = main.c bgp.c $(wildcard main/*.c bgp/*.c) \
+	$(patsubst %,crypto/%.c,bundle cert cred denial denied gate identity issue pass pbes pem) \
+	$(patsubst %,base/%.c,addr conf ctl inventory sandbox)
+$(call obj,$(SMALL)): SIZE = $(patsubst -O2,-Os,$(filter -O2,$(CFLAGS)))
 
 # Changes when compiler or flags do, so that all is compiled again.
 $B/flags: FORCE

@@ -8,6 +8,7 @@
 #ifndef CRYPTO_H
 #define CRYPTO_H
 
+#include <pthread.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -15,11 +16,21 @@
 /* Once per process, before anything else (again in a child after fork: the
  * pool is not inherited, handles of the parent are void there).  */
 int crypto_init(void);
-/* False when the system refused to lock (some of) the pool: it can be swapped. */
-bool crypto_locked(void);
-/* Wipes every secret of this process, whoever holds it: for one that stops at once.
- * Nothing that needs a key works any more. */
+/* The end: the whole pool is wiped, all handles are void. */
 void crypto_end(void);
+/* The same on the way out by a fatal signal, or no longer so: for processes of
+ * one thread, as others would go on with keys of zeros. */
+void crypto_wipe_on_crash(bool on);
+/* Memory outside the pool through which secrets pass (scratch, stacks): neither
+ * swapped out nor dumped.  Whole pages, until they are unmapped; not inherited by
+ * fork.  `what` names it in crypto_unlocked()'s answer and stays. */
+void crypto_lock(const void *p, size_t n, const char *what);
+#define STACK_LOCKED (192u << 10)
+void crypto_lock_stack(void);           /* what this thread is going to use */
+void crypto_lock_thread(pthread_t t);   /* all of a thread's that was started */
+/* What the system refused to lock (RLIMIT_MEMLOCK), in words for people; NULL:
+ * nothing, no secret is ever swapped out. */
+const char *crypto_unlocked(char *out, size_t n);
 /* No core file, no ptrace by the same user, from here on; before secrets are read. */
 void crypto_harden(void);
 /* Random octets from the kernel; never fails, aborts when there are none. */

@@ -38,8 +38,10 @@ size_t pieces_deal(struct piece *piece, size_t n, uint8_t *base)
 	return at;
 }
 
-/* Deals out the octets at base (NULL: only counts them); returns how many. */
-static size_t lay_out(struct worker *w, const struct dns_conf *c, uint8_t *base)
+/* Deals out the octets at base (NULL: only counts them); returns how many, and
+ * in *udp and *tcp, which hold what was decrypted, how many there are up to the
+ * end of each. */
+static size_t lay_out(struct worker *w, const struct dns_conf *c, uint8_t *base, size_t *udp, size_t *tcp)
 {
 	struct piece part[] = {
 		{ sizeof *w, NULL },
@@ -50,6 +52,8 @@ static size_t lay_out(struct worker *w, const struct dns_conf *c, uint8_t *base)
 		{ tcp_lay_out(w, c, NULL), NULL },
 		{ rrl_memory(&c->rrl), NULL },
 	};
+	*udp = pieces_deal(part, 5, NULL);
+	*tcp = pieces_deal(part, 6, NULL);
 	size_t at = pieces_deal(part, sizeof part / sizeof *part, base);
 	if (!base)
 		return at;
@@ -64,8 +68,13 @@ static size_t lay_out(struct worker *w, const struct dns_conf *c, uint8_t *base)
 
 void *dns_memory_map(const struct dns_conf *c)
 {
-	void *p = mmap(NULL, lay_out(NULL, c, NULL), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	return p == MAP_FAILED ? NULL : p;
+	size_t udp, tcp, all = lay_out(NULL, c, NULL, &udp, &tcp);
+	uint8_t *p = mmap(NULL, all, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (p == MAP_FAILED)
+		return NULL;
+	crypto_lock(p, udp, "answers in the making");
+	crypto_lock(p + udp, tcp - udp, "answers over TCP");
+	return p;
 }
 
 /* ---- UDP ---- */
@@ -341,7 +350,8 @@ static void worker_init(struct worker *w, struct store_map *m, const struct dns_
 	w->conf = c;
 	w->stats = stats;
 	w->id = id;
-	lay_out(w, c, (uint8_t *)w);
+	size_t udp, tcp;
+	lay_out(w, c, (uint8_t *)w, &udp, &tcp);
 	answer_init(&w->answer, m, w->answer.scratch.mem, ANSWER_SCRATCH, w->answer.scratch.memo,
 	            c->udp_size);
 	w->answer.identity = c->identity;

@@ -18,6 +18,7 @@
 #include "base/addr.h"
 #include "base/ctl.h"
 #include "base/log.h"
+#include "base/sandbox.h"
 #include "crypto/cert.h"
 #include "crypto/denial.h"
 #include "main/inventory.h"
@@ -197,6 +198,7 @@ static void become(struct super *s, int which, pid_t parent)
 		if (s->child[i].src.fd >= 0)
 			close(s->child[i].src.fd);
 	if (which != ROUTE) {
+		crypto_wipe(s->node.route_secrets, s->node.conf.route.peers.n * sizeof *s->node.route_secrets);
 		route_close_sockets(&s->node);
 		close(s->node.route_fd);
 	}
@@ -227,6 +229,9 @@ static void become(struct super *s, int which, pid_t parent)
 		close(s->node.silent[i]);
 	if (crypto_init() != 0)
 		_exit(1);
+	lock_memory(&s->node);
+	if (which != ROUTE) /* they have threads */
+		crypto_wipe_on_crash(false);
 }
 
 static void from_child(struct src *src, uint32_t got, uint64_t now);
@@ -254,6 +259,12 @@ static void put_off(struct child *c, uint64_t now)
 		c->pause_ns = PAUSE_MAX_NS;
 }
 
+static _Noreturn void leave_child(struct node *n, int code)
+{
+	wipe_memory(n);
+	_exit(code);
+}
+
 static void start(struct super *s, int which, uint64_t now)
 {
 	struct child *c = s->child + which;
@@ -275,11 +286,11 @@ static void start(struct super *s, int which, uint64_t now)
 		become(s, which, self);
 		close(up[0]);
 		if (!control)
-			_exit(which == DNS ? service_main(&s->node, up[1]) : route_main(&s->node, up[1]));
+			leave_child(&s->node, which == DNS ? service_main(&s->node, up[1]) : route_main(&s->node, up[1]));
 		close(key[0]);
 		if (cred[1] >= 0)
 			close(cred[1]);
-		_exit(control_main(&s->node, up[1], key[1], cred[0]));
+		leave_child(&s->node, control_main(&s->node, up[1], key[1], cred[0]));
 	}
 	close(up[1]);
 	c->src = (struct src){ .fd = up[0], .want = EPOLLIN, .due_ns = LOOP_NEVER, .wake = from_child };
@@ -536,7 +547,8 @@ static void buried(struct super *s, struct child *c, int status, uint64_t now)
 	else if (WIFEXITED(status) && WEXITSTATUS(status) == EXIT_DOUBT)
 		restart_dns(s);
 	if (WIFSIGNALED(status))
-		log_say(LOG_WARNING, "%s was ended by signal %d; starting it again", c->name, WTERMSIG(status));
+		log_say(LOG_WARNING, "%s was ended by signal %d%s; starting it again", c->name, WTERMSIG(status),
+		        WTERMSIG(status) == SIGSYS ? " (a system call that it may not make)" : "");
 	else
 		log_say(LOG_WARNING, "%s ended with status %d; starting it again", c->name, WEXITSTATUS(status));
 }
@@ -768,6 +780,8 @@ static int run(const struct args *a, char **argv)
 	s.node.ad_hoc = a->ad_hoc;
 	s.node.dir = a->dir ? strdup(a->dir) : NULL; /* argv is written over */
 	process_titles(argv);
+	crypto_wipe_on_crash(true);
+	lock_memory(&s.node);
 	bool machine = a->dir && !a->conf;
 	if (machine) {
 		process_name("encdns-super");
@@ -802,9 +816,13 @@ static int run(const struct args *a, char **argv)
 	process_name("encdns-super");
 	s.node.init = getpid() == 1;
 	keep_log(&s.node);
-	if (!crypto_locked())
-		log_say(LOG_WARNING, "keys can't be locked in memory and may be swapped out: raise the limit RLIMIT_MEMLOCK (ulimit -l)");
-	return supervise(&s);
+	say_unlocked();
+	if (s.node.machine) /* port 22 tells it */
+		machine_look(s.node.machine);
+	sandbox_enter(&(struct sandbox){ .who = SANDBOX_SUPER, .dir = s.node.dir, .addresses = s.node.lent != 0, .init = s.node.init });
+	int code = supervise(&s);
+	wipe_memory(&s.node);
+	return code;
 }
 
 /* argv[0] becomes the process's name by starting anew under it, once. */

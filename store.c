@@ -65,6 +65,7 @@ static int derive_keys(struct store *st)
 	struct key *k = key_derive(st->key, "index", NULL, 0);
 	if (!k)
 		return -1;
+	crypto_lock(&st->map.sip, sizeof st->map.sip, "keys");
 	sip_key(k, &st->map.sip);
 	key_free(k);
 	st->super_key = key_derive(st->key, "super", NULL, 0);
@@ -320,11 +321,8 @@ struct store *store_open(const struct store_conf *c, const struct key *k, char *
 	st->tune = tune;
 	st->cursor = st->low = st->cuts = 1;
 	st->check = c->check;
-	if (open_all(st, c, &doubt, err, n) == 0) {
-		if (!st->check && io_beside())
-			helper_begin(&st->helper);
+	if (open_all(st, c, &doubt, err, n) == 0)
 		return st;
-	}
 	int e = doubt ? ESTALE : st->hurt ? EBADMSG : errno == ENOSPC ? ENOSPC : 0;
 	release(st);
 	errno = e;

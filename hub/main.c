@@ -6,6 +6,7 @@
  * (jfile.c, the store).  Its key comes by descriptor or is typed in. */
 #include "base/conf.h"
 #include "base/log.h"
+#include "base/sandbox.h"
 #include "crypto/denial.h"
 #include "hub/ca.h"
 #include "hub/grant.h"
@@ -497,6 +498,7 @@ static int serve(struct daemon *d, const char *dir, const struct conf *c, const 
 	d->ctl = h->feeds ? ctl_listen(&h->loop, dir, command, d, err, sizeof err) : NULL;
 	int code = 0;
 	if (d->ctl) {
+		sandbox_enter(&(struct sandbox){ .who = SANDBOX_HUB, .dir = dir });
 		log_say(LOG_NOTICE, "ready at sequence %llu", (unsigned long long)h->seq);
 		if (loop_run(&h->loop, &d->stop) != 0)
 			code = complain(strerror(errno));
@@ -530,7 +532,6 @@ static int run(const char *dir, const char *conf, int key_fd)
 		fprintf(stderr, "encdns-hub: %s: %s\n", dir, strerror(errno));
 		return 1;
 	}
-	crypto_harden();
 	struct cred *cred = cred_read(c.credentials, err, sizeof err);
 	close(c.credentials);
 	if (!cred || cred_role(cred) != ROLE_HUB)
@@ -541,11 +542,13 @@ static int run(const char *dir, const char *conf, int key_fd)
 	if (key_fd >= 0)
 		close(key_fd);
 	d.import_memory = c.import_memory;
-	if (!crypto_locked())
-		log_say(LOG_WARNING, "keys can't be locked in memory and may be swapped out: raise the limit RLIMIT_MEMLOCK (ulimit -l)");
+	crypto_lock_stack();
+	if (crypto_unlocked(err, sizeof err))
+		log_say(LOG_WARNING, "this can't be locked in memory and may be swapped out: %s; raise the limit RLIMIT_MEMLOCK (ulimit -l)", err);
 	int code = serve(&d, dir, &c, k, cred);
 	key_free(k);
 	cred_free(cred);
+	crypto_end();
 	return code;
 }
 
@@ -729,6 +732,7 @@ int main(int argc, char **argv)
 	log_name("encdns-hub");
 	if (crypto_init() != 0)
 		return complain("no memory for keys");
+	crypto_harden();
 	if (strcmp(verb, "--version") == 0)
 		return printf("encdns-hub " VERSION "\n") < 0;
 	if (strcmp(verb, "--help") == 0) {

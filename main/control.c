@@ -12,6 +12,7 @@
 
 #include "base/ctl.h"
 #include "base/log.h"
+#include "base/sandbox.h"
 #include "crypto/denial.h"
 #include "main/gate.h"
 #include "main/remote.h"
@@ -580,11 +581,13 @@ static int start(struct control *c, int key_fd, int cred_fd)
 int control_main(struct node *n, int sup, int key_fd, int cred_fd)
 {
 	static struct control c;
+	sandbox_enter(&(struct sandbox){ .who = SANDBOX_CONTROL, .dir = n->dir });
 	c.node = n;
 	c.sup.fd = sup;
 	c.dns.fd = -1;
 	if (start(&c, key_fd, cred_fd) != 0 && c.code == 0)
 		c.code = 1;
+	say_unlocked();
 	if (c.code == 0 && loop_run(&c.loop, &c.stop) != 0) {
 		log_say(LOG_ERROR, "waiting for events: %s", strerror(errno));
 		c.code = 1;

@@ -191,6 +191,12 @@ int machine_reopen(struct machine *m)
 	return 0;
 }
 
+void machine_look(struct machine *m)
+{
+	m->inventory = malloc(INVENTORY_MAX);
+	m->inventory_len = m->inventory ? inventory_collect("", m->image, m->inventory) : 0;
+}
+
 int machine_open(struct machine *m, const char *dir, bool start)
 {
 	char err[300];

@@ -38,6 +38,8 @@ struct machine {
 	uint8_t id[MACHINE_ID], salt[GATE_SALT];
 	uint8_t image[32];     /* SHA-256 of the executable; zero: not known */
 	uint64_t boots;
+	char *inventory;       /* as machine_look() has found it; NULL: to be looked for each time */
+	size_t inventory_len;
 	bool foreign;          /* the store was found to be another machine's, and may be filled anew */
 };
 
@@ -46,6 +48,9 @@ struct machine {
 int machine_open(struct machine *m, const char *dir, bool start);
 /* Again in a child, whose pool is another. */
 int machine_reopen(struct machine *m);
+
+/* Takes the inventory now, for processes that can't look later. */
+void machine_look(struct machine *m);
 
 /* Whole or not at all, and durable.  0, or -1 with errno. */
 int machine_write(const struct machine *m, const char *name, const void *p, size_t n);

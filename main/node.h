@@ -215,6 +215,12 @@ struct ctl_conn;
 void told_json(const struct node *n, struct ctl_conn *conn); /* "route":{...},"bgp":[...], */
 void told_text(const struct node *n, struct ctl_conn *conn);
 
+/* lock.c: what a process has of secrets outside the pool: locks what was there
+ * before it began; says what could not be locked; wipes it, and the pool. */
+void lock_memory(const struct node *n);
+void say_unlocked(void);
+void wipe_memory(struct node *n);
+
 /* The children's mains: sup is the channel to the supervisor, key_fd where
  * control gets K_data and cred_fd its credentials. */
 int control_main(struct node *n, int sup, int key_fd, int cred_fd);

@@ -12,6 +12,7 @@
 #include "main/node.h"
 
 #include "base/log.h"
+#include "base/sandbox.h"
 #include "main/probe.h"
 
 #include <errno.h>
@@ -218,9 +219,10 @@ static void on_tick(struct src *s, uint32_t got, uint64_t now)
 /* ---- life ---- */
 
 /* Memory that stays, and a place in front: nobody else tells the neighbours. */
-static void go_first(void)
+static void go_first(const struct route *r)
 {
-	mlockall(MCL_CURRENT | MCL_ONFAULT); /* where the limits allow it */
+	if (mlockall(MCL_CURRENT | MCL_ONFAULT) != 0)
+		crypto_lock(r->node->route_secrets, r->node->conf.route.peers.n * sizeof *r->node->route_secrets, "keys");
 	setpriority(PRIO_PROCESS, 0, -10);
 }
 
@@ -255,7 +257,9 @@ int route_main(struct node *n, int sup)
 		log_say(LOG_ERROR, "can't begin: %s", strerror(errno));
 		return 1;
 	}
-	go_first();
+	go_first(&r);
+	sandbox_enter(&(struct sandbox){ .who = SANDBOX_ROUTE });
+	say_unlocked();
 	speaker_start(r.speaker, loop_now());
 	if (loop_run(&r.loop, &r.stop) == 0)
 		return 0;

@@ -11,6 +11,7 @@
 
 #include "base/log.h"
 #include "base/loop.h"
+#include "base/sandbox.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -37,32 +38,34 @@ struct service {
 	struct dns_conf conf;
 	struct worker *workers;
 	unsigned running; /* threads that were started */
+	pthread_mutex_t gate; /* closed to the workers until there is a root to read */
+	bool open;
 	_Atomic bool stop, failed;
 	int sup, control;
 };
 
 /* One processor for each worker, of those that the node was given; when there
  * are too few the kernel knows better. */
-static void pin(unsigned number, unsigned workers)
+static void pin(const struct worker *w, unsigned workers)
 {
 	cpu_set_t all, one;
 	if (sched_getaffinity(0, sizeof all, &all) != 0 || (unsigned)CPU_COUNT(&all) < workers)
 		return;
 	int cpu = -1;
-	for (unsigned left = number + 1; left > 0; left -= CPU_ISSET(cpu, &all) != 0)
+	for (unsigned left = w->number + 1; left > 0; left -= CPU_ISSET(cpu, &all) != 0)
 		cpu++;
 	CPU_ZERO(&one);
 	CPU_SET(cpu, &one);
-	sched_setaffinity(0, sizeof one, &one); /* of this thread; unpinned it works too */
+	pthread_setaffinity_np(w->thread, sizeof one, &one); /* unpinned it works too */
 }
 
 static void *work(void *p)
 {
 	struct worker *w = p;
 	struct service *s = w->s;
-	if (s->node->conf.pin)
-		pin(w->number, s->conf.workers);
-	if (dns_run(s->map, &s->conf, w->number, w->sockets, w->n, w->mem, &w->page->stats, &s->stop) != 0) {
+	pthread_mutex_lock(&s->gate);
+	pthread_mutex_unlock(&s->gate);
+	if (!s->stop && dns_run(s->map, &s->conf, w->number, w->sockets, w->n, w->mem, &w->page->stats, &s->stop) != 0) {
 		log_say(LOG_ERROR, "worker %u: %s", w->number, strerror(errno));
 		s->failed = true;
 	}
@@ -94,24 +97,37 @@ static int prepare(struct service *s)
 	return 0;
 }
 
-/* Once: a failure ends the process. */
+static void open_gate(struct service *s)
+{
+	if (!s->open)
+		pthread_mutex_unlock(&s->gate);
+	s->open = true;
+}
+
+/* Before anybody is listened to: later the filter of system calls lets no thread
+ * start.  They wait at the gate. */
 static int start_workers(struct service *s)
 {
 	sigset_t all, old;
 	int r = 0;
+	pthread_mutex_init(&s->gate, NULL);
+	pthread_mutex_lock(&s->gate);
 	sigfillset(&all);
 	sigdelset(&all, SIGBUS); /* blocked it would kill: the store's guards want it */
 	pthread_sigmask(SIG_SETMASK, &all, &old);
 	while (s->running < s->conf.workers && r == 0) {
 		struct worker *w = &s->workers[s->running];
 		r = pthread_create(&w->thread, NULL, work, w);
+		if (r == 0)
+			crypto_lock_thread(w->thread);
+		if (r == 0 && s->node->conf.pin)
+			pin(w, s->conf.workers);
 		s->running += r == 0;
 	}
 	pthread_sigmask(SIG_SETMASK, &old, NULL);
 	if (r == 0)
 		return 0;
 	log_say(LOG_ERROR, "worker %u can't be started: %s", s->running, strerror(r));
-	s->failed = true;
 	return -1;
 }
 
@@ -130,8 +146,8 @@ static int take_root(struct service *s, int fd)
 		log_say(LOG_ERROR, "%s", err);
 		return -1;
 	}
-	if (s->running == 0 && store_map_ready(s->map) && start_workers(s) != 0)
-		return -1;
+	if (store_map_ready(s->map))
+		open_gate(s);
 	return msg_send(s->control, MSG_MOVED, NULL, 0, -1);
 }
 
@@ -207,7 +223,9 @@ static struct rrl_conf limits(const struct node_conf *c)
 int service_main(struct node *n, int sup)
 {
 	static struct service s;
+	static const struct sandbox box = { .who = SANDBOX_DNS };
 	char err[200];
+	sandbox_rights(&box);
 	s.node = n;
 	s.sup = sup;
 	s.control = -1;
@@ -224,6 +242,7 @@ int service_main(struct node *n, int sup)
 		.need_cookie = n->conf.need_cookie,
 		.rrl = limits(&n->conf),
 	};
+	crypto_lock(&s.conf, sizeof s.conf, "keys");
 	s.map = store_map_new(n->store_ro, n->conf.store_reserve, err, sizeof err);
 	if (!s.map) {
 		log_say(LOG_ERROR, "%s", err);
@@ -233,10 +252,17 @@ int service_main(struct node *n, int sup)
 		log_say(LOG_ERROR, "no memory for the workers");
 		return 1;
 	}
-	int code = loop(&s);
+	int code = start_workers(&s) != 0;
+	if (code == 0) {
+		say_unlocked();
+		sandbox_calls(&box);
+		code = loop(&s);
+	}
 	s.stop = true;
+	open_gate(&s);
 	for (unsigned i = 0; i < s.running; i++)
 		pthread_join(s.workers[i].thread, NULL);
 	store_map_free(s.map);
+	crypto_wipe(s.conf.cookie_keys, sizeof s.conf.cookie_keys);
 	return code;
 }

@@ -128,7 +128,7 @@ static uint64_t generation_of(const struct machine *m)
 static bool put_hello(struct session *s, uint64_t now)
 {
 	const struct machine *m = machine_of(s);
-	char *inventory = malloc(INVENTORY_MAX);
+	char *inventory = m->inventory ? m->inventory : malloc(INVENTORY_MAX);
 	uint8_t ticket[GATE_TICKET];
 	struct gate_hello h = { .boots = m->boots, .clock = (uint64_t)time(NULL), .store = s->conf.gate->store,
 		                .generation = generation_of(m), .inventory = inventory };
@@ -144,9 +144,10 @@ static bool put_hello(struct session *s, uint64_t now)
 		sha256(ticket, sizeof ticket, h.ticket);
 	gate_nonce_make(&s->nonce, now);
 	memcpy(h.nonce, s->nonce.v, sizeof h.nonce);
-	h.inventory_len = inventory_collect("", m->image, inventory);
+	h.inventory_len = m->inventory ? m->inventory_len : inventory_collect("", m->image, inventory);
 	bool good = gate_put_hello(s->out, &h, m->cred, s->exporter);
-	free(inventory);
+	if (!m->inventory)
+		free(inventory);
 	return good;
 }
 

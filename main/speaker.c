@@ -228,6 +228,7 @@ int route_read_secrets(struct node *n)
 		fprintf(stderr, "encdns: no memory\n");
 		return 1;
 	}
+	crypto_lock(n->route_secrets, l->n * sizeof *n->route_secrets, "keys");
 	for (unsigned i = 0; i < l->n; i++) {
 		int fd = l->at[i].md5;
 		if (fd < 0)

@@ -13,6 +13,7 @@
 
 #include "base/ctl.h"
 #include "base/log.h"
+#include "base/sandbox.h"
 #include "main/gate.h"
 #include "main/node.h"
 
@@ -368,6 +369,8 @@ static int begin(struct waiting *w, const int *socks, unsigned nsocks)
 static int child_main(struct machine *m, int sup, const int *socks, unsigned nsocks, bool terminal)
 {
 	static struct waiting w;
+	crypto_lock_stack();
+	sandbox_enter(&(struct sandbox){ .who = SANDBOX_UNLOCK, .dir = m->path });
 	w.m = m;
 	w.sup.fd = sup;
 	w.terminal = terminal;
@@ -409,7 +412,9 @@ static int start(struct watch *w)
 		process_begin("encdns-control", self);
 		close(pair[0]);
 		close(w->signals);
-		_exit(crypto_init() == 0 ? child_main(w->m, pair[1], w->socks, w->nsocks, w->terminal) : 1);
+		int code = crypto_init() == 0 ? child_main(w->m, pair[1], w->socks, w->nsocks, w->terminal) : 1;
+		crypto_end();
+		_exit(code);
 	}
 	close(pair[1]);
 	w->fd = pair[0];

@@ -130,6 +130,12 @@ void log_hand_over(struct store *st, uint64_t next)
 void log_behind(struct store *st)
 {
 	st->behind = true;
+	/* not before it is wanted: our process has given up its rights by then */
+	if (!st->helper.alive && io_beside()) {
+		helper_begin(&st->helper);
+		if (st->helper.alive)
+			crypto_lock_thread(st->helper.thread); /* it seals */
+	}
 	helper_give(&st->helper, work, st);
 }
 

@@ -482,6 +482,7 @@ int store_keys_recv(struct store_map *m, int fd)
 	struct key *k = key_recv(fd);
 	if (!k)
 		return -1;
+	crypto_lock(&m->sip, sizeof m->sip, "keys");
 	sip_key(k, &m->sip);
 	key_free(k);
 	while (recv(fd, id, sizeof id, 0) == sizeof id && get_u16(id) != 0) {

@@ -47,7 +47,7 @@ void space_use(struct store *st, uint32_t block, uint32_t n, uint64_t info)
 /* Fills [off, off + n) where the file system can't reserve space. */
 static int fill(int fd, uint64_t off, uint64_t n)
 {
-	static const uint8_t zero[65536];
+	static uint8_t zero[65536]; /* not const: it would lie in the executable */
 	for (; n; off += sizeof zero, n -= sizeof zero) {
 		ssize_t w = io_write(fd, zero, sizeof zero, off);
 		if (w != (ssize_t)sizeof zero) {

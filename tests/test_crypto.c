@@ -7,13 +7,17 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/capability.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -340,6 +344,117 @@ static bool starts_again(void *p)
 	return a != NULL;
 }
 
+/* ---- as the pool stands in a child ---- */
+
+#ifndef ASAN /* it makes mlock do nothing */
+static bool locks_little(void *p)
+{
+	struct rlimit little = { 64 << 10, 64 << 10 };
+	struct __user_cap_header_struct head = { _LINUX_CAPABILITY_VERSION_3, 0 };
+	struct __user_cap_data_struct none[2] = { { 0, 0, 0 } };
+	char what[80];
+	static char scratch[8192];
+
+	(void)p;
+	if (setrlimit(RLIMIT_MEMLOCK, &little) != 0 || syscall(SYS_capset, &head, none) != 0)
+		return false;
+	if (crypto_init() != 0)
+		return false;
+	struct key *k = key_random();
+	bool keys = k && crypto_unlocked(what, sizeof what) && strcmp(what, "keys") == 0;
+	crypto_lock(scratch, sizeof scratch, "scratch"); /* that fits */
+	return keys && crypto_unlocked(what, sizeof what) && strcmp(what, "keys") == 0;
+}
+#endif
+
+/* The first key of a fresh pool stands at its beginning. */
+static uint8_t *first_slot(void)
+{
+	if (crypto_init() != 0)
+		_exit(1);
+	return (uint8_t *)key_random();
+}
+static bool touch_below(void *p)
+{
+	(void)p;
+	first_slot()[-1] = 1;
+	return false;
+}
+static bool touch_with_handler(void *p)
+{
+	crypto_wipe_on_crash(true);
+	return touch_below(p);
+}
+static bool touch_above(void *p)
+{
+	(void)p;
+	first_slot()[256 << 10] = 1;
+	return false;
+}
+static bool ended_by(bool (*how)(void *), void *p)
+{
+	int status;
+	pid_t pid = fork();
+
+	if (pid == 0) {
+		signal(SIGSEGV, SIG_DFL);
+		_exit(how(p) ? 0 : 1);
+	}
+	return waitpid(pid, &status, 0) == pid && WIFSIGNALED(status) && WTERMSIG(status) == SIGSEGV;
+}
+
+static bool ends_clean(void *p)
+{
+	static const uint8_t zero[32];
+
+	(void)p;
+	uint8_t *k = first_slot();
+	bool was = memcmp(k, zero, 32) != 0;
+	crypto_end();
+	return was && memcmp(k, zero, 32) == 0;
+}
+
+/* What it leaves is looked at by a handler of our own, in place of the end. */
+static uint8_t *left;
+static void look(int sig)
+{
+	static const uint8_t zero[32];
+
+	_exit(sig == SIGABRT && memcmp(left, zero, 32) == 0 ? 0 : 1);
+}
+static bool crashes_clean(void *p)
+{
+	struct sigaction ours, crash;
+
+	(void)p;
+	left = first_slot();
+	crypto_wipe_on_crash(true);
+	sigaction(SIGSEGV, NULL, &crash);
+	memset(&ours, 0, sizeof ours);
+	ours.sa_handler = look;
+	sigaction(SIGABRT, &ours, NULL);
+	crash.sa_handler(SIGABRT);
+	return false;
+}
+
+static bool secret_memory(void)
+{
+	int fd = (int)syscall(447, 0); /* memfd_secret */
+
+	if (fd >= 0)
+		close(fd);
+	return fd >= 0;
+}
+static bool is_secret(void *p)
+{
+	uint8_t out[32];
+
+	(void)p;
+	uint8_t *k = first_slot();
+	int fd = open("/proc/self/mem", O_RDONLY);
+	return fd < 0 || pread(fd, out, sizeof out, (off_t)(uintptr_t)k) != sizeof out;
+}
+
 static void test_pool(void)
 {
 	static const char *const hidden[] = { " dd", " dc", NULL }, *const locked[] = { " lo", NULL };
@@ -356,10 +471,23 @@ static void test_pool(void)
 		ok(true, "crypto_locked # SKIP under the address sanitizer");
 		(void)locked;
 #else
-		ok(has_flags(k, locked) == crypto_locked(), "crypto_locked tells the truth: %d",
-		   crypto_locked());
+		char what[80];
+		const char *not = crypto_unlocked(what, sizeof what);
+		ok((has_flags(k, locked) == 0) == (not && strstr(not, "keys")), "crypto_unlocked tells the truth: %s",
+		   not ? not : "all is locked");
 #endif
 	}
+#ifndef ASAN
+	ok(in_child(locks_little, NULL), "with a limit of 64 KiB it works, and says what is not locked");
+#endif
+	ok(ended_by(touch_below, NULL) && ended_by(touch_above, NULL), "what stands around the pool can't be touched");
+	ok(in_child(ends_clean, NULL), "crypto_end leaves zeros");
+	ok(in_child(crashes_clean, NULL), "so does a crash");
+	ok(ended_by(touch_with_handler, NULL), "and its signal stays what it was");
+	if (secret_memory())
+		ok(in_child(is_secret, NULL), "keys can't be read by way of /proc");
+	else
+		ok(true, "keys can't be read by way of /proc # SKIP no memfd_secret");
 	ok(in_child(is_gone, k), "a child does not inherit the pool");
 	ok(in_child(starts_again, NULL), "a child makes its own pool");
 	key_free(k);
