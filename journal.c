@@ -145,10 +145,21 @@ static void harmed(struct journal *j)
 	j->calls->harmed(j->owner, alone ? a->zone.inst : 0);
 }
 
+/* What was said of a snapshot is wrong somewhere: nobody goes on behind it. */
+static void forget_bulk(struct journal *j)
+{
+	uint8_t meta[STORE_META];
+	memcpy(meta, store_meta(j->st), sizeof meta);
+	if (store_last_seq(j->st) == store_seq(j->st) && bulk_forget(&j->bulk) == 0)
+		store_commit(j->st, store_seq(j->st), meta);
+}
+
 /* The hub said something that can't be right. */
 static void refuse(struct journal *j, const char *why)
 {
 	bool half = halfway(j);
+	if (j->state == JOURNAL_SNAPSHOT && !j->full)
+		forget_bulk(j);
 	log_say(LOG_ERROR, "journal refused: %s", why);
 	if (j->applier.harm != HARM_NONE)
 		harmed(j);

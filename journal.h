@@ -175,7 +175,8 @@ struct bulk {
 	uint64_t step;             /* 0, or octets in BULK_STEP's place */
 	/* bulk.c's own: */
 	struct store *st;
-	uint64_t since;            /* octets since the last commit */
+	uint64_t since;            /* octets since the last commit, */
+	uint64_t all, kept;        /* in all, and at the last housekeeping */
 	uint32_t notes;
 	struct buf hashes, ended;  /* since the last note: of parts; zones that wait for the end */
 	uint32_t zones;            /* taken up: the applier's */

@@ -36,6 +36,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #ifndef VERSION
@@ -691,46 +692,6 @@ static void ad_hoc_conf(struct super *s, uint16_t port)
 	s->node.conf.rrl = LIMIT_NOBODY; /* nobody else is to be had by asking from the loopback */
 }
 
-/* On the list that was kept the last time. */
-static bool is_denied(struct cred *c, const char *dir)
-{
-	struct denied d;
-	char err[300];
-	bool out = denied_open(&d, dir, c, err, sizeof err) == 0 && cred_denied(c);
-	if (out)
-		fprintf(stderr, "encdns: credentials: this certificate is denied (list %llu in %s/denials); nothing was started\n",
-		        (unsigned long long)denials_number(d.list), dir);
-	denied_close(&d);
-	return out;
-}
-
-/* Is it a node's certificate, with its key, and not denied?  Better said now than by
- * a child. */
-static int check_credentials(const struct blob *b, const char *dir)
-{
-	int p[2];
-	char err[300] = "can't be read";
-	struct cred *c = NULL;
-	if (pipe2(p, O_CLOEXEC) == 0) {
-		fcntl(p[1], F_SETPIPE_SZ, PEM_MAX);
-		if (blob_send(b, p[1]) == 0) {
-			close(p[1]);
-			c = cred_read(p[0], err, sizeof err);
-		} else {
-			close(p[1]);
-		}
-		close(p[0]);
-	}
-	bool good = c && cred_role(c) == ROLE_NODE;
-	if (c && !good)
-		snprintf(err, sizeof err, "the certificate is a %s's, not a node's", cert_role_text(cred_role(c)));
-	bool out = good && is_denied(c, dir);
-	cred_free(c);
-	if (!good)
-		fprintf(stderr, "encdns: credentials: %s; nothing was started\n", err);
-	return out ? EXIT_DENIED : good ? 0 : 1;
-}
-
 /* Nodes that share an address share the secret; a lone one makes its own, and
  * keeps it while encdns-dns is started again. */
 static int read_cookie_secret(struct node *n)
@@ -774,7 +735,7 @@ static int read_secrets(struct super *s, const struct args *a)
 	close(s->node.conf.credentials);
 	if (route_read_secrets(&s->node) != 0)
 		return 1;
-	return check_credentials(s->cred, s->node.dir);
+	return node_check_credentials(s->cred, s->node.dir);
 }
 
 /* ---- run level 1 ---- */
@@ -806,6 +767,19 @@ static int open_port(struct node *n)
 	return 0;
 }
 
+/* The operator's clock: for certificates, and for a machine that is ours alone. */
+static void take_time(int64_t now)
+{
+	struct timespec t = { .tv_sec = (time_t)now };
+	int64_t off = now - (int64_t)time(NULL);
+	cert_told(now);
+	if (off > -2 && off < 2)
+		return;
+	log_say(LOG_WARNING, "this machine's clock is off by %lld s", (long long)-off);
+	if (getpid() == 1 && clock_settime(CLOCK_REALTIME, &t) != 0)
+		log_say(LOG_WARNING, "the clock can't be set: %s", strerror(errno));
+}
+
 /* Takes what an operator has sent; the configuration and its secrets then come
  * from the bundle. */
 static int take_unlocked(struct super *s, struct unlocked *u)
@@ -816,7 +790,7 @@ static int take_unlocked(struct super *s, struct unlocked *u)
 	n->least_seq = u->seq;
 	memcpy(n->least_chain, u->chain, CHAIN_LEN);
 	n->machine->foreign = u->refill || n->machine->boot.refill;
-	cert_seen((int64_t)u->time);
+	take_time((int64_t)u->time);
 	return unlocked_conf(u->bundle, &n->conf, &conf_say_stderr) ? node_complain("nothing was started") : 0;
 }
 

@@ -52,6 +52,11 @@ const char *cert_judge(const struct cert *leaf, const struct cert *issuing,
  * only for its own judgement: ours are never post-dated, and one that is by
  * accident must not age all others.) */
 int64_t cert_now(void);
+/* The same from the system's clock and what is known not to lie ahead: a clock that is
+ * decades off is a dead one, and locks nobody out. */
+int64_t cert_clock(int64_t system, int64_t least);
+/* An operator's clock, in place of the system's from now on; before there are threads. */
+void cert_told(int64_t now);
 /* The own certificate is valid from then on: so it is later now. */
 void cert_seen(int64_t from);
 /* [a-zA-Z0-9._-]{1,63} */
@@ -70,5 +75,8 @@ int pem_next(struct rd *text, char label[static 32], struct wr *der);
 void pem_put(struct wr *w, const char *label, const void *der, size_t n);
 /* The secret scalar in a SEC1 (RFC 5915) or PKCS#8 key for P-256. */
 int pem_scalar(const char *label, const void *der, size_t n, uint8_t x[static 32]);
+/* The same, or one under a passphrase; pass may be NULL.  -1: EINVAL: no key of
+ * ours; EACCES: it wants a passphrase; EKEYREJECTED: another one. */
+int pem_key(const char *label, const void *der, size_t n, const struct pass *pass, uint8_t x[static 32]);
 
 #endif

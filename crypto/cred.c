@@ -3,7 +3,6 @@
 #include "crypto/cred.h"
 #include "crypto/denial.h"
 #include "crypto/internal.h"
-#include "crypto/pbes.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -48,7 +47,7 @@ static const char *take_block(struct cred *c, const char *label, const uint8_t *
 		return NULL; /* openssl writes it before the key */
 	if (c->key)
 		return "there are two private keys in it";
-	if (key_open(label, der, n, pass, x) != 0)
+	if (pem_key(label, der, n, pass, x) != 0)
 		return errno == EACCES       ? "its private key is under a passphrase" :
 		       errno == EKEYREJECTED ? "it is another passphrase that its private key is under" :
 		       errno == ENOMEM       ? "no memory for keys" :

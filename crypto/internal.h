@@ -46,6 +46,13 @@ struct signer {
 	uint8_t x[32]; /* the secret scalar, 1..n-1 */
 	uint8_t pub[SIGN_PUB];
 };
+struct der;
+struct pass {
+	size_t (*open)(const void *der, size_t n, const struct pass *pass, uint8_t *plain); /* pbes_get */
+	void (*put)(struct der *d, const struct pass *pass, const void *plain, size_t n);   /* pbes_put */
+	size_t n;
+	uint8_t b[PASS_MAX + 2]; /* with room for the end of a line */
+};
 /* P-256 only: no other curve can be negotiated or certified. */
 const br_ec_impl *crypto_ec(void);
 /* A pair from its secret scalar; NULL with EINVAL when it is 0 or >= n. */

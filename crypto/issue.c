@@ -1,8 +1,8 @@
 /* issue.c - writing certificates and private keys. */
 #include "crypto/issue.h"
 #include "base/io.h"
+#include "crypto/der.h"
 #include "crypto/internal.h"
-#include "crypto/pbes.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -245,7 +245,7 @@ static void put_key(struct wr *w, const struct signer *s, const struct pass *pas
 
 	if (pass) {
 		put_pkcs8(&p, s);
-		pbes_put(&d, pass, p.p, der_mark(&p));
+		pass->put(&d, pass, p.p, der_mark(&p));
 	} else {
 		put_sec1(&d, s, false);
 	}
@@ -289,7 +289,7 @@ struct signer *issue_key_open(int fd, const struct pass *pass)
 		struct wr w = wr_init(der, CERT_MAX);
 
 		while (!s && pem_next(&r, label, &w) == 1) {
-			if (key_open(label, der, wr_len(&w), pass, x) == 0)
+			if (pem_key(label, der, wr_len(&w), pass, x) == 0)
 				s = signer_from_scalar(x);
 			else if (errno != EINVAL)
 				e = errno;

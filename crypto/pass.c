@@ -4,6 +4,7 @@
  * terminal: nothing is echoed, and whatever signal comes, the terminal is as
  * it was before anybody hears of it. */
 #include "crypto/internal.h"
+#include "crypto/pbes.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -12,11 +13,6 @@
 #include <string.h>
 #include <termios.h>
 #include <unistd.h>
-
-struct pass {
-	size_t n;
-	uint8_t b[PASS_MAX + 2]; /* with room for the end of a line */
-};
 
 /* Takes off the end of the line; 0, or why it is no passphrase. */
 static int check(struct pass *p)
@@ -30,9 +26,20 @@ static int check(struct pass *p)
 	return p->n > PASS_MAX || memchr(p->b, '\n', p->n) ? EMSGSIZE : 0;
 }
 
-struct pass *pass_read(int fd)
+static struct pass *pass_new(void)
 {
 	struct pass *p = pool_alloc(sizeof *p);
+
+	if (p) {
+		p->open = pbes_get;
+		p->put = pbes_put;
+	}
+	return p;
+}
+
+struct pass *pass_read(int fd)
+{
+	struct pass *p = pass_new();
 	ssize_t n = p ? crypto_read_all(fd, p->b, sizeof p->b) : -1;
 	int wrong = n < 0 ? (errno == EINVAL ? EMSGSIZE : errno) : 0;
 
@@ -101,7 +108,7 @@ const char *pass_error(int e) { return words(e); }
 struct pass *pass_ask(const char *prompt, const char *again, char *err, size_t n)
 {
 	int tty = open("/dev/tty", O_RDWR | O_CLOEXEC | O_NOCTTY);
-	struct pass *p = pool_alloc(sizeof *p), *q = pool_alloc(sizeof *q);
+	struct pass *p = pass_new(), *q = pass_new();
 	const char *why = NULL;
 	if (tty < 0 || !isatty(tty))
 		why = "there is no terminal to ask for a passphrase at";

@@ -163,18 +163,3 @@ size_t pbes_get(const void *der, size_t n, const struct pass *pass, uint8_t *pla
 		good = plain[len - i] == pad;
 	return good ? len - pad : (errno = EKEYREJECTED, 0);
 }
-
-int key_open(const char *label, const void *der, size_t n, const struct pass *pass, uint8_t x[static 32])
-{
-	if (strcmp(label, "ENCRYPTED PRIVATE KEY") != 0)
-		return pem_scalar(label, der, n, x) == 0 ? 0 : (errno = EINVAL, -1);
-	uint8_t *plain = pool_alloc(n);
-	if (!plain)
-		return -1;
-	size_t len = pbes_get(der, n, pass, plain);
-	int rc = len ? pem_scalar("PRIVATE KEY", plain, len, x) : -1;
-	int e = len ? EKEYREJECTED : errno;
-	pool_free(plain, n);
-	errno = e;
-	return rc;
-}

@@ -1,4 +1,5 @@
-/* pbes.h - private keys under a passphrase (PKCS#8, PBES2). */
+/* pbes.h - private keys under a passphrase (PKCS#8, PBES2).  Who reads or writes a
+ * key goes by pass->open and pass->put: a node has no passphrase, and links none of this. */
 #ifndef CRYPTO_PBES_H
 #define CRYPTO_PBES_H
 
@@ -10,8 +11,5 @@ void pbes_put(struct der *d, const struct pass *pass, const void *plain, size_t 
 /* The other way; plain has room for n octets.  The length, or 0: EINVAL: not of
  * that form; EACCES: pass is NULL; EKEYREJECTED: another passphrase, or damaged. */
 size_t pbes_get(const void *der, size_t n, const struct pass *pass, uint8_t *plain);
-/* The secret scalar in a PEM block with a private key of any form that we know;
- * -1 and errno as above. */
-int key_open(const char *label, const void *der, size_t n, const struct pass *pass, uint8_t x[static 32]);
 
 #endif

@@ -4,6 +4,7 @@
 #include "crypto/cert.h"
 #include "crypto/internal.h"
 
+#include <errno.h>
 #include <string.h>
 
 static const char BEGIN[] = "-----BEGIN ", END[] = "-----END ", DASHES[] = "-----";
@@ -178,4 +179,19 @@ int pem_scalar(const char *label, const void *der, size_t n, uint8_t x[static 32
 	    !holds(&curve, P256, sizeof P256) || body.bad)
 		return -1;
 	return sec1_scalar(body, true, x);
+}
+
+int pem_key(const char *label, const void *der, size_t n, const struct pass *pass, uint8_t x[static 32])
+{
+	if (strcmp(label, "ENCRYPTED PRIVATE KEY") != 0)
+		return pem_scalar(label, der, n, x) == 0 ? 0 : (errno = EINVAL, -1);
+	uint8_t *plain = pass ? pool_alloc(n) : NULL;
+	if (!plain)
+		return errno = pass ? ENOMEM : EACCES, -1;
+	size_t len = pass->open(der, n, pass, plain);
+	int rc = len ? pem_scalar("PRIVATE KEY", plain, len, x) : -1;
+	int e = len ? EKEYREJECTED : errno;
+	pool_free(plain, n);
+	errno = e;
+	return rc;
 }

@@ -10,11 +10,13 @@
 
 #include "base/ctl.h"
 #include "base/inventory.h"
+#include "hub/ca.h"
 
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 static const char usage[] =
 	"encdns-hub authorise HOST[@PORT]|NAME --station DIR\n"
@@ -340,6 +342,21 @@ static int judge(const struct station *s, struct args *a, struct machine_record 
 	return wrong;
 }
 
+/* Its certificate's serial is not enough: it could show one that it signed itself.  A
+ * station without a register can't tell. */
+static int check_denied(const struct station *s, const struct machine_record *m)
+{
+	char ca[PATH_MAX], err[PATH_MAX + 256];
+	unsigned issued, good;
+	snprintf(ca, sizeof ca, "%.4000s/ca/register", s->dir);
+	if (access(ca, F_OK) != 0)
+		return 0;
+	snprintf(ca, sizeof ca, "%.4000s/ca", s->dir);
+	if (ca_count(ca, ROLE_MACHINE, m->name, &issued, &good, err, sizeof err) != 0)
+		return station_complain("%s", err);
+	return issued && !good ? station_complain("machine %s is denied: enrol it again if it is to be unlocked", m->name) : 0;
+}
+
 static int run(struct args *a)
 {
 	struct machine_record m;
@@ -349,7 +366,7 @@ static int run(struct args *a)
 	if (station_open(&s, a->station, a->pass) != 0)
 		return 1;
 	if (record_open(&s, a->who, &m) == 0) {
-		if (remote_open(&r, m.host, s.cred, m.pub, a->wait) == 0) {
+		if (check_denied(&s, &m) == 0 && remote_open(&r, m.host, s.cred, m.pub, a->wait) == 0) {
 			wrong = judge(&s, a, &m, &r);
 			remote_close(&r);
 		}

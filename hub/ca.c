@@ -311,23 +311,14 @@ int ca_issue(const char *dir, const struct pass *pass, const struct ca_order *o,
 /* Has he a certificate that may be renewed? */
 static int find_renewable(const char *dir, const struct ca_order *o, struct said err)
 {
-	struct ca_listed *all;
-	size_t n;
-	uint64_t number;
-	bool any = false, good = false;
+	unsigned issued, good;
 
-	if (ca_list(dir, &all, &n, &number, err.text, err.n) != 0)
+	if (ca_count(dir, o->role, o->name, &issued, &good, err.text, err.n) != 0)
 		return -1;
-	for (size_t i = 0; i < n; i++)
-		if (all[i].e.role == o->role && strcmp(all[i].e.name, o->name) == 0) {
-			any = true;
-			good |= all[i].state != CA_DENIED;
-		}
-	free(all);
 	if (good)
 		return 0;
-	return ca_fail(err, any ? "%s %s is denied: `ca issue` makes a certificate under that name anew"
-	                        : "%s %s has no certificate: `ca issue` makes one",
+	return ca_fail(err, issued ? "%s %s is denied: `ca issue` makes a certificate under that name anew"
+	                           : "%s %s has no certificate: `ca issue` makes one",
 	               cert_role_text(o->role), o->name);
 }
 

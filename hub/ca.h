@@ -71,6 +71,11 @@ struct ca_denial {
 int ca_deny(const char *dir, const struct pass *pass, const struct ca_denial *d, unsigned *count, uint64_t *number,
             char *err, size_t n);
 
+/* How many certificates of this role were issued to the name, and how many of them are
+ * not denied? */
+int ca_count(const char *dir, enum cert_role role, const char *name, unsigned *issued, unsigned *good, char *err,
+             size_t n);
+
 /* Where a certificate stands. */
 enum ca_state { CA_VALID, CA_EXPIRING, CA_RENEWED, CA_EXPIRED, CA_DENIED };
 #define CA_SOON_DAYS 30 /* expiring: it ends within, and there is no later one */

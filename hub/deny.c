@@ -244,3 +244,22 @@ int ca_list(const char *dir, struct ca_listed **out, size_t *count, uint64_t *nu
 	denials_free(denials);
 	return rc;
 }
+
+int ca_count(const char *dir, enum cert_role role, const char *name, unsigned *issued, unsigned *good, char *err,
+             size_t n)
+{
+	struct ca_listed *all;
+	uint64_t number;
+	size_t count;
+
+	*issued = *good = 0;
+	if (ca_list(dir, &all, &count, &number, err, n) != 0)
+		return -1;
+	for (size_t i = 0; i < count; i++)
+		if (all[i].e.role == role && strcmp(all[i].e.name, name) == 0) {
+			++*issued;
+			*good += all[i].state != CA_DENIED;
+		}
+	free(all);
+	return 0;
+}

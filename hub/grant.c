@@ -79,12 +79,16 @@ int grant_file_word(struct grant_files *f, const char *word)
 	return grant_file_read(f, name, eq + 1);
 }
 
+/* The station's own copy.  Whoever sealed it may be denied meanwhile: it is opened to
+ * be sealed anew. */
 static struct bundle *open_bundle(const struct station *s, const struct machine_record *m, const char **why)
 {
 	struct key *k = grant_key_system(s, m);
 	struct bundle_terms t = { .k_system = k, .id = m->id, .cred = s->cred };
 	*why = "no memory for keys";
+	cred_deny(s->cred, NULL);
 	struct bundle *b = k ? bundle_open(m->bundle.p, m->bundle.n, &t, why) : NULL;
+	cred_deny(s->cred, s->denied.list);
 	key_free(k);
 	return b;
 }

@@ -184,12 +184,24 @@ static int read_operator(struct station *s)
 	return 0;
 }
 
+/* Who is denied, by the CA's own list. */
+static int read_denials(struct station *s)
+{
+	char ca[PATH_MAX], err[PATH_MAX + 100];
+	snprintf(ca, sizeof ca, "%.4000s/ca", s->dir);
+	int wrong = denied_open(&s->denied, ca, s->cred, err, sizeof err);
+	s->denied.dir = NULL; /* it is the CA that writes there */
+	if (wrong)
+		return station_complain("%s", err);
+	return cred_denied(s->cred) ? station_complain("the certificate of operator %s is denied", cred_name(s->cred)) : 0;
+}
+
 int station_open(struct station *s, const char *dir, const char *pass)
 {
 	*s = (struct station){ .lock = -1 };
 	snprintf(s->dir, sizeof s->dir, "%.4000s", dir);
 	crypto_harden();
-	if (read_master(s, pass) == 0 && read_operator(s) == 0 && take_lock(s) == 0)
+	if (read_master(s, pass) == 0 && read_operator(s) == 0 && read_denials(s) == 0 && take_lock(s) == 0)
 		return 0;
 	station_close(s);
 	return 1;
@@ -198,6 +210,7 @@ int station_open(struct station *s, const char *dir, const char *pass)
 void station_close(struct station *s)
 {
 	key_free(s->master);
+	denied_close(&s->denied);
 	cred_free(s->cred);
 	pass_free(s->pass);
 	if (s->lock >= 0)

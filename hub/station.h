@@ -22,6 +22,7 @@
 #define HUB_STATION_H
 
 #include "crypto/bundle.h"
+#include "crypto/denial.h"
 #include "crypto/gate.h"
 #include "crypto/identity.h"
 #include "journal.h"
@@ -32,6 +33,7 @@ struct station {
 	char dir[PATH_MAX];
 	struct key *master;
 	struct cred *cred;
+	struct denied denied; /* the CA's list: machines on it are refused */
 	struct pass *pass; /* what its keys are under; NULL: nothing */
 	int lock;
 };

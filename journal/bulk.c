@@ -33,7 +33,7 @@ int bulk_begin(struct bulk *l, struct store *st, enum bulk_what what, const uint
 	l->at = *at;
 	l->first_inst = first_inst;
 	l->parts = l->zones = 0;
-	l->since = 0;
+	l->since = l->all = l->kept = 0;
 	return 0;
 }
 
@@ -87,6 +87,15 @@ static bool can_commit(const struct bulk *l, const struct applier *a)
 	return (!a->have_zone || a->made) && store_last_seq(l->st) == store_seq(l->st);
 }
 
+/* Checkpoints at growing distances: each writes the whole index. */
+static int housekeep(struct bulk *l)
+{
+	if (l->all - l->kept < 8 * BULK_STEP || l->all - l->kept < l->all / 4)
+		return 0;
+	l->kept = l->all;
+	return store_tick(l->st) < 0 ? -1 : 0;
+}
+
 int bulk_part(struct bulk *l, const struct applier *a, const uint8_t *hash, size_t octets)
 {
 	uint8_t state[NOTE_MAX], meta[STORE_META], head[4];
@@ -97,6 +106,7 @@ int bulk_part(struct bulk *l, const struct applier *a, const uint8_t *hash, size
 	if (hash)
 		buf_put(&l->hashes, hash, 32);
 	l->since += octets;
+	l->all += octets;
 	if (l->since < (l->step ? l->step : BULK_STEP) || !can_commit(l, a))
 		return 0;
 	struct buf note = { 0 };
@@ -113,7 +123,7 @@ int bulk_part(struct bulk *l, const struct applier *a, const uint8_t *hash, size
 		r = 1;
 	else if (store_note(l->st, seq, l->notes, note.p, (uint32_t)note.n) == 0 &&
 	         store_note(l->st, seq, 0, state, (uint32_t)state_write(l, a, state)) == 0)
-		r = store_commit(l->st, seq, meta) != 0 || store_tick(l->st) < 0 ? -1 : 0;
+		r = store_commit(l->st, seq, meta) != 0 || housekeep(l) != 0 ? -1 : 0;
 	buf_free(&note);
 	l->since = 0;
 	if (r == 0)

@@ -27,7 +27,7 @@
 #define SESSIONS       4u          /* certified at a time: one is listened to, the others are turned away */
 #define PER_NET        8u          /* handshakes from one /24 or /56 */
 #define HANDSHAKE_NS   (10 * SEC)
-#define CROWDED_NS     (2 * SEC)   /* the same while others wait */
+#define CROWDED_NS     (7 * SEC / 4) /* the same while others wait: with a tick, 2 s */
 #define IDLE_NS        (120 * SEC) /* of a session */
 #define ENDING_NS      (2 * SEC)
 #define TICK_NS        (SEC / 4)

@@ -139,6 +139,9 @@ int machine_reboot(bool off);
 
 /* open.c: what is made before the children; 0, or 1 and it is said why not. */
 int node_complain(const char *what); /* says it; 1 */
+/* Is it a node's certificate, with its key, and not denied?  Better said now than by
+ * a child.  0; EXIT_DENIED or 1, and it is said why not. */
+int node_check_credentials(const struct blob *b, const char *dir);
 void node_fit_descriptors(struct node_conf *c);
 int node_open_sockets(struct node *n);
 int node_open_store(struct node *n);

@@ -1,9 +1,10 @@
-/* open.c - what is made before the children: sockets, the store's descriptors, the
- * workers' pages. */
+/* open.c - what is looked at and made before the children: credentials, sockets, the
+ * store's descriptors, the workers' pages. */
 #include "main/node.h"
 
 #include "base/addr.h"
 #include "base/log.h"
+#include "crypto/denial.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -21,6 +22,48 @@ int node_complain(const char *what)
 	fprintf(stderr, "encdns: %s\n", what);
 	return 1;
 }
+
+/* ---- credentials ---- */
+
+/* On the list that was kept the last time. */
+static bool is_denied(struct cred *c, const char *dir)
+{
+	struct denied d;
+	char err[300];
+	bool out = denied_open(&d, dir, c, err, sizeof err) == 0 && cred_denied(c);
+	if (out)
+		fprintf(stderr, "encdns: credentials: this certificate is denied (list %llu in %s/denials); nothing was started\n",
+		        (unsigned long long)denials_number(d.list), dir);
+	denied_close(&d);
+	return out;
+}
+
+int node_check_credentials(const struct blob *b, const char *dir)
+{
+	int p[2];
+	char err[300] = "can't be read";
+	struct cred *c = NULL;
+	if (pipe2(p, O_CLOEXEC) == 0) {
+		fcntl(p[1], F_SETPIPE_SZ, PEM_MAX);
+		if (blob_send(b, p[1]) == 0) {
+			close(p[1]);
+			c = cred_read(p[0], err, sizeof err);
+		} else {
+			close(p[1]);
+		}
+		close(p[0]);
+	}
+	bool good = c && cred_role(c) == ROLE_NODE;
+	if (c && !good)
+		snprintf(err, sizeof err, "the certificate is a %s's, not a node's", cert_role_text(cred_role(c)));
+	bool out = good && is_denied(c, dir);
+	cred_free(c);
+	if (!good)
+		fprintf(stderr, "encdns: credentials: %s; nothing was started\n", err);
+	return out ? EXIT_DENIED : good ? 0 : 1;
+}
+
+/* ---- sockets ---- */
 
 #define UNFRAGMENTED 1400 /* octets that pass everywhere but through odd tunnels */
 

@@ -259,7 +259,9 @@ static void on_frame(struct session *s, enum gate_type type, uint8_t *p, size_t 
 	bool running = s->conf.gate->running;
 	struct gate_terms t = { .pub = tls_peer(s->tls)->pub, .exporter = s->exporter,
 		                .id = machine_of(s)->id, .nonce = &s->nonce, .now_ns = now };
-	if (type == GATE_IDENTITY && !running)
+	if (tls_peer_denied(s->tls)) /* since the handshake */
+		refuse(s, "the operator's certificate is denied");
+	else if (type == GATE_IDENTITY && !running)
 		on_identity(s, p, n);
 	else if (type == GATE_BUNDLE && !running)
 		on_chunk(s, p, n);

@@ -1038,6 +1038,16 @@ static void test_cert_damage(void)
 }
 
 /* Certificates that a CA of ours would sign only if it were misused. */
+/* A clock without a battery, one that is decades ahead, and one that can be right. */
+static void test_cert_clock(void)
+{
+	const int64_t built = 1790000000, year = 365 * 86400;
+	ok(cert_clock(315532800, built) == built, "1980 is not before the build");
+	ok(cert_clock(4070908800, built) == built, "2099 is no clock to go by");
+	ok(cert_clock(built + 3 * year, built) == built + 3 * year, "three years later may be true");
+	ok(cert_clock(built - 1, built + 5) == built + 5, "what is known not to lie ahead counts");
+}
+
 static void test_cert_misuse(void)
 {
 	struct signer *rs = signer_new(), *is = signer_new(), *ls = signer_new();
@@ -1338,6 +1348,7 @@ int main(void)
 	test_pkcs8();
 	test_cert_damage();
 	test_cert_misuse();
+	test_cert_clock();
 	test_tls();
 	clean();
 	printf("1..%u\n", tests);

@@ -345,10 +345,31 @@ static void test_locked_key(void)
 	rounds[1] = 1; /* the length no longer fits */
 	ok(pbes_get(box, wr_len(&w), p, plain) == 0 && errno == EINVAL, "damaged rounds");
 	rounds[1] = 3, rounds[2] = 0, rounds[3] = 0, rounds[4] = 9;
-	ok(key_open("ENCRYPTED PRIVATE KEY", box, wr_len(&w), p, x) != 0 && errno == EKEYREJECTED, "other rounds, another key");
+	ok(pem_key("ENCRYPTED PRIVATE KEY", box, wr_len(&w), p, x) != 0 && errno == EKEYREJECTED, "other rounds, another key");
 	signer_free(s);
 	pass_free(p);
 	pass_free(q);
+}
+
+/* What a process does that stops because it is denied. */
+static void test_end(void)
+{
+	static const uint8_t zeros[32];
+	struct key *k = key_random(), *none;
+	struct signer *s = signer_new();
+	const struct part text = { "text", 4 };
+	uint8_t before[32], after[32], nothing[32];
+
+	key_mac(k, &text, 1, before);
+	crypto_end();
+	key_mac(k, &text, 1, after);
+	none = key_from(zeros);
+	key_mac(none, &text, 1, nothing);
+	ok(memcmp(before, after, 32) != 0 && memcmp(after, nothing, 32) == 0 && memcmp(s->x, zeros, 32) == 0,
+	   "every key is wiped, whoever holds it");
+	key_free(k);
+	key_free(none);
+	signer_free(s);
 }
 
 int main(void)
@@ -363,6 +384,7 @@ int main(void)
 	test_file();
 	test_pass();
 	test_locked_key();
+	test_end(); /* the last: no key is good after it */
 	signer_free(root);
 	return tap_done();
 }

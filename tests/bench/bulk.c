@@ -133,7 +133,7 @@ static void repair(void *owner, const uint8_t *zone, bool done, const char *why)
 
 static void apply(const char *path)
 {
-	static const struct journal_calls calls = { committed, broken, ended, harmed, repair };
+	static const struct journal_calls calls = { committed, broken, ended, harmed, repair, NULL };
 	struct journal_conf jc = { .plain_fd = 0 };
 	struct store_conf sc = { .path = path, .fd = -1 };
 	struct store_stats s;

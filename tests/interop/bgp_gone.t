@@ -24,7 +24,7 @@ $net->link('node', '10.0.1.1/24', 'router', '10.0.1.2/24');
 my $zone = "$FindBin::Bin/../zones/example.org.zone";
 my ($lab, $bird, $queries);
 
-# A node that is announced, and BIRD beside it.
+# A node that is announced, and BIRD beside it; bfd: its interval in ms.
 sub set_up {
 	my (%o) = @_;
 	tear_down();
@@ -33,11 +33,11 @@ log stderr all;
 router id 10.0.1.2;
 protocol device {}
 protocol direct { ipv4; }
-protocol bfd { interface "*" { min rx interval 100 ms; min tx interval 100 ms; multiplier 3; }; }
+protocol bfd { interface "*" { min rx interval @{[$o{bfd} // 100]} ms; min tx interval @{[$o{bfd} // 100]} ms; multiplier 3; }; }
 protocol bgp node { local 10.0.1.2 as 65010; neighbor 10.0.1.1 as 65001; passive on; @{[$o{bfd} ? 'bfd on;' : '']}
 	ipv4 { import all; export none; }; }
 E
-	my $words = $o{bfd} ? ' bfd on bfd-tx 100 bfd-rx 100' : '';
+	my $words = $o{bfd} ? " bfd on bfd-tx $o{bfd} bfd-rx $o{bfd}" : '';
 	$lab = $net->within('node', sub {
 		Lab->new(zones => { 'example.org' => $zone }, set => [ 'workers=' . WORKERS, 'bgp-as=65001', 'bgp-id=10.0.1.1', 'bgp-prefix=' . V4,
 			'bgp-peer=10.0.1.2 as 65010 retry 1 hold ' . ($o{hold} // 90) . $words ])
@@ -108,11 +108,11 @@ gone_after('SIGKILL of encdns-super', 0.2, {}, sub { signal('KILL', 'encdns-supe
 gone_after('SIGKILL of encdns-dns', 1, {}, sub { signal('KILL', 'encdns-dns') });
 gone_after('SIGSTOP of encdns-dns', 1, {}, sub { signal('STOP', 'encdns-dns') });
 gone_after('a worker stands still', 1, {}, \&stop_worker);
-gone_after('SIGSTOP of the whole node, BFD', 1, { bfd => 1 }, sub { signal('STOP') });
+gone_after('SIGSTOP of the whole node, BFD', 1, { bfd => 100 }, sub { signal('STOP') });
 gone_after('SIGSTOP of the whole node, hold time 3 s', 3.5, { hold => 3 }, sub { signal('STOP') });
 gone_after('SIGKILL of encdns-route', 0.2, {}, sub { signal('KILL', 'encdns-route') });
 gone_after('a damaged store: wrong answers', 1, {}, \&damage);
-gone_after('no way to the neighbour, BFD', 1, { bfd => 1 }, sub { $net->ip('node', 'route add blackhole 10.0.1.2/32') });
+gone_after('no way to the neighbour, BFD', 1, { bfd => 100 }, sub { $net->ip('node', 'route add blackhole 10.0.1.2/32') });
 
 # ---- what is no fault ----
 
@@ -130,7 +130,7 @@ sub absent_during {
 sub since { $lab->status('node1')->{bgp}[0]{since} }
 
 $net->ip('node', 'route flush type blackhole');
-set_up(bfd => 1);
+set_up(bfd => 300); # as the README has it: BIRD itself gets little of the processor in a flood
 my $session = since();
 my ($kills, $next) = (0, 0);
 is(absent_during(3, sub {
@@ -150,6 +150,7 @@ my @far = map { $net->aside('router', sub {
 	my $s = IO::Socket::INET->new(Proto => 'udp', PeerAddr => '10.0.1.1', PeerPort => 3784) or return "0\n";
 	setsockopt $s, 0, 2, pack 'i', 254; # IP_TTL
 	my ($n, $end) = (0, time + 3);
+	POSIX::nice(10);
 	until (time > $end) {
 		$n += defined syswrite $s, pack 'C4 N5', 0x20, 0x40, 3, 24, 7, 0, 100000, 100000, 0 for 1 .. 1000;
 	}
@@ -179,6 +180,7 @@ sub blind {
 	my @s = map { DNS::udp_socket('127.0.0.1', $lab->port) } 1 .. 16; # each worker has some
 	my $q = DNS::query('www.example.org.', 'A');
 	my ($n, $end) = (0, time + $seconds);
+	POSIX::nice(10); # it is to fill the node's sockets, not to take its processor
 	until (time > $end) {
 		$n += 1600;
 		send $s[ $_ % 16 ], $q, 0 for 1 .. 1600;
@@ -191,7 +193,7 @@ $stayed = is(absent_during(4), 0, 'a blind flood of queries: the route stays');
 my @sent = map { scalar <$_> } @senders;
 1 while waitpid(-1, POSIX::WNOHANG()) > 0;
 chomp @sent;
-cmp_ok($sent[0] + $sent[1] + $sent[2], '>', 100000, "it was one (@sent sent)");
+cmp_ok($sent[0] + $sent[1] + $sent[2], '>', 50000, "it was one (@sent sent)");
 is(since(), $session, '... and the session');
 diag(Lab::slurp("$lab->{dir}/node1/log")) unless $stayed;
 note(map { /second choice/ ? 'it was announced as second choice meanwhile' : () } Lab::slurp("$lab->{dir}/node1/log"));

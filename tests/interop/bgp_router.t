@@ -70,7 +70,8 @@ sub told { my ($ns) = @_; $router->has($name{$ns}[0], V4) && $router->has($name{
 # Which node the client's questions go to: the router's own table says so.
 sub way {
 	my ($to, $from) = @_;
-	return $net->ip('router', "route get $to from $from iif to_client") =~ /dev to_([ab])\b/ ? $1 : '';
+	my $text = eval { $net->ip('router', "route get $to from $from iif to_client") } // ''; # dies without a route
+	return $text =~ /dev to_([ab])\b/ ? $1 : '';
 }
 sub ways { (way('192.0.2.53', '203.0.113.9'), way('2001:db8:53::53', '2001:db8:3::9')) }
 
@@ -179,21 +180,32 @@ sub measure {
 	return \%r;
 }
 
-for my $kind (qw(BIRD FRR)) {
+# The sessions of a node, and since when.
+sub sessions { my ($ns) = @_; join ' ', map { "$_->{peer} $_->{state} $_->{since}" } @{ ($lab{$ns}->status('node1') // {})->{bgp} // [] } }
+
+# A planned stop of the node that the client's questions go to. Where the machine has stood
+# still for longer than BFD waits, so that the other node has lost its sessions, that
+# tells nothing: again then, up to three times.
+sub drain {
+	my ($kind, $try) = @_;
 	set_up($kind);
 	my $bfd = $kind eq 'BIRD' ? sub { scalar(() = $router->birdc('show bfd sessions') =~ /\bUp\b/g) }
 		: sub { scalar(() = $router->vtysh('show bfd peers brief') =~ /\bup\b/g) };
 	ok(Lab::wait_for(20, sub { $bfd->() == 4 }), "$kind: BFD is Up with all four") or diag($bfd->());
-
-	my @far = grep { $net->within('client', sub { IO::Socket::IP->new(PeerHost => $_, PeerPort => 179, Proto => 'tcp', Timeout => 1) }) }
-		map { @$_ } values %address;
-	is("@far", '', "$kind: all neighbours have GTSM: who is further away gets no connection");
-
 	my ($four, $six) = ways();
-	# both families from one node, so that all goes through its end
-	is($four, $six, "$kind: both families go to one node");
+	is($four, $six, "$kind: both families go to one node"); # so that all goes through its end
 	my $other = $four eq 'a' ? 'b' : 'a';
+	my $sessions = sessions($other);
 	my $r = measure(5, sub { kill 'TERM', $lab{$four}->pids('node1', 'encdns-super') });
+	return ($r, $four, $other) if sessions($other) eq $sessions || $try == 3;
+	note("$kind: the other node lost a session: once more");
+	return drain($kind, $try + 1);
+}
+
+for my $kind (qw(BIRD FRR)) {
+	my ($r, $four, $other) = drain($kind, 1);
+	my @far = grep { $net->within('client', sub { IO::Socket::IP->new(PeerHost => $_, PeerPort => 179, Proto => 'tcp', Timeout => 1) }) } @{ $address{$other} };
+	is("@far", '', "$kind: all neighbours have GTSM: who is further away gets no connection");
 	ok($r->{sent} > 5 * RATE, "$kind: questions were asked ($r->{sent})");
 	is($r->{lost}, 0, "$kind: planned stop of the node they go to: none is lost");
 	ok($r->{tcp_sent} > 1000, "$kind: and over TCP ($r->{tcp_sent})");

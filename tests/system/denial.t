@@ -20,6 +20,7 @@ sub deny { my ($lab, @who) = @_; hub($lab, 'ca', 'deny', @who, '--dir', $lab->di
 sub give { my ($lab, $file) = @_; hub($lab, 'denials', '--dir', $lab->dir . '/hub1', $file // $lab->dir . '/operator/ca/denials') }
 sub log_of { my ($lab, $who) = @_; Lab::slurp($lab->dir . "/$who/log") }
 sub answers { my ($lab, $host) = @_; my $m = eval { $lab->ask('zone.example', 'SOA', host => $host, wait => 0.2, tries => 1) }; $m && $m->{aa} }
+sub streams { my ($lab) = @_; ((($lab->status('node1') // {})->{journal} // {})->{state} // '') eq 'streaming' }
 sub number { my ($lab, $who) = @_; ($lab->status($who) // {})->{denials} // -1 }
 
 # Its exit status, and how long it took; undef when it lives on.
@@ -92,7 +93,7 @@ ok(answers($lab, '127.0.0.1'), 'and serves on');
 is($status, DENIED, 'the other one hears of it when it returns');
 is($lab->cmd('restart', '--hub')->{status}, 0, 'the hub starts anew');
 is(number($lab, 'hub1'), 1, 'and has its list');
-ok(Lab::wait_for(15, sub { ($lab->status('node1') // {})->{journal}{state} eq 'streaming' }), 'a good node comes back to it');
+ok(Lab::wait_for(15, sub { streams($lab) }), 'a good node comes back to it');
 
 # ---- lists that are not taken ----
 sub refused { my ($r, $like, $name) = @_; ok($r->{status} == 1 && $r->{err} =~ $like, $name) or diag "$r->{status} $r->{out}$r->{err}" }
@@ -123,15 +124,43 @@ refused(give($lab, "$dir/copy/denials"), qr/lacks a certificate/, "another one's
 is(number($lab, 'hub1'), 3, 'what is in force stays');
 ok(Lab::wait_for(5, sub { number($lab, 'node1') == 3 }), 'at the nodes too');
 
+# ---- an operator ----
+sub authorise { my ($station, @how) = @_; Lab::run({ limit => 30 }, "$Lab::bin/encdns-hub", 'authorise', 'node1', '--station', $station, '--yes-if-unchanged', '--wait', 1, @how) }
+my $station = $lab->dir . '/operator';
+system 'cp', '-r', $station, "$dir/stolen";
+is(authorise("$dir/stolen")->{status}, 0, 'two stations of one operator: a machine talks to both');
+deny($lab, 'operator', 'lab');
+is(give($lab)->{status}, 0, 'the operator is denied');
+ok(Lab::wait_for(5, sub { number($lab, 'node1') == 4 }), 'nodes know');
+refused(authorise($station), qr/operator lab is denied/, 'his own station says so');
+my $r2 = authorise("$dir/stolen");
+refused($r2, qr/./, 'and a running machine refuses a copy of it that does not know') or diag $r2->{err};
+kill 'KILL', $lab->pids('node1', 'encdns-super');
+Lab::wait_for(5, sub { !$lab->pids('node1') });
+$lab->waiting('node1');
+refused(authorise("$dir/stolen"), qr/./, 'so does one that waits to be authorised');
+like(log_of($lab, 'node1'), qr/denied/, 'and says why');
+is(scalar(my @dns = $lab->pids('node1', 'encdns-dns')), 0, 'it stays locked');
+is(hub($lab, 'ca', 'issue', 'operator', 'lab', '--no-passphrase', '--out', "$station/operator.pem", '--dir', "$station/ca")->{status}, 0,
+	'another certificate for the operator');
+refused(authorise($station), qr/refused/, 'is good, but not a bundle that was sealed under the old one');
+is(authorise($station, '--renew')->{status}, 0, 'sealed anew it is');
+ok(Lab::wait_for(15, sub { answers($lab, '127.0.0.1') }), 'and the machine serves');
+
+is(deny($lab, 'machine', 'node1')->{status}, 0, 'a machine is denied');
+refused(authorise($station), qr/machine node1 is denied/, 'it is authorised no more');
+is(give($lab)->{status}, 0, 'which concerns nobody else');
+ok(Lab::wait_for(5, sub { number($lab, 'node1') == 5 }) && answers($lab, '127.0.0.1'), 'nor the tunnel of its node');
+
 # ---- the hub itself ----
 my ($hub) = $lab->pids('hub1');
 kill 'TERM', $hub;
 Lab::wait_for(10, sub { !$lab->pids('hub1') });
 $hub = $lab->by_hand('hub1');
-ok(Lab::wait_for(15, sub { ($lab->status('node1') // {})->{journal}{state} eq 'streaming' }), 'the node streams') or diag(log_of($lab, 'hub1'));
+ok(Lab::wait_for(15, sub { streams($lab) }), 'the node streams') or diag(log_of($lab, 'hub1'));
 deny($lab, 'hub', 'hub1');
 is(give($lab)->{status}, 0, 'a hub takes the list that it is on itself');
-ok(Lab::wait_for(5, sub { number($lab, 'node1') == 4 }), 'tells its nodes');
+ok(Lab::wait_for(5, sub { number($lab, 'node1') == 6 }), 'tells its nodes');
 ($status, $seconds) = ended($hub, 10);
 is($status, DENIED, 'and stops');
 like(log_of($lab, 'node1'), qr/the hub's certificate is denied/, 'the node goes');
