@@ -111,7 +111,7 @@ enum { S = 1, C = 2, D = 4, R = 8, H = 16, U = 32, EACH = 63 };
 static const struct attempt { const char *what; bool (*how)(void); unsigned allowed; } attempts[] = {
 	{ "opens a file of its folder", try_open, S | C | H | U },
 	{ "makes an IP socket", try_socket, S | C | R | H },
-	{ "makes a local socket", try_unix, S | C | H | U },
+	{ "makes a local socket", try_unix, S | C | R | H | U },
 	{ "makes a netlink socket", try_netlink, S | U },
 	{ "makes a packet socket", try_packet, 0 },
 	{ "binds a socket", try_bind, S | C | R | H | U },
