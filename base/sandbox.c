@@ -167,7 +167,7 @@ static const struct call { int nr; uint8_t who; const struct limit *limit; } cal
 	/* names of interfaces, which the C library asks for by a local socket */
 	{ SYS_ioctl, 8, &interfaces },
 	/* sockets: the hub, neighbours, our own questions, the control socket */
-	{ SYS_socket, S, &any_family },          { SYS_socket, C | R | H, &local_or_inet },
+	{ SYS_socket, R, &any_family },          { SYS_socket, C | H, &local_or_inet },
 	{ SYS_socket, U, &local_or_netlink },
 	{ SYS_connect, C | R | H, NULL },        { SYS_bind, C | R | H | U, NULL },
 	{ SYS_listen, FILES, NULL },             { SYS_setsockopt, C | R | H, NULL },

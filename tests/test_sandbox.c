@@ -112,7 +112,7 @@ static const struct attempt { const char *what; bool (*how)(void); unsigned allo
 	{ "opens a file of its folder", try_open, S | C | H | U },
 	{ "makes an IP socket", try_socket, S | C | R | H },
 	{ "makes a local socket", try_unix, S | C | R | H | U },
-	{ "makes a netlink socket", try_netlink, S | U },
+	{ "makes a netlink socket", try_netlink, S | R | U },
 	{ "makes a packet socket", try_packet, 0 },
 	{ "binds a socket", try_bind, S | C | R | H | U },
 	{ "sets an option of connections", try_option, EACH },
