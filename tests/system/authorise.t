@@ -161,7 +161,7 @@ restart();
 is(authorise('--yes-if-unchanged', '--conf', $next)->{status}, 0, 'another configuration');
 ok(serves(2), 'is delivered');
 $r = DNS::ask('127.0.0.1', $lab->port, 'id.server', 'TXT', class => 3);
-like("@{ $r->{answer} // [] }", qr/6e65772d6f6e65/, 'and in use');
+like("@{ $r->{answer} // [] }", qr/@{[unpack 'H*', 'new-one']}/, 'and in use') or diag explain $r;
 my $newer = Lab::slurp("$base/node1/bundle");
 restart();
 Lab::spurt("$base/node1/bundle", $bundle);
@@ -206,29 +206,13 @@ if (grep { -x "$_/ssh" } split /:/, $ENV{PATH}) {
 	ok($r->{status} != 0, 'ssh itself is turned away');
 }
 is(level(), 1, 'the machine waits on');
-# The same certificate as it was in 2020, signed by the same CA: openssl's work.
-sub expired {
-	my ($pem) = @_;
-	my $d = "$dir/issued";
-	mkdir $d;
-	Lab::spurt("$d/conf", "[ca]\ndefault_ca=d\n[d]\nnew_certs_dir=$d\ndatabase=$d/index\nserial=$d/serial\ndefault_md=sha256\n" .
-		"policy=p\ncopy_extensions=copyall\nunique_subject=no\n[p]\nO=optional\nOU=optional\nCN=supplied\n");
-	Lab::spurt("$d/index", '');
-	Lab::spurt("$d/serial", '4' . ('0123456789abcde' x 2) . "f\n");
-	Lab::run('sh', '-c', "cd $d && openssl x509 -in '$pem' -out leaf && openssl ec -in '$pem' -out operator-key.pem && " .
-		"openssl x509 -x509toreq -in leaf -signkey operator-key.pem -copy_extensions copyall -out request && " .
-		"openssl ca -batch -config conf -cert '$station/ca/operator.pem' -keyfile '$station/ca/operator.key' -in request " .
-		"-out certificate -notext -preserveDN -startdate 20200101000000Z -enddate 20200102000000Z && " .
-		"cat certificate operator-key.pem >operator-old.pem");
-	return "$d/operator-old.pem";
-}
 sub client {
 	my ($pem) = @_;
 	my ($role) = $pem =~ /issued.(\w+)-/;
 	return Lab::run({ limit => 20 }, 'sh', '-c', "sleep 0.5 | openssl s_client -connect $host:$port -cert '$pem' -key '$pem' -cert_chain '$station/ca/$role.pem' -tls1_2 2>&1");
 }
 SKIP: {
-	skip('no openssl', 5) unless grep { -x "$_/openssl" } split /:/, $ENV{PATH};
+	skip('no openssl', 4) unless grep { -x "$_/openssl" } split /:/, $ENV{PATH};
 	my $ca = "$station/ca";
 	like(client("$ca/issued/node-node1.pem")->{out}, qr/alert|unknown ca|certificate/i, "a node's certificate");
 	ok(Lab::wait_for(5, sub { said() =~ /is no operator: .*(role|not of our root|another)/ }), 'is refused as such') or diag said();
@@ -237,14 +221,11 @@ SKIP: {
 	forget();
 	client($m);
 	ok(Lab::wait_for(5, sub { said() =~ /operator mallory from \S+ is connected/ }), 'an operator is not') or diag said();
-	forget();
-	client(expired($m));
-	ok(Lab::wait_for(5, sub { said() =~ /is no operator: .*expired/ }), 'unless his certificate has expired') or diag said();
 	Lab::run("$Lab::bin/encdns-hub", 'ca', 'deny', 'operator', 'mallory', '--dir', $ca);
 	Lab::spurt("$base/node1/denials", Lab::slurp("$ca/denials"));
 	restart();
 	client($m);
-	ok(Lab::wait_for(5, sub { said() =~ /is no operator: .*denied/ }), 'or he is denied') or diag said();
+	ok(Lab::wait_for(5, sub { said() =~ /is no operator: .*denied/ }), 'unless he is denied') or diag said();
 	unlike(said(), qr/mallory.*is connected/, 'then he is not listened to');
 }
 
