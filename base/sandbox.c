@@ -97,7 +97,7 @@ struct limit {
 	bool self;   /* or is the process's own id */
 	int fails;   /* or: not allowed, but it fails with this and doesn't end us */
 	uint32_t never, always;
-	uint32_t one_of[4];
+	uint32_t one_of[5];
 };
 static const struct limit no_code = { .arg = 2, .never = PROT_EXEC };
 static const struct limit no_namespace = {
@@ -108,8 +108,8 @@ static const struct limit threads = { .arg = CLONE_FLAGS, .always = CLONE_THREAD
 static const struct limit any_family = { .n = 4, .one_of = { AF_UNIX, AF_INET, AF_INET6, AF_NETLINK } };
 static const struct limit local_or_inet = { .n = 3, .one_of = { AF_UNIX, AF_INET, AF_INET6 } };
 static const struct limit local_or_netlink = { .n = 2, .one_of = { AF_UNIX, AF_NETLINK } };
-static const struct limit inet = { .n = 2, .one_of = { AF_INET, AF_INET6 } };
-static const struct limit looks = { .arg = 1, .n = 4, .one_of = { TIOCOUTQ, BLKGETSIZE64, TIOCGWINSZ, SIOCGIFINDEX } };
+static const struct limit looks = { .arg = 1, .n = 5, .one_of = { TIOCOUTQ, BLKGETSIZE64, TIOCGWINSZ, SIOCGIFINDEX, SIOCGIFNAME } };
+static const struct limit interfaces = { .arg = 1, .n = 2, .one_of = { SIOCGIFINDEX, SIOCGIFNAME } };
 static const struct limit of_connections = { .arg = 2, .n = 2, .one_of = { TCP_NODELAY, SO_LINGER } };
 static const struct limit unsent = { .arg = 1, .n = 1, .one_of = { TIOCOUTQ } };
 static const struct limit starts_anew = { .arg = 2, .n = 2, .one_of = { RB_AUTOBOOT, RB_POWER_OFF } };
@@ -164,9 +164,11 @@ static const struct call { int nr; uint8_t who; const struct limit *limit; } cal
 	/* does a connection still hold unsent answers?  How large is a partition, which
 	 * number has the loopback interface? */
 	{ SYS_ioctl, FILES, &looks },            { SYS_ioctl, D, &unsent },
+	/* names of interfaces, which the C library asks for by a local socket */
+	{ SYS_ioctl, 8, &interfaces },
 	/* sockets: the hub, neighbours, our own questions, the control socket */
-	{ SYS_socket, S, &any_family },          { SYS_socket, C | H, &local_or_inet },
-	{ SYS_socket, R, &inet },                { SYS_socket, U, &local_or_netlink },
+	{ SYS_socket, R, &any_family },          { SYS_socket, C | H, &local_or_inet },
+	{ SYS_socket, U, &local_or_netlink },
 	{ SYS_connect, C | R | H, NULL },        { SYS_bind, C | R | H | U, NULL },
 	{ SYS_listen, FILES, NULL },             { SYS_setsockopt, C | R | H, NULL },
 	{ SYS_setsockopt, D | U, &of_connections }, { SYS_getsockopt, C | R | H, NULL },

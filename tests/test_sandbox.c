@@ -29,7 +29,7 @@
 #endif
 
 static char dir[] = "/tmp/encdns-sandbox-XXXXXX";
-static char inside[64], outside[64];
+static char inside[64], outside[64], beside[64];
 static int udp = -1; /* opened before */
 static pid_t parent;
 static const char *const names[] = { "super", "control", "dns", "route", "hub", "unlock" };
@@ -39,6 +39,7 @@ static const char *const names[] = { "super", "control", "dns", "route", "hub", 
 static bool worked(long r) { return r >= 0; }
 static bool try_open(void) { return worked(open(inside, O_RDWR | O_CREAT | O_CLOEXEC, 0600)); }
 static bool try_open_elsewhere(void) { return worked(open(outside, O_RDONLY | O_CLOEXEC)); }
+static bool try_create_elsewhere(void) { return worked(open(beside, O_RDWR | O_CREAT | O_CLOEXEC, 0600)); }
 static bool try_socket(void) { return worked(socket(AF_INET, SOCK_STREAM, 0)); }
 static bool try_unix(void) { return worked(socket(AF_UNIX, SOCK_STREAM, 0)); }
 static bool try_netlink(void) { return worked(socket(AF_NETLINK, SOCK_RAW, 0)); }
@@ -110,8 +111,8 @@ enum { S = 1, C = 2, D = 4, R = 8, H = 16, U = 32, EACH = 63 };
 static const struct attempt { const char *what; bool (*how)(void); unsigned allowed; } attempts[] = {
 	{ "opens a file of its folder", try_open, S | C | H | U },
 	{ "makes an IP socket", try_socket, S | C | R | H },
-	{ "makes a local socket", try_unix, S | C | H | U },
-	{ "makes a netlink socket", try_netlink, S | U },
+	{ "makes a local socket", try_unix, S | C | R | H | U },
+	{ "makes a netlink socket", try_netlink, S | R | U },
 	{ "makes a packet socket", try_packet, 0 },
 	{ "binds a socket", try_bind, S | C | R | H | U },
 	{ "sets an option of connections", try_option, EACH },
@@ -251,17 +252,21 @@ static bool rights_of_route(void)
 static void rights(void)
 {
 	int status = 0;
-	struct sandbox control = { .who = SANDBOX_CONTROL, .dir = dir };
+	struct sandbox control = { .who = SANDBOX_CONTROL, .dir = dir }, unlock = { .who = SANDBOX_UNLOCK, .dir = dir };
 	fflush(stdout);
 	pid_t pid = fork();
 	if (pid == 0)
 		_exit(rights_of_route() ? WORKED : FAILED);
 	waitpid(pid, &status, 0);
 	ok(status == 0, "route has no capability, and exec would bring none");
-	if (syscall(444, NULL, 0, 1) >= 1) /* Landlock's version */
+	if (syscall(444, NULL, 0, 1) >= 1) { /* Landlock's version */
 		ok(in_box(&control, try_open_elsewhere) == FAILED, "control opens no file of another folder");
-	else
+		ok(in_box(&unlock, try_create_elsewhere) == FAILED, "unlock makes no file in another folder");
+	} else {
 		ok(true, "control opens no file of another folder # SKIP the kernel has no Landlock");
+		ok(true, "unlock makes no file in another folder # SKIP the kernel has no Landlock");
+	}
+	ok(in_box(&unlock, try_open_elsewhere) == WORKED, "unlock reads files of other folders");
 	if (chmod(dir, 0700) == 0 && chown(dir, 65534, 65534) == 0) { /* by root only */
 		ok(in_box(&control, try_open) == WORKED, "as root, control may write to a folder of another user");
 		if (chown(dir, 0, 0) != 0 || chmod(dir, 0) != 0)
@@ -281,6 +286,7 @@ int main(void)
 		return 1;
 	snprintf(inside, sizeof inside, "%s/file", dir);
 	snprintf(outside, sizeof outside, "/etc/passwd");
+	snprintf(beside, sizeof beside, "%s.beside", dir);
 	parent = getpid();
 	udp = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 	lists();
@@ -288,6 +294,7 @@ int main(void)
 	threads();
 	rights();
 	unlink(inside);
+	unlink(beside);
 	rmdir(dir);
 	return tap_done();
 }

@@ -34,19 +34,22 @@ my %pid = map { my ($who, $comm) = @$_; ($comm => $lab->pids($who, $comm)) } ['h
 my %cap = ('encdns-super' => 1 << 14 | 1 << 23, 'encdns-control' => 1 << 14, 'encdns-dns' => 1 << 14,
 	'encdns-route' => 0, 'encdns-hub' => 1 << 14 | 1 << 2);
 my $mine = hex field($$, 'CapEff');
-for my $comm (sort keys %pid) {
-	my $pid = $pid{$comm};
-	is(field($pid, 'Name'), $comm, "$comm runs") or next;
-	my @tasks = glob "/proc/$pid/task/*";
-	cmp_ok(scalar @tasks, '>', 1, 'it has threads') if $comm =~ /-(dns|control|hub)$/;
-	for my $task (@tasks) {
+sub given_up {
+	my ($pid, $comm, $cap) = @_;
+	is(field($pid, 'Name'), $comm, "$comm runs") or return;
+	for my $task (glob "/proc/$pid/task/*") {
 		my $t = $task =~ s,^/proc/,,r;
 		is(join(' ', map { field($t, $_) } qw(NoNewPrivs Seccomp)), '1 2', 'its threads: no rights by exec, a filter');
-		is(hex field($t, $_), $cap{$comm} & $mine, "$_") for qw(CapEff CapPrm);
+		is(hex field($t, $_), $cap & $mine, "$_") for qw(CapEff CapPrm);
 		is(hex field($t, $_), 0, "$_") for qw(CapInh CapAmb);
 	}
 	like(proc($pid, 'limits'), qr/^Max core file size +0 +0 /m, 'no core file');
 	cmp_ok(field($pid, 'VmLck'), '>', 0, 'it has memory locked');
+}
+for my $comm (sort keys %pid) {
+	given_up($pid{$comm}, $comm, $cap{$comm});
+	my @tasks = glob "/proc/$pid{$comm}/task/*";
+	cmp_ok(scalar @tasks, '>', 1, 'it has threads') if $comm =~ /-(dns|control|hub)$/;
 }
 
 # ---- keys ----
@@ -175,6 +178,12 @@ kill 'SYS', $pid{'encdns-dns'};
 ok(Lab::wait_for(10, sub { my ($p) = $lab->pids('node1', 'encdns-dns'); $p && $p != $pid{'encdns-dns'} && $lab->ask('www.example.org', 'A') }),
 	'encdns-dns is started again');
 like(Lab::slurp($lab->dir . '/node1/log'), qr/encdns-dns was ended by signal \d+ \(a system call that it may not make\)/, 'the log says why it ended');
+
+# ---- run level 1 ----
+$lab->halt('node1');
+ok($lab->waiting('node1'), 'a node waits for its operator');
+my ($waits) = $lab->pids('node1', 'encdns-control');
+given_up($waits, 'encdns-control', 1 << 14);
 $lab->down;
 
 # ---- without root: from outside, by the same user ----
