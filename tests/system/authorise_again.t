@@ -101,10 +101,25 @@ ok($deaths >= 3 && $deaths <= 8, "started again and again, after 20 ms, 40 ms an
 rename "$base/node1/identity.away", "$base/node1/identity.pem";
 ok(Lab::wait_for(10, sub { level() == 1 }), 'until it can');
 
+# ---- what a flood of strangers hides ----
+($host, $port) = $lab->port_of('node1');
+forget();
+for (1 .. 60) {
+	my $s = IO::Socket::INET->new(PeerAddr => $host, PeerPort => $port, Timeout => 5) or next;
+	print $s "GET / HTTP/1.0\r\n\r\n";
+	$s->flush;
+	sysread $s, my $end, 100;
+}
+my $strangers = () = said() =~ /is no operator/g;
+cmp_ok($strangers, '<', 40, "60 strangers cost $strangers lines");
+refused(authorise('--yes-if-unchanged', '--conf', $wrong), qr/nosuchkey/, 'after them an operator with a mistake');
+like(said(), qr/not unlocked: .*nosuchkey/, 'hears of it on the console too');
+fine(authorise('--yes-if-unchanged', '--conf', "$base/node1/conf"), 'and authorises');
+restart();
+
 # ---- guests who won't go ----
 SKIP: {
 	skip('no openssl', 2) unless grep { -x "$_/openssl" } split /:/, $ENV{PATH};
-	($host, $port) = $lab->port_of('node1');
 	my $m = "$ca/issued/operator-mallory.pem";
 	my $client = "openssl s_client -quiet -connect $host:$port -cert '$m' -key '$m' -cert_chain '$ca/operator.pem' -tls1_2";
 	forget();
