@@ -231,16 +231,16 @@ static int get_minimum(const struct args *a, const struct machine_record *m, str
 static int renew_bundle(const struct station *s, struct args *a, struct machine_record *m, const struct remote *r)
 {
 	struct bundle_head h = { .generation = 0 };
-	bool changed, good = grant_bundle_good(s, m); /* whoever sealed it may be denied */
+	bool changed, anew = grant_bundle_denied(s, m);
 	if (a->conf && grant_file_read(&a->files, "conf", a->conf) != 0)
 		return 1;
 	if (a->renew && grant_credentials(s, m, &a->files) != 0)
 		return 1;
-	if (a->files.n == 0 && good)
+	if (a->files.n == 0 && !anew)
 		return 0;
 	if (grant_files_merge(s, m, &a->files, &changed) != 0)
 		return 1;
-	if (!changed && good)
+	if (!changed && !anew)
 		return 0;
 	bundle_peek(m->bundle.p, m->bundle.n, &h);
 	uint64_t last = h.generation > r->hello.generation ? h.generation : r->hello.generation;

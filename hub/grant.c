@@ -93,12 +93,17 @@ static struct bundle *open_bundle(const struct station *s, const struct machine_
 	return b;
 }
 
-bool grant_bundle_good(const struct station *s, const struct machine_record *m)
+static bool opens(const struct station *s, const struct machine_record *m, const struct denials *denied)
 {
 	const char *why;
-	struct bundle *b = open_bundle(s, m, s->denied.list, &why);
+	struct bundle *b = open_bundle(s, m, denied, &why);
 	bundle_free(b);
 	return b != NULL;
+}
+
+bool grant_bundle_denied(const struct station *s, const struct machine_record *m)
+{
+	return !opens(s, m, s->denied.list) && opens(s, m, NULL);
 }
 
 int grant_files_merge(const struct station *s, const struct machine_record *m, struct grant_files *f, bool *changed)

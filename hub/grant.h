@@ -33,8 +33,8 @@ int grant_auth(const struct station *s, struct machine_record *m, struct remote 
                char *why, size_t n);
 /* The machine shows the hash of this ticket (zeros: of none). */
 bool grant_ticket_shown(const uint8_t ticket[static GATE_TICKET], const uint8_t shown[static 32]);
-/* Does the station's copy open, as the machine would open it? */
-bool grant_bundle_good(const struct station *s, const struct machine_record *m);
+/* Has somebody sealed the station's copy who is denied by now? */
+bool grant_bundle_denied(const struct station *s, const struct machine_record *m);
 /* The two keys. */
 struct key *grant_key_system(const struct station *s, const struct machine_record *m);
 struct key *grant_key_data(const struct station *s, const struct machine_record *m);

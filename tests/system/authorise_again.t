@@ -91,6 +91,13 @@ restart();
 fine(authorise('--yes-if-unchanged'), 'a colleague authorises as always');
 isnt(Lab::slurp("$base/node1/bundle"), $sealed, 'with a bundle that he has sealed anew');
 
+# ---- the station's own copy is damaged ----
+my $copy = Lab::slurp("$record/bundle");
+restart();
+Lab::spurt("$record/bundle", $copy =~ s/.\z/~/sr);
+fine(authorise('--yes-if-unchanged'), "a damaged copy at the station: the machine's own is as good");
+Lab::spurt("$record/bundle", $copy);
+
 # ---- a child that can't start ----
 restart();
 rename "$base/node1/identity.pem", "$base/node1/identity.away";
