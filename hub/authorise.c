@@ -226,6 +226,17 @@ static int get_minimum(const struct args *a, const struct machine_record *m, str
 	return out->chained && end != a->minimum && end[65] == 0 ? 0 : station_complain("--minimum wants SEQUENCE:CHAIN, as a hub's status shows them");
 }
 
+/* A hub whose disk was put back would have old zones served again. */
+static void check_minimum(struct changes *c, const struct machine_record *m, const struct minimum *min)
+{
+	char line[160];
+	if (!c->args->hub || min->seq >= m->seq)
+		return;
+	snprintf(line, sizeof line, "minimum: the hub went back from sequence %llu to %llu: an older disk, or another hub",
+	         (unsigned long long)m->seq, (unsigned long long)min->seq);
+	add(c, line);
+}
+
 /* ---- what is new in the bundle ---- */
 
 static int renew_bundle(const struct station *s, struct args *a, struct machine_record *m, const struct remote *r)
@@ -326,6 +337,7 @@ static int judge(const struct station *s, struct args *a, struct machine_record 
 		return 0;
 	}
 	if (compare(&c, m, r) == 0 && get_minimum(a, m, &min) == 0) {
+		check_minimum(&c, m, &min);
 		const char *no = decide(a, m, &c, &min);
 		if (no) {
 			char details[DETAILS];

@@ -98,6 +98,12 @@ Lab::spurt("$record/bundle", $copy =~ s/.\z/~/sr);
 fine(authorise('--yes-if-unchanged'), "a damaged copy at the station: the machine's own is as good");
 Lab::spurt("$record/bundle", $copy);
 
+# ---- an older hub ----
+restart();
+Lab::spurt("$record/minimum", '999999 ' . 'cd' x 32 . "\n");
+refused(authorise('--yes-if-unchanged', '--hub', "$base/hub1"), qr/minimum: the hub went back from sequence 999999 to \d+.*something has changed/s, 'a hub that went back: not without being asked');
+fine(authorise('--hub', "$base/hub1", { input => "yes\n" }), 'a person may say that it is well');
+
 # ---- a child that can't start ----
 restart();
 rename "$base/node1/identity.pem", "$base/node1/identity.away";
