@@ -137,13 +137,10 @@ static void found(void *owner, const struct inventory_diff *d)
 /* Does it show the ticket that it was given, or the one that was never confirmed? */
 static bool ticket_fits(const struct machine_record *m, const uint8_t shown[static 32])
 {
-	static const uint8_t none[32];
-	uint8_t hash[32];
-	bool fits = m->boots == 0 && memcmp(shown, none, sizeof none) == 0; /* it was never confirmed */
-	for (unsigned i = 0; i < m->tickets; i++) {
-		sha256(m->ticket[i], GATE_TICKET, hash);
-		fits |= memcmp(hash, shown, sizeof hash) == 0;
-	}
+	static const uint8_t none[GATE_TICKET];
+	bool fits = m->boots == 0 && grant_ticket_shown(none, shown); /* none was ever confirmed */
+	for (unsigned i = 0; i < m->tickets; i++)
+		fits |= grant_ticket_shown(m->ticket[i], shown);
 	return fits;
 }
 
@@ -155,7 +152,9 @@ static int compare(struct changes *c, const struct machine_record *m, const stru
 		c->ticket = true;
 		add(c, "ticket: it is not the one of the last authorisation: an older disk was put back, or this is a copy");
 	}
-	if (r->hello.boots <= m->boots) {
+	if (r->hello.boots == m->boots && !c->ticket) {
+		add(c, "starts: it was authorised in this start already, and waits again: its console says why");
+	} else if (r->hello.boots <= m->boots) {
 		c->ticket = true;
 		snprintf(line, sizeof line, "starts: its counter went back from %llu to %llu: an older disk, or a copy",
 		         (unsigned long long)m->boots, (unsigned long long)r->hello.boots);
@@ -227,21 +226,32 @@ static int get_minimum(const struct args *a, const struct machine_record *m, str
 	return out->chained && end != a->minimum && end[65] == 0 ? 0 : station_complain("--minimum wants SEQUENCE:CHAIN, as a hub's status shows them");
 }
 
+/* A hub whose disk was put back would have old zones served again. */
+static void check_minimum(struct changes *c, const struct machine_record *m, const struct minimum *min)
+{
+	char line[160];
+	if (!c->args->hub || min->seq >= m->seq)
+		return;
+	snprintf(line, sizeof line, "minimum: the hub went back from sequence %llu to %llu: an older disk, or another hub",
+	         (unsigned long long)m->seq, (unsigned long long)min->seq);
+	add(c, line);
+}
+
 /* ---- what is new in the bundle ---- */
 
 static int renew_bundle(const struct station *s, struct args *a, struct machine_record *m, const struct remote *r)
 {
 	struct bundle_head h = { .generation = 0 };
-	bool changed;
+	bool changed, anew = grant_bundle_denied(s, m);
 	if (a->conf && grant_file_read(&a->files, "conf", a->conf) != 0)
 		return 1;
 	if (a->renew && grant_credentials(s, m, &a->files) != 0)
 		return 1;
-	if (a->files.n == 0)
+	if (a->files.n == 0 && !anew)
 		return 0;
 	if (grant_files_merge(s, m, &a->files, &changed) != 0)
 		return 1;
-	if (!changed)
+	if (!changed && !anew)
 		return 0;
 	bundle_peek(m->bundle.p, m->bundle.n, &h);
 	uint64_t last = h.generation > r->hello.generation ? h.generation : r->hello.generation;
@@ -327,6 +337,7 @@ static int judge(const struct station *s, struct args *a, struct machine_record 
 		return 0;
 	}
 	if (compare(&c, m, r) == 0 && get_minimum(a, m, &min) == 0) {
+		check_minimum(&c, m, &min);
 		const char *no = decide(a, m, &c, &min);
 		if (no) {
 			char details[DETAILS];
@@ -365,7 +376,7 @@ static int run(struct args *a)
 	int wrong = 1;
 	if (station_open(&s, a->station, a->pass) != 0)
 		return 1;
-	if (record_open(&s, a->who, &m) == 0) {
+	if (record_open_alone(&s, a->who, &m) == 0) {
 		if (check_denied(&s, &m) == 0 && remote_open(&r, m.host, s.cred, m.pub, a->wait) == 0) {
 			wrong = judge(&s, a, &m, &r);
 			remote_close(&r);

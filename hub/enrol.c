@@ -224,6 +224,8 @@ static int enrol(const struct station *s, struct args *a, struct remote *r, stru
 {
 	struct grant g = { .flags = a->replace ? GATE_STORE_REFILL : 0 };
 	char why[300] = "nothing was sent";
+	if (record_there(s, a->name) && !a->replace) /* since it was asked */
+		return station_complain("%s has been enrolled meanwhile", a->name);
 	describe(a, r, m);
 	if (grant_credentials(s, m, &a->files) != 0 || grant_seal(s, m, &a->files, r->hello.generation + 1) != 0 ||
 	    record_make(s, m) != 0)

@@ -16,7 +16,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#define LIFE_S 60 /* of an AUTH */
+#define LIFE_S 180 /* of an AUTH, since the machine's offer: it hangs up earlier on who ponders */
 
 /* ---- files ---- */
 
@@ -79,18 +79,31 @@ int grant_file_word(struct grant_files *f, const char *word)
 	return grant_file_read(f, name, eq + 1);
 }
 
-/* The station's own copy.  Whoever sealed it may be denied meanwhile: it is opened to
- * be sealed anew. */
-static struct bundle *open_bundle(const struct station *s, const struct machine_record *m, const char **why)
+/* The station's own copy; denied: whose bundles it refuses, NULL: nobody's. */
+static struct bundle *open_bundle(const struct station *s, const struct machine_record *m, const struct denials *denied,
+                                  const char **why)
 {
 	struct key *k = grant_key_system(s, m);
 	struct bundle_terms t = { .k_system = k, .id = m->id, .cred = s->cred };
 	*why = "no memory for keys";
-	cred_deny(s->cred, NULL);
+	cred_deny(s->cred, denied);
 	struct bundle *b = k ? bundle_open(m->bundle.p, m->bundle.n, &t, why) : NULL;
 	cred_deny(s->cred, s->denied.list);
 	key_free(k);
 	return b;
+}
+
+static bool opens(const struct station *s, const struct machine_record *m, const struct denials *denied)
+{
+	const char *why;
+	struct bundle *b = open_bundle(s, m, denied, &why);
+	bundle_free(b);
+	return b != NULL;
+}
+
+bool grant_bundle_denied(const struct station *s, const struct machine_record *m)
+{
+	return !opens(s, m, s->denied.list) && opens(s, m, NULL);
 }
 
 int grant_files_merge(const struct station *s, const struct machine_record *m, struct grant_files *f, bool *changed)
@@ -99,7 +112,8 @@ int grant_files_merge(const struct station *s, const struct machine_record *m, s
 	const char *why;
 	unsigned had = f->n, same = 0;
 	int r = 0;
-	struct bundle *b = open_bundle(s, m, &why);
+	/* whoever sealed it may be denied meanwhile: it is opened to be sealed anew */
+	struct bundle *b = open_bundle(s, m, NULL, &why);
 	if (!b)
 		return station_complain("%s's bundle: %s", m->name, why);
 	for (unsigned i = 0; r == 0 && bundle_at(b, i, &old); i++) {
@@ -228,18 +242,35 @@ static int record_success(const struct station *s, struct machine_record *m, con
 	return wrong;
 }
 
+bool grant_ticket_shown(const uint8_t ticket[static GATE_TICKET], const uint8_t shown[static 32])
+{
+	static const uint8_t none[GATE_TICKET];
+	uint8_t hash[32];
+	if (memcmp(ticket, none, sizeof none) == 0)
+		return memcmp(shown, none, sizeof none) == 0;
+	sha256(ticket, GATE_TICKET, hash);
+	return memcmp(hash, shown, sizeof hash) == 0;
+}
+
+/* What the machine has if the new ticket never reaches it: the one it shows. */
+static void ticket_it_has(const struct machine_record *m, const uint8_t shown[static 32], uint8_t out[static GATE_TICKET])
+{
+	unsigned i = m->tickets > 1 && grant_ticket_shown(m->ticket[1], shown);
+	memset(out, 0, GATE_TICKET);
+	if (m->tickets)
+		memcpy(out, m->ticket[i], GATE_TICKET);
+}
+
 int grant_auth(const struct station *s, struct machine_record *m, struct remote *r, const struct grant *g,
                char *why, size_t n)
 {
 	uint8_t tickets[2][GATE_TICKET];
 	struct buf text = { 0 };
 	enum gate_code code;
-	unsigned k = m->tickets ? 1 : 0;
-	if (k)
-		memcpy(tickets[0], m->ticket[0], GATE_TICKET);
-	crypto_random(tickets[k], GATE_TICKET);
+	ticket_it_has(m, r->hello.ticket, tickets[0]);
+	crypto_random(tickets[1], GATE_TICKET);
 	snprintf(why, n, "the connection broke");
-	if (record_put_ticket(s, m, tickets, k + 1) || put_auth(s, m, r, g, tickets[k]) || remote_flush(r) ||
+	if (record_put_ticket(s, m, tickets, 2) || put_auth(s, m, r, g, tickets[1]) || remote_flush(r) ||
 	    remote_result(r, &code, &text)) {
 		buf_free(&text);
 		return 1;
@@ -247,7 +278,7 @@ int grant_auth(const struct station *s, struct machine_record *m, struct remote 
 	snprintf(why, n, "%s", text.n > 1 ? (char *)text.p : "done");
 	buf_free(&text);
 	if (code == GATE_DONE)
-		return record_success(s, m, r, g, tickets + k);
+		return record_success(s, m, r, g, tickets + 1);
 	station_complain("%s: %s", m->name, code == GATE_NO ? "refused; its console says why" : why);
 	return 1;
 }

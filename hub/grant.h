@@ -31,6 +31,10 @@ struct grant { uint64_t seq; const uint8_t *chain; uint8_t flags; }; /* chain: N
  * says so; 1: it is not (said, also in why). */
 int grant_auth(const struct station *s, struct machine_record *m, struct remote *r, const struct grant *g,
                char *why, size_t n);
+/* The machine shows the hash of this ticket (zeros: of none). */
+bool grant_ticket_shown(const uint8_t ticket[static GATE_TICKET], const uint8_t shown[static 32]);
+/* Has somebody sealed the station's copy who is denied by now? */
+bool grant_bundle_denied(const struct station *s, const struct machine_record *m);
 /* The two keys. */
 struct key *grant_key_system(const struct station *s, const struct machine_record *m);
 struct key *grant_key_data(const struct station *s, const struct machine_record *m);

@@ -17,6 +17,7 @@
 
 #define STEP_MS   15000           /* patience with each answer */
 #define STAYS_MS  90000           /* a machine hangs up on who says nothing for two minutes */
+#define ANSWER_MS 150000          /* with all pieces of an answer */
 #define HELLO_MS  5000            /* and with the first: a crowded port loses some */
 #define MS        1000000ull
 
@@ -287,12 +288,15 @@ int remote_result(struct remote *r, enum gate_code *code, struct buf *text)
 {
 	struct gate_result res;
 	enum gate_type type;
+	uint64_t until = loop_now() + ANSWER_MS * MS;
 	uint8_t *p;
 	size_t n;
 	do {
 		if (next(r, STEP_MS, &type, &p, &n) != 0)
 			return said(r);
 		const char *why = type == GATE_RESULT ? gate_read_result(p, n, &res) : "it speaks out of turn";
+		if (!why && (text->n + res.text_len > REMOTE_TEXT || loop_now() > until))
+			why = "its answer has no end";
 		if (why)
 			return fail(r, why), said(r);
 		buf_put(text, res.text, res.text_len);

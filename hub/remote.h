@@ -28,6 +28,7 @@ int remote_resume(struct remote *r, const char *host, unsigned wait_s);
 /* What was put goes out.  0, or 1 and it is said why not. */
 int remote_flush(struct remote *r);
 int remote_put_bundle(struct remote *r, const void *p, size_t n);
+#define REMOTE_TEXT (4u << 20) /* octets of an answer */
 /* The answer; its text, of all pieces, with a NUL behind it.  0, or 1 (said). */
 int remote_result(struct remote *r, enum gate_code *code, struct buf *text);
 

@@ -1,5 +1,6 @@
 /* station.c - the operator's station on its disk.  Contract in station.h.
- * Every file is replaced whole and synced; one command works at a time (flock).
+ * Every file is replaced whole and synced; one command at a time changes a machine's
+ * record (flock).
  * Threat: whoever gets the folder: the master key opens every machine's bundle and
  * store, the CA's keys make operators. */
 #include "hub/station.h"
@@ -83,15 +84,6 @@ bool host_split(const char *what, char host[static 256], char port[static 8])
 }
 
 /* ---- the station ---- */
-
-/* Where its operators' commands meet. */
-static int take_lock(struct station *s)
-{
-	char path[PATH_MAX];
-	snprintf(path, sizeof path, "%.4000s/lock", s->dir);
-	s->lock = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-	return s->lock < 0 ? station_complain("%s: %s", path, strerror(errno)) : 0;
-}
 
 /* ---- the passphrase, and what is under it ---- */
 
@@ -198,10 +190,10 @@ static int read_denials(struct station *s)
 
 int station_open(struct station *s, const char *dir, const char *pass)
 {
-	*s = (struct station){ .lock = -1 };
+	*s = (struct station){ .master = NULL };
 	snprintf(s->dir, sizeof s->dir, "%.4000s", dir);
 	crypto_harden();
-	if (read_master(s, pass) == 0 && read_operator(s) == 0 && read_denials(s) == 0 && take_lock(s) == 0)
+	if (read_master(s, pass) == 0 && read_operator(s) == 0 && read_denials(s) == 0)
 		return 0;
 	station_close(s);
 	return 1;
@@ -213,9 +205,7 @@ void station_close(struct station *s)
 	denied_close(&s->denied);
 	cred_free(s->cred);
 	pass_free(s->pass);
-	if (s->lock >= 0)
-		close(s->lock);
-	*s = (struct station){ .lock = -1 };
+	*s = (struct station){ .master = NULL };
 }
 
 static int make_master(const char *dir, const struct pass *pass)
@@ -435,18 +425,51 @@ static bool name_of_host(const struct station *s, const char *what, char out[sta
 	return found;
 }
 
+static int find(const struct station *s, const char *what, char name[static 64])
+{
+	if (is_name(what) && record_there(s, what))
+		return snprintf(name, 64, "%s", what) < 0;
+	return name_of_host(s, what, name) ? 0 : station_complain("%s: no machine of this name or address is enrolled", what);
+}
+
 int record_open(const struct station *s, const char *what, struct machine_record *m)
 {
 	char name[64];
-	if (is_name(what) && record_there(s, what))
-		return load(s, what, m);
-	if (!name_of_host(s, what, name))
-		return station_complain("%s: no machine of this name or address is enrolled", what);
-	return load(s, name, m);
+	return find(s, what, name) || load(s, name, m);
+}
+
+/* A descriptor of its folder, or -1 and it is said why not. */
+static int lock_record(const struct station *s, const char *name)
+{
+	char path[PATH_MAX];
+	folder_of(s, name, path);
+	int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) == 0)
+		return fd;
+	station_complain("%s: %s", path, errno == EWOULDBLOCK ? "another command is at work with this machine" : strerror(errno));
+	if (fd >= 0)
+		close(fd);
+	return -1;
+}
+
+int record_open_alone(const struct station *s, const char *what, struct machine_record *m)
+{
+	char name[64];
+	int fd = find(s, what, name) == 0 ? lock_record(s, name) : -1;
+	if (fd < 0)
+		return 1;
+	if (load(s, name, m) == 0) {
+		m->lock = fd;
+		return 0;
+	}
+	close(fd);
+	return 1;
 }
 
 void record_close(struct machine_record *m)
 {
+	if (m->lock > 0)
+		close(m->lock);
 	buf_free(&m->inventory);
 	buf_free(&m->bundle);
 	buf_free(&m->conf);
@@ -479,14 +502,18 @@ int record_put_ticket(const struct station *s, const struct machine_record *m, c
 	return record_put(s, m, "ticket", text, n * (2 * GATE_TICKET + 1));
 }
 
-int record_make(const struct station *s, const struct machine_record *m)
+int record_make(const struct station *s, struct machine_record *m)
 {
 	char path[PATH_MAX], host[304];
 	folder_of(s, m->name, path);
 	if (mkdir(path, 0700) != 0 && errno != EEXIST)
 		return station_complain("%s: %s", path, strerror(errno));
+	static const uint8_t none[1][GATE_TICKET];
+	if ((m->lock = lock_record(s, m->name)) < 0)
+		return 1;
 	int n = snprintf(host, sizeof host, "%s\n", m->host);
-	return record_put(s, m, "conf", m->conf.p, m->conf.n) || record_put(s, m, "bundle", m->bundle.p, m->bundle.n) ||
+	return record_put_ticket(s, m, none, 1) || record_put(s, m, "boots", "0\n", 2) ||
+	       record_put(s, m, "conf", m->conf.p, m->conf.n) || record_put(s, m, "bundle", m->bundle.p, m->bundle.n) ||
 	       record_put(s, m, "inventory", m->inventory.p, m->inventory.n) || put_hex(s, m, "salt", m->salt, GATE_SALT) ||
 	       put_hex(s, m, "epoch", m->epoch, GATE_EPOCH) || put_hex(s, m, "pub", m->pub, SIGN_PUB) ||
 	       record_put(s, m, "host", host, (size_t)n);

@@ -12,7 +12,8 @@
  *       host          ADDRESS@PORT, where it was last reached
  *       pub           its identity, 130 hex digits
  *       salt epoch    64 hex digits each: with the master key, its two keys
- *       ticket        64 hex digits; a second line is one that was sent, and never confirmed
+ *       ticket        64 hex digits, zeros: none yet; a second line is one that was sent, and
+ *                     never confirmed
  *       boots         its counter of starts, when it was last authorised
  *       inventory     what it is made of, as it was accepted last
  *       minimum       SEQUENCE CHAIN: what it must not serve below
@@ -35,7 +36,6 @@ struct station {
 	struct cred *cred;
 	struct denied denied; /* the CA's list: machines on it are refused */
 	struct pass *pass; /* what its keys are under; NULL: nothing */
-	int lock;
 };
 /* pass: "fd:N" to read the passphrase from; NULL: it is asked for when one is wanted.
  * 0, or 1 and it is said why not. */
@@ -54,10 +54,13 @@ struct machine_record {
 	uint64_t boots, seq;
 	uint8_t chain[32];      /* of seq */
 	struct buf inventory, bundle, conf;
+	int lock;               /* the folder, ours alone; 0: not */
 };
 /* By its name, or by the address it was last reached at (a port left out is 22).
  * 0, or 1 and it is said why not. */
 int record_open(const struct station *s, const char *what, struct machine_record *m);
+/* The same for who will change it: another command that does is refused until record_close(). */
+int record_open_alone(const struct station *s, const char *what, struct machine_record *m);
 /* Every machine that is enrolled, by name. */
 int record_each(const struct station *s, void (*found)(const struct machine_record *m, void *owner), void *owner);
 bool record_there(const struct station *s, const char *name);
@@ -66,8 +69,8 @@ void record_close(struct machine_record *m);
 int record_put(const struct station *s, const struct machine_record *m, const char *file, const void *p, size_t n);
 int record_put_ticket(const struct station *s, const struct machine_record *m, const uint8_t (*ticket)[GATE_TICKET],
                       unsigned n);
-/* Its folder, its files as they stand in m. */
-int record_make(const struct station *s, const struct machine_record *m);
+/* Its folder, ours alone, and its files as they stand in m. */
+int record_make(const struct station *s, struct machine_record *m);
 
 /* One line for audit.log, durable.  0, or 1 and it is said why not. */
 int station_audit(const struct station *s, const char *verb, const char *machine, const char *outcome,

@@ -59,7 +59,7 @@ static void answer(struct session *s, enum gate_code code, const char *text)
 
 static void refuse(struct session *s, const char *why)
 {
-	log_limited(LOG_WARNING, "%s: refused: %s", s->who, why);
+	log_say(LOG_WARNING, "%s: refused: %s", s->who, why); /* a few in a minute: then he has to wait */
 	answer(s, GATE_NO, GATE_REFUSED);
 	s->failed = s->ending = true;
 }
@@ -228,7 +228,7 @@ static void on_auth(struct session *s, const struct gate_terms *t, uint8_t *p, s
 	if (why && !failed) {
 		refuse(s, why);
 	} else if (why) {
-		log_limited(LOG_WARNING, "%s: not unlocked: %s", s->who, why);
+		log_say(LOG_WARNING, "%s: not unlocked: %s", s->who, why); /* he has the right keys */
 		answer(s, GATE_FAILED, why);
 	} else {
 		answer(s, GATE_DONE, "");
@@ -250,7 +250,9 @@ static void on_command(struct session *s, const struct gate_terms *t, uint8_t *p
 		return;
 	}
 	s->answering = true;
-	log_limited(LOG_NOTICE, "%s: %s%s%s", s->who, c.argv[0], c.argc > 1 ? " " : "", c.argc > 1 ? c.argv[1] : "");
+	bool asks = strcmp(c.argv[0], "status") == 0 || strcmp(c.argv[0], "log") == 0; /* what acts, no stranger hides */
+	(asks ? log_limited : log_say)(LOG_NOTICE, "%s: %s%s%s", s->who, c.argv[0], c.argc > 1 ? " " : "",
+	                               c.argc > 1 ? c.argv[1] : "");
 	s->conf.calls->command(s->conf.owner, s->job, c.argc, c.argv);
 }
 

@@ -485,6 +485,16 @@ static enum outcome attend(struct watch *w, struct unlocked *out)
 	}
 }
 
+/* All of that time, whatever the child's end signals; true: it is to be stopped. */
+static bool rest(struct watch *w, unsigned ms)
+{
+	uint64_t until = loop_now() + ms * (SEC / 1000), now;
+	struct pollfd p = { w->signals, POLLIN, 0 };
+	while (!stop_asked(w) && (now = loop_now()) < until)
+		poll(&p, 1, (int)((until - now) / (SEC / 1000) + 1));
+	return w->stopped;
+}
+
 int unlock_wait(struct machine *m, const int *socks, unsigned nsocks, struct unlocked *out)
 {
 	struct watch w = { .m = m, .socks = socks, .nsocks = nsocks, .fd = -1, .terminal = isatty(2) };
@@ -507,9 +517,7 @@ int unlock_wait(struct machine *m, const int *socks, unsigned nsocks, struct unl
 		if (loop_now() - began > 10 * SEC)
 			pause_ms = 20;
 		log_say(LOG_WARNING, "encdns-control has died; starting it again");
-		struct pollfd p = { w.signals, POLLIN, 0 };
-		poll(&p, 1, (int)pause_ms);
-		if (stop_asked(&w))
+		if (rest(&w, pause_ms))
 			r = OVER;
 		pause_ms = pause_ms * 2 < PAUSE_MAX_MS ? pause_ms * 2 : PAUSE_MAX_MS;
 	}
