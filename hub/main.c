@@ -722,6 +722,23 @@ static int local(const char *verb, const struct args *a)
 	return call(a, verb, zones && a->force ? "force" : !zones && a->json ? "json" : "plain");
 }
 
+static int unknown(const char *what)
+{
+	char text[120];
+	snprintf(text, sizeof text, "there is no \"%.80s\"", what);
+	return wrong_usage(text);
+}
+
+static int help(const char *topic)
+{
+	if (!topic)
+		return fputs(usage, stdout) < 0;
+	if (strcmp(topic, "keys") != 0)
+		return unknown(topic);
+	conf_help(keys, NKEYS);
+	return 0;
+}
+
 int main(int argc, char **argv)
 {
 	struct args a;
@@ -731,13 +748,8 @@ int main(int argc, char **argv)
 		return complain("no memory for keys");
 	if (strcmp(verb, "--version") == 0)
 		return printf("encdns-hub " VERSION "\n") < 0;
-	if (strcmp(verb, "--help") == 0) {
-		if (argc > 2 && strcmp(argv[2], "keys") == 0)
-			conf_help(keys, NKEYS);
-		else
-			fputs(usage, stdout);
-		return 0;
-	}
+	if (strcmp(verb, "--help") == 0 || strcmp(verb, "-h") == 0 || strcmp(verb, "help") == 0)
+		return help(argc > 2 ? argv[2] : NULL);
 	static const struct { const char *verb; int (*main)(int argc, char **argv); } rooms[] = {
 		{ "ca", ca_main }, { "station", station_main }, { "enrol", enrol_main }, { "authorise", authorise_main },
 		{ "node", node_main },
@@ -756,5 +768,5 @@ int main(int argc, char **argv)
 	for (size_t i = 0; i < sizeof verbs / sizeof *verbs; i++)
 		if (strcmp(verb, verbs[i]) == 0)
 			return local(verb, &a);
-	return wrong_usage("unknown command");
+	return unknown(verb);
 }
