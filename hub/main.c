@@ -517,6 +517,21 @@ static int serve(struct daemon *d, const char *dir, const struct conf *c, const 
 	return code;
 }
 
+static struct cred *hub_cred(int fd)
+{
+	char err[300];
+	struct cred *cred = cred_read(fd, err, sizeof err);
+	if (cred && cred_role(cred) != ROLE_HUB) {
+		snprintf(err, sizeof err, "the certificate is a %s's, not a hub's", cert_role_text(cred_role(cred)));
+		cred_free(cred);
+		cred = NULL;
+	}
+	if (!cred)
+		fprintf(stderr, "encdns-hub: credentials fd:%d: %s; nothing was started\n", fd, err);
+	close(fd);
+	return cred;
+}
+
 static int run(const char *dir, const char *conf, int key_fd)
 {
 	static struct daemon d;
@@ -531,10 +546,9 @@ static int run(const char *dir, const char *conf, int key_fd)
 		return 1;
 	}
 	crypto_harden();
-	struct cred *cred = cred_read(c.credentials, err, sizeof err);
-	close(c.credentials);
-	if (!cred || cred_role(cred) != ROLE_HUB)
-		return complain(cred ? "credentials: the certificate is not a hub's" : err);
+	struct cred *cred = hub_cred(c.credentials);
+	if (!cred)
+		return 1;
 	struct key *k = key_fd >= 0 ? key_read(key_fd) : ask_key(dir, err, sizeof err);
 	if (!k)
 		return complain(key_fd >= 0 ? "--key: 64 hex digits or 32 octets are wanted on that descriptor" : err);

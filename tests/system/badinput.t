@@ -71,6 +71,16 @@ isnt(Lab::run("$Lab::bin/encdns", @$_)->{status}, 0, "encdns @$_") for ['nosuch'
 isnt(Lab::run("$Lab::bin/encdns-hub", @$_)->{status}, 0, "encdns-hub @$_") for ['nosuch'], ['load'], ['ca'], ['ca', 'issue', 'king', 'x', '--dir', $dir];
 like(Lab::run("$Lab::bin/encdns", '--help', 'keys')->{out}, qr/^\s*service\b.*^\s*workers\b/ms, '--help keys');
 
+# Credentials that are none, or another role's.
+my ($fd, $hubs) = (4, Lab::spurt("$dir/hubs", 'listen 127.0.0.1@' . Lab::free_port() . "\ncredentials fd:4\n"));
+for (['absent', undef, qr/Bad file descriptor/], ['a key', "$dir/key", qr/certificate is missing/], ["a node's", glob($lab->dir . '/operator/ca/issued/node-*.pem'), qr/is a node's, not a hub's/]) {
+	my ($what, $file, $like) = @$_;
+	Lab::spurt("$dir/key", "0" x 64 . "\n");
+	my $from = defined $file ? "$fd<'$file'" : "$fd<&-";
+	my $r = Lab::run({ limit => 10 }, 'sh', '-c', "exec '$Lab::bin/encdns-hub' run --dir '$dir/hub' --conf '$hubs' --key fd:3 3<'$dir/key' $from");
+	ok($r->{status} == 1 && $r->{err} =~ /^encdns-hub: credentials fd:$fd: .*$like.*; nothing was started$/, "the hub's credentials: $what") or diag $r->{err};
+}
+
 # Bad keys.
 for (['short', "abc\n"], ['not hex', 'x' x 64 . "\n"], ['none', '']) {
 	my $r = Lab::run({ limit => 10, input => Lab::spurt("$dir/key", $_->[1]) }, "$Lab::bin/encdns-hub", 'run', '--dir', "$dir/node", '--conf', $lab->dir . '/hub1/conf', '--key', 'fd:0');
