@@ -1,5 +1,5 @@
 #!/usr/bin/perl
-# What a person meets who enrols a machine for the first time: mistakes in the words, in
+# What a person meets who enrols a machine for the first time, or stands at its terminal: mistakes in the words, in
 # the configuration, in the address. Each is told in a line or two, and what failed may
 # be done again.
 use strict;
@@ -9,6 +9,7 @@ use lib "$FindBin::Bin/../lib";
 use Test::More;
 use File::Temp 'tempdir';
 use Lab;
+use POSIX ();
 
 my $dir = tempdir('encdns-enrol-XXXXXX', TMPDIR => 1, CLEANUP => 1);
 my $zone = Lab::spurt("$dir/zone", "\$TTL 60\n\@ SOA ns hostmaster 7 3600 900 604800 300\n\@ NS ns\nns A 192.0.2.1\n");
@@ -38,6 +39,33 @@ says($lab->hub('authorise', 'new'), 0, qr/it runs already$/m, 'authorise of one 
 says($lab->hub('authorise', 'new', '--conf', $good), 1, qr/it runs already: nothing new was delivered/, 'which takes no configuration');
 says($lab->hub('node', 'new', 'status', '--json'), 0, qr/^\{"sequence"/, 'status --json');
 $lab->halt('new');
+
+# ---- a terminal of 40 columns, which no line of the clock fits ----
+sub drawn {
+	my ($pty, $want, $text, $end) = (@_, '', DNS::now() + 10);
+	while (DNS::now() < $end && (() = $text =~ /\e\[J/g) < $want) {
+		my $r = '';
+		vec($r, fileno $pty, 1) = 1;
+		select($r, undef, undef, 0.5) > 0 and (sysread $pty, $text, 4096, length $text) // last;
+	}
+	return $text;
+}
+mkdir "$base/narrow";
+Lab::spurt("$base/narrow/root.pem", Lab::slurp("$base/operator/ca/root.pem"));
+Lab::spurt("$base/narrow/boot", "unlock 127.0.0.7\@$port\nunlock 127.0.0.8\@$port\n");
+open my $pty, '+<', '/dev/ptmx' or die "/dev/ptmx: $!\n";
+my ($unlock, $number, $size) = (pack('i', 0), pack('i', 0), pack('SSSS', 20, 40, 0, 0));
+ioctl($pty, 0x40045431, $unlock) && ioctl($pty, 0x80045430, $number) or die "a terminal: $!\n";
+open my $tty, '+<', '/dev/pts/' . unpack('i', $number) or die "its other side: $!\n";
+ioctl($tty, 0x5414, $size) or die "its size: $!\n";
+my $pid = fork // die "fork: $!\n";
+if (!$pid) {
+	open STDERR, '>&', $tty;
+	exec "$Lab::bin/encdns", 'run', '--dir', "$base/narrow" or POSIX::_exit(127);
+}
+like(drawn($pty, 2), qr/waiting for authorisation.*fingerprint.*\e\[4A\r/s, 'it goes back over as many lines as there are on the screen');
+kill 'TERM', $pid;
+waitpid $pid, 0;
 
 # ---- nobody there ----
 says($lab->hub('authorise', 'new', '--wait', 0), 1, qr/^encdns-hub: 127\.0\.0\.7\@$port: Connection refused \(/m, 'nobody at that port');
