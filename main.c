@@ -953,6 +953,23 @@ static int command_checkconf(int argc, char **argv)
 	return 0;
 }
 
+static int unknown(const char *what)
+{
+	char text[120];
+	snprintf(text, sizeof text, "there is no \"%.80s\"", what);
+	return wrong_usage(text);
+}
+
+static int help(const char *topic)
+{
+	if (!topic)
+		return fputs(usage, stdout) < 0;
+	if (strcmp(topic, "keys") != 0 && strcmp(topic, "boot") != 0)
+		return unknown(topic);
+	*topic == 'k' ? conf_help(node_keys, node_nkeys) : conf_help(boot_keys, boot_nkeys);
+	return 0;
+}
+
 int main(int argc, char **argv)
 {
 	const char *verb = argc > 1 ? argv[1] : "--help";
@@ -971,13 +988,7 @@ int main(int argc, char **argv)
 		printf("encdns " VERSION "\n");
 		return 0;
 	}
-	if (strcmp(verb, "--help") != 0)
-		return wrong_usage("unknown command");
-	if (argc > 2 && strcmp(argv[2], "keys") == 0)
-		conf_help(node_keys, node_nkeys);
-	else if (argc > 2 && strcmp(argv[2], "boot") == 0)
-		conf_help(boot_keys, boot_nkeys);
-	else
-		fputs(usage, stdout);
-	return 0;
+	if (strcmp(verb, "--help") == 0 || strcmp(verb, "-h") == 0 || strcmp(verb, "help") == 0)
+		return help(argc > 2 ? argv[2] : NULL);
+	return unknown(verb);
 }

@@ -267,7 +267,7 @@ int conf_read(const char *path, const struct conf_key *table, size_t n, void *ou
 			errno = EFBIG;
 		len = len == 0 && have < FILE_MAX ? (ssize_t)have : -1;
 	}
-	int wrong = 1;
+	int wrong = -1;
 	if (len >= 0)
 		wrong = conf_read_text(text, (size_t)len, path, table, n, out, say);
 	else

@@ -25,7 +25,7 @@ struct conf_key {
 };
 
 /* Sets the defaults, then reads.  path NULL: defaults only.  Every mistake is
- * said (path:line: text); returns how many there were. */
+ * said (path:line: text); returns how many there were, -1 of a file that can't be read. */
 struct conf_say { void (*line)(void *ctx, const char *path, unsigned line, const char *text); void *ctx; };
 int conf_read(const char *path, const struct conf_key *table, size_t n, void *out, const struct conf_say *say);
 int conf_read_text(const char *text, size_t len, const char *path, const struct conf_key *table, size_t n,

@@ -346,8 +346,8 @@ int ctl_ask(const char *dir, int argc, char **argv, void (*got)(void *owner, int
 	int d = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	if (d < 0 || fd < 0 || at_control(d, fd, connect) != 0) {
-		fprintf(stderr, "%s/control: %s %s\n", dir, strerror(errno),
-		        errno == ENOENT || errno == ECONNREFUSED ? " (is it running?)" : "");
+		fprintf(stderr, "%s/control: %s%s\n", dir, strerror(errno),
+		        errno == ENOENT || errno == ECONNREFUSED ? " (is it running, with this --dir?)" : "");
 		return 1;
 	}
 	for (int i = 0; i < argc; i++)

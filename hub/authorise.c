@@ -35,6 +35,7 @@ static const char usage[] =
 	"  --minimum SEQ:CHAIN it serves nothing below this sequence, and its history must have this hash there\n"
 	"  --hub HUBDIR        asks the hub on this machine: its sequence is the minimum, and a node that it sees\n"
 	"                      connected is not authorised again\n"
+	"  --wait SECONDS      try to reach it for so long (10)\n"
 	"Exit status: 0 unlocked, or it runs already; 1 not; 2 wrong usage.\n";
 
 struct args {
@@ -61,7 +62,7 @@ static int parse(int argc, char **argv, struct args *a)
 		for (size_t k = 0; k < sizeof valued / sizeof *valued && !taken; k++)
 			if ((taken = strcmp(w, valued[k].word) == 0)) {
 				if (!v)
-					return 2;
+					return station_misuse("authorise", "%s lacks its value", w);
 				*valued[k].to = v;
 				i++;
 			}
@@ -77,13 +78,17 @@ static int parse(int argc, char **argv, struct args *a)
 		} else if (v && strcmp(w, "--wait") == 0) {
 			a->wait = (unsigned)strtoul(v, NULL, 10);
 			i++;
-		} else if (w[0] == '-' || a->who) {
-			return 2;
+		} else if (w[0] == '-') {
+			return station_misuse("authorise", "%.80s is not understood, or lacks its value", w);
+		} else if (a->who) {
+			return station_misuse("authorise", "one machine at a time, not %.80s too", w);
 		} else {
 			a->who = w;
 		}
 	}
-	return a->station && a->who && !(a->minimum && a->hub) ? 0 : 2;
+	if (!a->who || !a->station)
+		return station_misuse("authorise", "%s is wanted", a->who ? "--station DIR" : "HOST or NAME");
+	return a->minimum && a->hub ? station_misuse("authorise", "--minimum or --hub, not both") : 0;
 }
 
 /* ---- what has changed ---- */
@@ -333,8 +338,13 @@ static int judge(const struct station *s, struct args *a, struct machine_record 
 		printf("%s at %s: %s, started %llu times\n", m->name, m->host, gate_state_text(r->hello.state),
 		       (unsigned long long)r->hello.boots);
 	if (r->hello.state == GATE_RUNNING) {
-		outcome(a, m, &c, "it runs already");
-		return 0;
+		bool lost = a->renew || a->conf || a->files.n;
+		outcome(a, m, &c, lost ? "it runs already: nothing new was delivered, its next start can take it" : "it runs already");
+		return lost;
+	}
+	if (r->hello.state == GATE_NEW && m->boots == 0) {
+		outcome(a, m, &c, "not authorised: its enrolment was not finished: enrol it again");
+		return 1;
 	}
 	if (compare(&c, m, r) == 0 && get_minimum(a, m, &min) == 0) {
 		check_minimum(&c, m, &min);
@@ -390,11 +400,11 @@ static int run(struct args *a)
 int authorise_main(int argc, char **argv)
 {
 	struct args a;
-	if (argc > 1 && strcmp(argv[1], "--help") == 0)
-		return fputs(usage, stdout) < 0;
+	if (argc < 2 || station_help(argc, argv)) {
+		fputs(usage, argc < 2 ? stderr : stdout);
+		return argc < 2 ? 2 : 0;
+	}
 	int r = parse(argc, argv, &a);
-	if (r == 2)
-		fputs(usage, stderr);
 	if (r == 0)
 		r = run(&a);
 	grant_files_free(&a.files);

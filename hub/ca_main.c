@@ -19,8 +19,8 @@ static const char USAGE[] =
         "       encdns-hub ca renew hub|node|operator|machine NAME --dir DIR [--out FILE] [--days N]\n"
         "       encdns-hub ca list --dir DIR [--json]\n"
         "       encdns-hub ca deny ROLE NAME|SERIAL --dir DIR [--reason TEXT]\n"
-        "       encdns-hub ca passphrase --dir DIR\n"
-        "\n"
+        "       encdns-hub ca passphrase --dir DIR\n";
+static const char HELP[] = "\n"
         "init   makes a private CA in DIR: a root, and issuing CAs for hubs, nodes, operators and\n"
         "       machines.  A CA that is there already stays as it is, but gets what it lacks.\n"
         "issue  makes a key and a certificate for NAME and writes both, with the certificates\n"
@@ -75,7 +75,7 @@ static bool take_option(struct args *a, int argc, char **argv, int *at, bool *ok
 
 static int wrong_usage(void)
 {
-	fputs(USAGE, stderr);
+	fprintf(stderr, "encdns-hub: ca: these words are not understood\n%sTry: encdns-hub ca --help\n", USAGE);
 	return 2;
 }
 
@@ -86,7 +86,7 @@ static int parse_args(int argc, char **argv, struct args *a)
 
 	for (int i = 1; i < argc && ok; i++) {
 		if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0) {
-			fputs(USAGE, stdout);
+			printf("%s%s", USAGE, HELP);
 			return -1;
 		}
 		if (take_option(a, argc, argv, &i, &ok))

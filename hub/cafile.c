@@ -149,6 +149,8 @@ int ca_load(const char *dir, unsigned role, struct ca *ca, struct said err)
 	if (why && errno == ENOENT && role && ca_lacks(dir, (enum cert_role)role) && !ca_lacks(dir, ROLE_HUB))
 		return ca_fail(err, "the CA in %s does not issue for %ss yet: `encdns-hub ca init --dir %s` adds that",
 		               dir, ca_file(role), dir);
+	if (why && errno == ENOENT)
+		return ca_fail(err, "no CA lies in %s: there is no %s (`encdns-hub ca init` makes one; a station ST has its own in ST/ca)", dir, path);
 	if (why)
 		return ca_fail(err, "cannot read %s: %s", path, why);
 	if (role ? ca->cert.kind != CERT_ISSUING || ca->cert.role != role : ca->cert.kind != CERT_ROOT)

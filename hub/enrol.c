@@ -34,6 +34,8 @@ static const char enrol_usage[] =
 	"  --fingerprint HEX   what its console shows, instead of a question\n"
 	"  --yes               no question: only where nobody can be in between (the fingerprint is shown)\n"
 	"  --replace           NAME is another machine from now on\n"
+	"  --wait SECONDS      try to reach it for so long (10)\n"
+	"Look at FILE before: encdns checkconf FILE.  What failed may be repeated.\n"
 	"A machine that this or another station has enrolled is new again without DIR/identity.pem.\n";
 
 /* ---- station ---- */
@@ -77,10 +79,12 @@ int station_main(int argc, char **argv)
 	const char *dir = NULL, *operator = getenv("USER"), *word[2] = { NULL, NULL }, *pass = NULL;
 	struct station s;
 	unsigned words = 0;
-	bool wrong = false, plain = false;
-	for (int i = 1; i < argc && !wrong; i++) {
-		if (strcmp(argv[i], "--help") == 0)
-			return fputs(station_usage, stdout) < 0;
+	bool plain = false;
+	if (argc < 2 || station_help(argc, argv)) {
+		fputs(station_usage, argc < 2 ? stderr : stdout);
+		return argc < 2 ? 2 : 0;
+	}
+	for (int i = 1; i < argc; i++) {
 		if (strcmp(argv[i], "--station") == 0 && i + 1 < argc)
 			dir = argv[++i];
 		else if (strcmp(argv[i], "--operator") == 0 && i + 1 < argc)
@@ -92,24 +96,26 @@ int station_main(int argc, char **argv)
 		else if (argv[i][0] != '-' && words < 2)
 			word[words++] = argv[i];
 		else
-			wrong = true;
+			return station_misuse("station", "%.80s is not understood, or lacks its value", argv[i]);
 	}
-	wrong |= !dir || !words || (strcmp(word[0], "key") == 0) != (words == 2);
+	bool make = words && strcmp(word[0], "init") == 0, key = words && strcmp(word[0], "key") == 0;
+	if (!make && !key && (!words || strcmp(word[0], "list") != 0))
+		return station_misuse("station", "init, list or key is wanted");
+	if (!dir)
+		return station_misuse("station", "--station DIR is wanted");
+	if (key != (words == 2))
+		return station_misuse("station", key ? "key wants the NAME of a machine" : "%s: no name is wanted here", word[1]);
 	if (!operator || !cert_name_ok(operator, strlen(operator)))
 		operator = "operator";
-	if (!wrong && strcmp(word[0], "init") == 0) {
+	if (make) {
 		if (station_make(dir, operator, pass, plain) != 0)
 			return 1;
 		printf("a new station lies in %s, its operator is %s; machines want %s/ca/root.pem\n", dir, operator, dir);
 		return 0;
 	}
-	if (wrong || (strcmp(word[0], "key") != 0 && strcmp(word[0], "list") != 0)) {
-		fputs(station_usage, stderr);
-		return 2;
-	}
 	if (station_open(&s, dir, pass) != 0)
 		return 1;
-	int r = words == 2 ? show_key(&s, word[1]) : record_each(&s, list_one, NULL);
+	int r = key ? show_key(&s, word[1]) : record_each(&s, list_one, NULL);
 	station_close(&s);
 	return r;
 }
@@ -136,7 +142,7 @@ static int parse(int argc, char **argv, struct args *a)
 		                                                    : NULL;
 		bool file = strcmp(w, "--file") == 0, wait = strcmp(w, "--wait") == 0;
 		if ((to || file || wait) && !v)
-			return 2;
+			return station_misuse("enrol", "%s lacks its value", w);
 		i += to || file || wait;
 		if (to)
 			*to = v;
@@ -152,15 +158,20 @@ static int parse(int argc, char **argv, struct args *a)
 		else if (strcmp(w, "--json") == 0)
 			a->json = true;
 		else if (w[0] == '-')
-			return 2;
+			return station_misuse("enrol", "unknown option %.80s", w);
 		else if (!a->host)
 			a->host = w;
 		else if (!a->name)
 			a->name = w;
 		else
-			return 2;
+			return station_misuse("enrol", "one HOST and one NAME are wanted, not %.80s too", w);
 	}
-	return a->station && a->conf && a->host && a->name ? 0 : 2;
+	const char *lacks = !a->host      ? "HOST"
+	                    : !a->name    ? "NAME"
+	                    : !a->station ? "--station DIR"
+	                    : !a->conf    ? "--conf FILE"
+	                                  : NULL;
+	return lacks ? station_misuse("enrol", "%s is wanted", lacks) : 0;
 }
 
 /* Is it the machine that the operator means? */
@@ -178,6 +189,7 @@ static bool is_it(const struct args *a, const struct remote *r)
 			putchar(r->inventory.p[at]);
 		}
 		printf("fingerprint %s\n", shown);
+		fflush(stdout); /* before what goes wrong then */
 	}
 	if (a->fingerprint) {
 		for (const char *p = a->fingerprint; *p && n < sizeof hex - 1; p++)
@@ -220,12 +232,27 @@ static void describe(const struct args *a, const struct remote *r, struct machin
 	buf_put(&m->inventory, r->inventory.p, r->inventory.n);
 }
 
+/* May the machine with this key (NULL: not known yet) have the name?  An enrolment that
+ * failed may be repeated, by the machine that it began with. */
+static bool name_free(const struct station *s, const struct args *a, const uint8_t *pub)
+{
+	struct machine_record old;
+	bool begun = false;
+	if (a->replace || !record_there(s, a->name))
+		return true;
+	if (record_open(s, a->name, &old) == 0) {
+		begun = old.boots == 0 && (!pub || memcmp(old.pub, pub, SIGN_PUB) == 0);
+		record_close(&old);
+	}
+	return begun || !station_complain("%s is enrolled already (--replace: it is another machine from now on)", a->name);
+}
+
 static int enrol(const struct station *s, struct args *a, struct remote *r, struct machine_record *m)
 {
 	struct grant g = { .flags = a->replace ? GATE_STORE_REFILL : 0 };
 	char why[300] = "nothing was sent";
-	if (record_there(s, a->name) && !a->replace) /* since it was asked */
-		return station_complain("%s has been enrolled meanwhile", a->name);
+	if (!name_free(s, a, r->pub)) /* since it was asked */
+		return 1;
 	describe(a, r, m);
 	if (grant_credentials(s, m, &a->files) != 0 || grant_seal(s, m, &a->files, r->hello.generation + 1) != 0 ||
 	    record_make(s, m) != 0)
@@ -233,7 +260,7 @@ static int enrol(const struct station *s, struct args *a, struct remote *r, stru
 	int wrong = remote_resume(r, a->host, a->wait) || certify(s, a, r) || remote_put_bundle(r, m->bundle.p, m->bundle.n) || grant_auth(s, m, r, &g, why, sizeof why);
 	station_audit(s, "enrol", m->name, wrong ? "failed" : "done", wrong ? why : m->host);
 	if (wrong)
-		return station_complain("%s is known now: `authorise %s` goes on from here", m->name, m->name);
+		return station_complain("%s is known now, but not unlocked: `encdns-hub authorise %s` goes on from here", m->name, m->name);
 	if (a->json)
 		printf("{\"machine\":\"%s\",\"host\":\"%s\",\"outcome\":\"enrolled\"}\n", m->name, m->host);
 	else
@@ -251,15 +278,13 @@ static int run(struct args *a)
 		return station_complain("%.80s: a name has 1 to 63 letters, digits, dots, dashes or underscores", a->name);
 	if (station_open(&s, a->station, a->pass) != 0)
 		return 1;
-	if (record_there(&s, a->name) && !a->replace)
-		station_complain("%s is enrolled already (--replace: it is another machine from now on)", a->name);
-	else if (grant_file_read(&a->files, "conf", a->conf) == 0 && remote_open(&r, a->host, s.cred, NULL, a->wait) == 0) {
+	if (name_free(&s, a, NULL) && grant_file_read(&a->files, "conf", a->conf) == 0 &&
+	    remote_open(&r, a->host, s.cred, NULL, a->wait) == 0) {
 		if (r.hello.state != GATE_NEW)
 			station_complain("%s: this machine is enrolled already", a->host);
-		else if (is_it(a, &r))
-			wrong = enrol(&s, a, &r, &m);
-		else
-			station_complain("nothing was done");
+		else if (name_free(&s, a, r.pub)) {
+			wrong = is_it(a, &r) ? enrol(&s, a, &r, &m) : station_complain("nothing was done");
+		}
 		remote_close(&r);
 	}
 	record_close(&m);
@@ -270,11 +295,11 @@ static int run(struct args *a)
 int enrol_main(int argc, char **argv)
 {
 	struct args a;
-	if (argc > 1 && strcmp(argv[1], "--help") == 0)
-		return fputs(enrol_usage, stdout) < 0;
+	if (argc < 2 || station_help(argc, argv)) {
+		fputs(enrol_usage, argc < 2 ? stderr : stdout);
+		return argc < 2 ? 2 : 0;
+	}
 	int r = parse(argc, argv, &a);
-	if (r == 2)
-		fputs(enrol_usage, stderr);
 	if (r == 0)
 		r = run(&a);
 	grant_files_free(&a.files);

@@ -519,6 +519,21 @@ static int serve(struct daemon *d, const char *dir, const struct conf *c, const 
 	return code;
 }
 
+static struct cred *hub_cred(int fd)
+{
+	char err[300];
+	struct cred *cred = cred_read(fd, err, sizeof err);
+	if (cred && cred_role(cred) != ROLE_HUB) {
+		snprintf(err, sizeof err, "the certificate is a %s's, not a hub's", cert_role_text(cred_role(cred)));
+		cred_free(cred);
+		cred = NULL;
+	}
+	if (!cred)
+		fprintf(stderr, "encdns-hub: credentials fd:%d: %s; nothing was started\n", fd, err);
+	close(fd);
+	return cred;
+}
+
 static int run(const char *dir, const char *conf, int key_fd)
 {
 	static struct daemon d;
@@ -532,10 +547,9 @@ static int run(const char *dir, const char *conf, int key_fd)
 		fprintf(stderr, "encdns-hub: %s: %s\n", dir, strerror(errno));
 		return 1;
 	}
-	struct cred *cred = cred_read(c.credentials, err, sizeof err);
-	close(c.credentials);
-	if (!cred || cred_role(cred) != ROLE_HUB)
-		return complain(cred ? "credentials: the certificate is not a hub's" : err);
+	struct cred *cred = hub_cred(c.credentials);
+	if (!cred)
+		return 1;
 	struct key *k = key_fd >= 0 ? key_read(key_fd) : ask_key(dir, err, sizeof err);
 	if (!k)
 		return complain(key_fd >= 0 ? "--key: 64 hex digits or 32 octets are wanted on that descriptor" : err);
@@ -725,6 +739,23 @@ static int local(const char *verb, const struct args *a)
 	return call(a, verb, zones && a->force ? "force" : !zones && a->json ? "json" : "plain");
 }
 
+static int unknown(const char *what)
+{
+	char text[120];
+	snprintf(text, sizeof text, "there is no \"%.80s\"", what);
+	return wrong_usage(text);
+}
+
+static int help(const char *topic)
+{
+	if (!topic)
+		return fputs(usage, stdout) < 0;
+	if (strcmp(topic, "keys") != 0)
+		return unknown(topic);
+	conf_help(keys, NKEYS);
+	return 0;
+}
+
 int main(int argc, char **argv)
 {
 	struct args a;
@@ -735,13 +766,8 @@ int main(int argc, char **argv)
 	crypto_harden();
 	if (strcmp(verb, "--version") == 0)
 		return printf("encdns-hub " VERSION "\n") < 0;
-	if (strcmp(verb, "--help") == 0) {
-		if (argc > 2 && strcmp(argv[2], "keys") == 0)
-			conf_help(keys, NKEYS);
-		else
-			fputs(usage, stdout);
-		return 0;
-	}
+	if (strcmp(verb, "--help") == 0 || strcmp(verb, "-h") == 0 || strcmp(verb, "help") == 0)
+		return help(argc > 2 ? argv[2] : NULL);
 	static const struct { const char *verb; int (*main)(int argc, char **argv); } rooms[] = {
 		{ "ca", ca_main }, { "station", station_main }, { "enrol", enrol_main }, { "authorise", authorise_main },
 		{ "node", node_main },
@@ -760,5 +786,5 @@ int main(int argc, char **argv)
 	for (size_t i = 0; i < sizeof verbs / sizeof *verbs; i++)
 		if (strcmp(verb, verbs[i]) == 0)
 			return local(verb, &a);
-	return wrong_usage("unknown command");
+	return unknown(verb);
 }

@@ -9,7 +9,7 @@
 
 static const char usage[] =
 	"encdns-hub node HOST[@PORT]|NAME COMMAND --station DIR [--wait SECONDS] [--passphrase fd:N]\n"
-	"  status [json]     what encdns status tells there\n"
+	"  status [--json]   what encdns status tells there\n"
 	"  log               its last lines\n"
 	"  withdraw          neighbours are told no prefix any more, until announce\n"
 	"  announce          they are again, as soon as all is well\n"
@@ -18,6 +18,7 @@ static const char usage[] =
 	"  restart dns|control\n"
 	"                    one of its processes is started anew\n"
 	"  reboot, poweroff  the machine; only where encdns is its init\n"
+	"  --wait SECONDS    try to reach it for so long (10)\n"
 	"Exit status: 0 done; 1 not done, or not reached; 2 wrong usage.\n";
 
 struct args {
@@ -37,16 +38,19 @@ static int parse(int argc, char **argv, struct args *a)
 			a->pass = argv[++i];
 		else if (v && strcmp(argv[i], "--wait") == 0)
 			a->wait = (unsigned)strtoul(argv[++i], NULL, 10);
+		else if (strcmp(argv[i], "--json") == 0 && a->command.argc == 1 && strcmp(a->command.argv[0], "status") == 0)
+			a->command.argv[a->command.argc++] = "json";
 		else if (argv[i][0] == '-')
-			return 2;
+			return station_misuse("node", "%.80s is not understood, or lacks its value", argv[i]);
 		else if (!a->who)
 			a->who = argv[i];
 		else if (a->command.argc < (int)GATE_WORD_MAX)
 			a->command.argv[a->command.argc++] = argv[i];
 		else
-			return 2;
+			return station_misuse("node", "too many words: %.80s", argv[i]);
 	}
-	return a->station && a->who && a->command.argc ? 0 : 2;
+	const char *lacks = !a->who ? "HOST or NAME" : !a->command.argc ? "a command" : !a->station ? "--station DIR" : NULL;
+	return lacks ? station_misuse("node", "%s is wanted", lacks) : 0;
 }
 
 static int command(const struct station *s, const struct machine_record *m, struct args *a, struct remote *r)
@@ -79,12 +83,12 @@ int node_main(int argc, char **argv)
 	struct machine_record m;
 	struct remote r;
 	int wrong = 1;
-	if (argc > 1 && strcmp(argv[1], "--help") == 0)
-		return fputs(usage, stdout) < 0;
-	if (parse(argc, argv, &a) != 0) {
-		fputs(usage, stderr);
-		return 2;
+	if (argc < 2 || station_help(argc, argv)) {
+		fputs(usage, argc < 2 ? stderr : stdout);
+		return argc < 2 ? 2 : 0;
 	}
+	if (parse(argc, argv, &a) != 0)
+		return 2;
 	if (station_open(&s, a.station, a.pass) != 0)
 		return 1;
 	if (record_open(&s, a.who, &m) == 0) {

@@ -28,6 +28,13 @@ static int fail(struct remote *r, const char *why)
 	return -1;
 }
 
+static int cannot(struct remote *r, const char *what, const char *why)
+{
+	char text[sizeof r->err];
+	snprintf(text, sizeof text, "%s (%s)", why, what);
+	return fail(r, text);
+}
+
 /* ---- the wire ---- */
 
 static int send_wire(struct remote *r)
@@ -117,7 +124,7 @@ static int dial(struct remote *r, const char *host, const char *port)
 	int one = 1;
 	int e = getaddrinfo(host, port, &hint, &a);
 	if (e != 0)
-		return fail(r, gai_strerror(e));
+		return cannot(r, "no address is found for it", e == EAI_SYSTEM ? strerror(errno) : gai_strerror(e));
 	r->fd = -1;
 	for (struct addrinfo *i = a; i && r->fd < 0; i = i->ai_next) {
 		struct timeval patience = { 5, 0 };
@@ -135,7 +142,7 @@ static int dial(struct remote *r, const char *host, const char *port)
 	}
 	e = errno;
 	freeaddrinfo(a);
-	return r->fd < 0 ? fail(r, strerror(e)) : 0;
+	return r->fd < 0 ? cannot(r, "is encdns run at work there, and is this its `unlock` in DIR/boot?", strerror(e)) : 0;
 }
 
 static int handshake(struct remote *r)

@@ -34,6 +34,25 @@ int station_complain(const char *fmt, ...)
 	return 1;
 }
 
+int station_misuse(const char *verb, const char *fmt, ...)
+{
+	va_list ap;
+	va_start(ap, fmt);
+	fprintf(stderr, "encdns-hub: %s: ", verb);
+	vfprintf(stderr, fmt, ap);
+	fprintf(stderr, "\nTry: encdns-hub %s --help\n", verb);
+	va_end(ap);
+	return 2;
+}
+
+bool station_help(int argc, char **argv)
+{
+	for (int i = 1; i < argc; i++)
+		if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0)
+			return true;
+	return false;
+}
+
 /* ---- files ---- */
 
 int read_whole(const char *path, struct buf *out, size_t max)
@@ -112,7 +131,7 @@ static struct aead *master_cipher(const struct pass *pass, const uint8_t *salt, 
 }
 
 /* "encdns-master 1 ROUNDS SALT SEALED" */
-static struct key *open_master(const char *text, const struct pass *pass)
+static struct key *open_master(const char *path, const char *text, const struct pass *pass)
 {
 	static const uint8_t nonce[12];
 	uint8_t salt[PASS_SALT], b[SEALED_LEN];
@@ -121,7 +140,7 @@ static struct key *open_master(const char *text, const struct pass *pass)
 	if (rounds < 1 || rounds > 100000000 || strlen(end) < 2 + 2 * PASS_SALT + 2 * SEALED_LEN ||
 	    !from_hex(end + 1, 2 * PASS_SALT, salt, PASS_SALT) ||
 	    !from_hex(end + 2 + 2 * PASS_SALT, 2 * SEALED_LEN, b, SEALED_LEN)) {
-		station_complain("master.key: it is damaged");
+		station_complain("%s: it is damaged", path);
 		return NULL;
 	}
 	struct aead *a = master_cipher(pass, salt, (unsigned)rounds);
@@ -129,7 +148,7 @@ static struct key *open_master(const char *text, const struct pass *pass)
 	if (a && aead_open(a, nonce, MASTER_LINE, strlen(MASTER_LINE), b, 32, b + 32, 16, b))
 		k = key_from(b);
 	else
-		station_complain(a ? "master.key: this is not its passphrase" : "no memory for keys");
+		station_complain("%s: %s", path, a ? "this is not its passphrase" : "no memory for keys");
 	crypto_wipe(b, sizeof b);
 	aead_free(a);
 	return k;
@@ -148,7 +167,7 @@ static int read_master(struct station *s, const char *pass)
 		char prompt[PATH_MAX + 40];
 		snprintf(prompt, sizeof prompt, "passphrase of the station in %s", s->dir);
 		if (get_pass(pass, prompt, NULL, &s->pass) == 0)
-			s->master = open_master((char *)b.p, s->pass);
+			s->master = open_master(path, (char *)b.p, s->pass);
 	} else if (!b.bad && from_hex((char *)b.p, b.n - 1, raw, sizeof raw)) {
 		s->master = key_from(raw);
 		crypto_wipe(raw, sizeof raw);
@@ -429,7 +448,7 @@ static int find(const struct station *s, const char *what, char name[static 64])
 {
 	if (is_name(what) && record_there(s, what))
 		return snprintf(name, 64, "%s", what) < 0;
-	return name_of_host(s, what, name) ? 0 : station_complain("%s: no machine of this name or address is enrolled", what);
+	return name_of_host(s, what, name) ? 0 : station_complain("%s: no machine of this name or address is enrolled (encdns-hub station list tells which are)", what);
 }
 
 int record_open(const struct station *s, const char *what, struct machine_record *m)

@@ -44,6 +44,10 @@ void station_close(struct station *s);
 /* plain: without a passphrase. */
 int station_make(const char *dir, const char *operator, const char *pass, bool plain);
 int station_complain(const char *fmt, ...) __attribute__((format(printf, 1, 2))); /* 1 */
+/* What is wrong with the words after VERB, and where help is; 2. */
+int station_misuse(const char *verb, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+/* Do these words ask for help? */
+bool station_help(int argc, char **argv);
 
 struct machine_record {
 	char name[64], host[300];

@@ -187,7 +187,7 @@ static unsigned processors(void)
 	return n < WORKERS_MAX ? n : WORKERS_MAX;
 }
 
-/* What the lines need together. */
+/* What the lines need together.  Where there is a bundle, credentials are what it is for. */
 static int complete(struct node_conf *c, const char *path, const struct conf_say *say)
 {
 	static const struct { const char *key; size_t off; } wanted[] = {
@@ -195,6 +195,8 @@ static int complete(struct node_conf *c, const char *path, const struct conf_say
 	};
 	char text[100];
 	int wrong = 0;
+	if (c->credentials < 0 && conf_bundle)
+		c->credentials = conf_source("credentials", "bundle:credentials", text, sizeof text);
 	for (size_t i = 0; i < 2; i++)
 		if (((struct conf_addrs *)(void *)((char *)c + wanted[i].off))->n == 0) {
 			snprintf(text, sizeof text, "at least one line \"%s ADDRESS@PORT\" is wanted", wanted[i].key);
@@ -212,6 +214,8 @@ int node_conf_read(const char *path, struct node_conf *c)
 {
 	memset(c, 0, sizeof *c);
 	int wrong = conf_read(path, node_keys, node_nkeys, c, &conf_say_stderr);
+	if (wrong < 0)
+		return wrong;
 	if (c->workers == 0)
 		c->workers = processors();
 	wrong += path ? complete(c, path, &conf_say_stderr) : 0;
@@ -221,12 +225,9 @@ int node_conf_read(const char *path, struct node_conf *c)
 int node_conf_text(const char *text, size_t n, struct node_conf *c, const struct conf_say *say)
 {
 	static const char path[] = "the bundle's conf";
-	char err[100];
 	memset(c, 0, sizeof *c);
 	int wrong = conf_read_text(text, n, path, node_keys, node_nkeys, c, say);
 	if (c->workers == 0)
 		c->workers = processors();
-	if (c->credentials < 0) /* that is what it is for */
-		c->credentials = conf_source("credentials", "bundle:credentials", err, sizeof err);
 	return wrong + complete(c, path, say) + admin_check(c, path);
 }

@@ -379,7 +379,7 @@ static void command(void *owner, struct ctl_conn *conn, int argc, char **argv)
 	if (remote_command(&r, conn, argc, argv))
 		return;
 	if (strcmp(argv[0], "status") != 0) {
-		ctl_print(conn, CTL_ERR, "unknown command %s\n", argv[0]);
+		ctl_print(conn, CTL_ERR, "unknown command %s%s%s (encdns-hub node --help lists them)\n", argv[0], argc > 1 ? " " : "", argc > 1 ? argv[1] : "");
 		ctl_done(conn, 2);
 		return;
 	}

@@ -23,6 +23,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/signalfd.h>
@@ -135,18 +136,34 @@ static void id_text(const struct machine *m, char out[static 3 * MACHINE_ID])
 	*o = 0;
 }
 
-/* On a terminal one line that ticks, and below it whom to call. */
+/* How many lines of a terminal a text takes; each octet that begins a character is one wide. */
+static unsigned lines_of(const char *text, unsigned columns)
+{
+	unsigned n = 0;
+	for (; *text; text++)
+		n += ((uint8_t)*text & 0xc0) != 0x80;
+	return n && columns ? (n + columns - 1) / columns : 1;
+}
+
+/* On a terminal one line that ticks, and below it whom to call; redrawn over itself, however
+ * narrow the terminal is. */
 static void draw(struct waiting *w)
 {
-	char at[400], id[3 * MACHINE_ID], line[900], clock[16];
+	char at[400], id[3 * MACHINE_ID], line[900], text[500], clock[16];
+	struct winsize size = { .ws_col = 0 };
 	time_t t = time(NULL);
 	struct tm tm;
+	ioctl(2, TIOCGWINSZ, &size);
 	gmtime_r(&t, &tm);
 	strftime(clock, sizeof clock, "%H:%M:%S", &tm);
 	where(w, at, sizeof at);
 	id_text(w->m, id);
-	int n = snprintf(line, sizeof line, "\r\033[J%s waiting for authorisation at %s\n%s%s\n%s\033[2A\r", clock, at,
-	                 "fingerprint ", id, w->m->boot.contact);
+	snprintf(text, sizeof text, "%s waiting for authorisation at %s", clock, at);
+	unsigned up = lines_of(text, size.ws_col) + lines_of(w->m->boot.contact, size.ws_col) - 1;
+	int n = snprintf(line, sizeof line, "\r\033[J%s\n", text);
+	snprintf(text, sizeof text, "fingerprint %s", id);
+	up += lines_of(text, size.ws_col);
+	n += snprintf(line + n, sizeof line - (size_t)n, "%s\n%s\033[%uA\r", text, w->m->boot.contact, up);
 	if (n >= (int)sizeof line)
 		n = (int)sizeof line - 1;
 	if (write(2, line, (size_t)n) < 0)

@@ -124,7 +124,7 @@ static void test_conf_file(void)
 	char path[100];
 	snprintf(path, sizeof path, "%s/conf", dir);
 	*said = 0;
-	ok(conf_read(path, table, NKEYS, &s, &say) == 1 && strstr(said, "conf:0: No such file"), "no file: %s", said);
+	ok(conf_read(path, table, NKEYS, &s, &say) == -1 && strstr(said, "conf:0: No such file"), "no file: %s", said);
 	FILE *f = fopen(path, "w");
 	fputs("number 8\n", f);
 	fclose(f);

@@ -62,10 +62,24 @@ my $run = Lab::run({ limit => 10, input => Lab::spurt("$dir/key", '0' x 64 . "\n
 is($run->{status}, 1, 'it does not run with it');
 like($run->{err}, qr/\Q$conf\E:3: /, 'and says why');
 is(Lab::run("$Lab::bin/encdns", 'checkconf', $lab->dir . '/node1/conf')->{status}, 0, "checkconf of the lab's");
-isnt(Lab::run("$Lab::bin/encdns", 'checkconf', "$dir/nothere")->{status}, 0, 'checkconf of no file');
+my $none = Lab::run("$Lab::bin/encdns", 'checkconf', "$dir/nothere");
+isnt($none->{status}, 0, 'checkconf of no file');
+is(scalar(() = $none->{err} =~ /\n/g), 1, 'one line tells it') or diag($none->{err});
+my $sealed = Lab::spurt("$dir/sealed", "service 127.0.0.1\@5399\nhub 127.0.0.1\@840\n");
+is(Lab::run("$Lab::bin/encdns", 'checkconf', $sealed)->{status}, 0, 'a configuration for a station, whose bundle brings the credentials');
 isnt(Lab::run("$Lab::bin/encdns", @$_)->{status}, 0, "encdns @$_") for ['nosuch'], ['run'], ['run', '--what'], ['status', '--dir', "$dir/nothere"];
 isnt(Lab::run("$Lab::bin/encdns-hub", @$_)->{status}, 0, "encdns-hub @$_") for ['nosuch'], ['load'], ['ca'], ['ca', 'issue', 'king', 'x', '--dir', $dir];
 like(Lab::run("$Lab::bin/encdns", '--help', 'keys')->{out}, qr/^\s*service\b.*^\s*workers\b/ms, '--help keys');
+
+# Credentials that are none, or another role's.
+my ($fd, $hubs) = (4, Lab::spurt("$dir/hubs", 'listen 127.0.0.1@' . Lab::free_port() . "\ncredentials fd:4\n"));
+for (['absent', undef, qr/Bad file descriptor/], ['a key', "$dir/key", qr/certificate is missing/], ["a node's", glob($lab->dir . '/operator/ca/issued/node-*.pem'), qr/is a node's, not a hub's/]) {
+	my ($what, $file, $like) = @$_;
+	Lab::spurt("$dir/key", "0" x 64 . "\n");
+	my $from = defined $file ? "$fd<'$file'" : "$fd<&-";
+	my $r = Lab::run({ limit => 10 }, 'sh', '-c', "exec '$Lab::bin/encdns-hub' run --dir '$dir/hub' --conf '$hubs' --key fd:3 3<'$dir/key' $from");
+	ok($r->{status} == 1 && $r->{err} =~ /^encdns-hub: credentials fd:$fd: .*$like.*; nothing was started$/, "the hub's credentials: $what") or diag $r->{err};
+}
 
 # Bad keys.
 for (['short', "abc\n"], ['not hex', 'x' x 64 . "\n"], ['none', '']) {
