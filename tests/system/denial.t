@@ -143,8 +143,7 @@ like(log_of($lab, 'node1'), qr/denied/, 'and says why');
 is(scalar(my @dns = $lab->pids('node1', 'encdns-dns')), 0, 'it stays locked');
 is(hub($lab, 'ca', 'issue', 'operator', 'lab', '--no-passphrase', '--out', "$station/operator.pem", '--dir', "$station/ca")->{status}, 0,
 	'another certificate for the operator');
-refused(authorise($station), qr/refused/, 'is good, but not a bundle that was sealed under the old one');
-is(authorise($station, '--renew')->{status}, 0, 'sealed anew it is');
+is(authorise($station)->{status}, 0, 'is good, and what was sealed under the old one is sealed anew');
 ok(Lab::wait_for(15, sub { answers($lab, '127.0.0.1') }), 'and the machine serves');
 
 is(deny($lab, 'machine', 'node1')->{status}, 0, 'a machine is denied');
