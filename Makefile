@@ -180,8 +180,8 @@ $B/tests/test_%: $B/tests/test_%.o $(HUB_LIB) $(LIB) $$(call mock,tests/test_$$*
 	$(say)
 	$(Q)$(call link,$(filter-out %.a,$^) $(HUB_LIB))
 
-# A part of tests/bench that is a program; nothing else needs it.
-$B/tests/bench/store: $B/tests/bench/store.o $(LIB)
+# Parts of tests/bench that are programs; nothing else needs them.
+$B/tests/bench/store $B/tests/bench/stream: $B/tests/bench/%: $B/tests/bench/%.o $(LIB)
 	$(say)
 	$(Q)$(call link,$(filter-out %.a,$^))
 

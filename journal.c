@@ -36,7 +36,7 @@
 
 #define PAUSE_MIN_NS 100000000ull
 #define PAUSE_MAX_NS 5000000000ull
-#define CHUNKS_AHEAD 16 /* of a snapshot: their room is made at once */
+#define CHUNKS_AHEAD 16 /* of a snapshot: room is made at once for so many at most */
 #define PORT_LOW     20000u /* our end of every connection, as firewalls expect it */
 #define PORT_SPAN    20001u
 
@@ -406,7 +406,9 @@ static void on_chunk(struct journal *j, const uint8_t *p, size_t n)
 		refuse(j, "a snapshot's chunk out of place");
 		return;
 	}
-	if (!room_for(j, n, n * CHUNKS_AHEAD))
+	/* the more has come, the more at once: a small store stays small */
+	size_t ahead = j->snap_hashes.n / 32 / 4;
+	if (!room_for(j, n, n * (ahead < CHUNKS_AHEAD ? ahead : CHUNKS_AHEAD)))
 		return;
 	sha256(p, n, hash);
 	buf_put(&j->snap_hashes, hash, sizeof hash);
@@ -596,7 +598,17 @@ static void on_frame(struct link *l, uint8_t type, const uint8_t *p, size_t n, u
 	}
 }
 
-static const struct link_calls calls = { .frame = on_frame, .closed = on_closed };
+/* What the next transactions are about is on its way into the cache while those
+ * before them are applied. */
+static void on_ahead(struct link *l, uint8_t type, const uint8_t *p, size_t n)
+{
+	struct journal *j = link_owner(l);
+	struct tx_part t;
+	if (type == FRAME_TX && j->state == JOURNAL_STREAMING && !j->dead && tx_part_parse(p, n, &t))
+		applier_soon(&j->applier, t.ops, t.len);
+}
+
+static const struct link_calls calls = { .frame = on_frame, .ahead = on_ahead, .closed = on_closed };
 
 /* ---- connecting ---- */
 

@@ -160,6 +160,8 @@ void applier_free(struct applier *a);
 void applier_begin(struct applier *a, uint64_t seq);
 /* Whole operations.  -1: err has one line; the store takes no more. */
 int applier_ops(struct applier *a, const uint8_t *p, size_t n, char *err, size_t errn);
+/* Operations that will come soon, looked at only for the names in them. */
+void applier_soon(struct applier *a, const uint8_t *p, size_t n);
 /* Names the new instance of the zone `only` in the catalog: -1: errno. */
 int applier_turn(struct applier *a);
 
@@ -204,6 +206,8 @@ struct link;
 struct link_calls {
 	void (*ready)(struct link *l); /* both sides certified (plain: at once) */
 	void (*frame)(struct link *l, uint8_t type, const uint8_t *p, size_t n, uint64_t now);
+	/* A frame that is here, and will be handed over after some others; may be NULL. */
+	void (*ahead)(struct link *l, uint8_t type, const uint8_t *p, size_t n);
 	void (*room)(struct link *l);  /* the queue to send has run low */
 	void (*closed)(struct link *l, const char *why); /* the link is gone after this */
 };

@@ -692,52 +692,6 @@ static void ad_hoc_conf(struct super *s, uint16_t port)
 	s->node.conf.rrl = LIMIT_NOBODY; /* nobody else is to be had by asking from the loopback */
 }
 
-/* Nodes that share an address share the secret; a lone one makes its own, and
- * keeps it while encdns-dns is started again. */
-static int read_cookie_secret(struct node *n)
-{
-	int fd = n->conf.cookie_secret, keys = 1;
-	if (fd < 0)
-		sip_random(n->cookie_keys);
-	else
-		keys = sip_read(fd, n->cookie_keys, 2);
-	if (keys < 0) {
-		fprintf(stderr, "encdns: cookie-secret fd:%d: %s\n", fd, errno == EINVAL ? "one or two lines of 32 hex digits are wanted; nothing was started" : strerror(errno));
-		return 1;
-	}
-	if (fd >= 0)
-		close(fd);
-	n->ncookie_keys = (unsigned)keys;
-	return 0;
-}
-
-/* All descriptors are read before any other is opened: a number that nobody
- * opened for us is then surely closed. */
-static int read_secrets(struct super *s, const struct args *a)
-{
-	if (read_cookie_secret(&s->node) != 0)
-		return 1;
-	if (a->ad_hoc) {
-		s->key = key_random(); /* gone with the process */
-		return s->key ? 0 : node_complain("no memory for keys");
-	}
-	if (!s->node.machine) {
-		s->key = key_read(a->key);
-		if (!s->key)
-			return node_complain("--key: 64 hex digits or 32 octets are wanted on that descriptor");
-		close(a->key);
-	}
-	s->cred = blob_read(s->node.conf.credentials, PEM_MAX);
-	if (!s->cred) {
-		fprintf(stderr, "encdns: credentials fd:%d: %s; nothing was started\n", s->node.conf.credentials, strerror(errno));
-		return 1;
-	}
-	close(s->node.conf.credentials);
-	if (route_read_secrets(&s->node) != 0)
-		return 1;
-	return node_check_credentials(s->cred, s->node.dir);
-}
-
 /* ---- run level 1 ---- */
 
 /* What all processes say from now on can be read by control, who keeps the last of it. */
@@ -843,7 +797,7 @@ static int run(const struct args *a, char **argv)
 	if (a->ad_hoc && node_open_store(&s.node) != 0)
 		return 1;
 	crypto_harden();
-	int wrong = read_secrets(&s, a);
+	int wrong = node_read_secrets(&s.node, a->key, &s.key, &s.cred);
 	if (wrong)
 		return wrong;
 	if (a->dir && mkdir(s.node.dir, 0700) != 0 && errno != EEXIST) {

@@ -293,6 +293,8 @@ static void release(struct store *st)
 	free(st->table);
 	free(st->epoch_wait.at);
 	free(st->ckpt_wait.at);
+	checkpoint_free(st);
+	hot_free(st);
 	inst_free(st);
 	crypto_wipe(st, sizeof *st);
 	free(st);
@@ -301,7 +303,7 @@ static void release(struct store *st)
 /* A tick of 1.5 ms every ten, while there is something to do, is about a seventh
  * of a core; 64 KiB of moved log between two changes half a millisecond. */
 static const struct tune tune = {
-	.tick_ns = 1500000, .slice = 4096, .start = 20, .floor = 32, .slack = 64, .tail_least = 2u << 20,
+	.tick_ns = 1500000, .slice = 4096, .start = 13, .floor = 28, .slack = 64, .tail_least = 2u << 20,
 };
 
 struct store *store_open(const struct store_conf *c, const struct key *k, char *err, size_t n)
@@ -317,7 +319,7 @@ struct store *store_open(const struct store_conf *c, const struct key *k, char *
 	st->key = k;
 	st->ordered = c->ordered;
 	st->tune = tune;
-	st->cursor = st->low = 1;
+	st->cursor = st->low = st->cuts = 1;
 	st->check = c->check;
 	if (open_all(st, c, &doubt, err, n) == 0)
 		return st;
@@ -452,14 +454,47 @@ enum store_found store_head(struct store *st, const struct probe *p, struct scra
 	return r;
 }
 
+static void probe_make(struct store *st, struct probe *p, enum frag_kind kind, uint32_t inst, const uint8_t *key,
+                       size_t n)
+{
+	struct hashed *h = st->hashed + kind;
+	if (h->n == n && h->inst == inst && same_short(h->key, key, n)) {
+		*p = (struct probe){ .hash = { h->hash[0], h->hash[1] }, .seq = UINT64_MAX, .inst = inst,
+			             .keylen = (uint32_t)n, .key = key, .kind = (uint8_t)kind };
+		return;
+	}
+	probe_init(&st->map, p, kind, inst, key, n, UINT64_MAX);
+	h->inst = inst;
+	h->n = n;
+	copy_short(h->key, key, n);
+	memcpy(h->hash, p->hash, sizeof h->hash);
+}
+
+/* Of a plain name: nothing but what lies in its head is asked for again. */
+static void keep_head(struct store *st, const struct probe *p, const struct raw *f)
+{
+	struct head *h = &st->head;
+	h->known = true;
+	memcpy(h->hash, p->hash, sizeof h->hash);
+	h->r = *f;
+	h->r.f.owner = h->r.f.body = NULL;
+}
+
+static bool same_head(const struct store *st, const struct probe *p)
+{
+	return st->head.known && st->head.hash[0] == p->hash[0] && st->head.hash[1] == p->hash[1];
+}
+
 enum store_found store_get_newest(struct store *st, enum frag_kind kind, uint32_t inst,
                                   const uint8_t *key, size_t keylen, struct scratch *s,
                                   struct frag *out)
 {
 	struct probe p;
 	struct raw f;
-	probe_init(&st->map, &p, kind, inst, key, keylen, UINT64_MAX);
-	enum store_found r = store_head(st, &p, s, &f);
+	probe_make(st, &p, kind, inst, key, keylen);
+	enum store_found r = hot_get(st, &p, &f) ? STORE_FOUND : store_head(st, &p, s, &f);
+	if (r == STORE_FOUND && kind == FRAG_NAME && f.unit)
+		keep_head(st, &p, &f);
 	if (r == STORE_FOUND && f.gone)
 		return STORE_ABSENT;
 	if (r == STORE_FOUND)
@@ -471,6 +506,18 @@ enum store_found store_newest(struct store *st, enum frag_kind kind, uint32_t in
                               const uint8_t *owner, struct scratch *s, struct frag *out)
 {
 	return store_get_newest(st, kind, inst, owner, name_len(owner), s, out);
+}
+
+void store_soon(struct store *st, enum frag_kind kind, uint32_t inst, const uint8_t *owner)
+{
+	struct probe *p = st->soon + st->nsoon++ % SOON;
+	struct store_guard g;
+	store_guard_enter(&st->map, &g);
+	if (sigsetjmp(g.to, 0) == 0 && p->keylen)
+		store_fetch(&st->map, p);
+	store_guard_leave(&g);
+	store_begin(&st->map, p, kind, inst, owner, UINT64_MAX);
+	p->key = NULL;
 }
 
 /* ---- views: who may still read which version ---- */
@@ -556,25 +603,34 @@ static int append(struct store *st, const struct change *c, const struct probe *
 		w->unit = unit;
 	else if (store_pending_add(st, p->hash, unit, was == STORE_FOUND ? old->unit : 0) != 0)
 		return store_fail(st);
-	st->last_seq = c->seq;
+	if (c->seq > st->last_seq)
+		st->last_seq = c->seq;
 	return 0;
+}
+
+int store_append(struct store *st, const struct change *c, const uint64_t hash[static 2])
+{
+	struct raw old = { 0 };
+	struct probe p = { .seq = UINT64_MAX, .inst = c->inst, .kind = (uint8_t)c->kind, .keylen = (uint32_t)c->keylen,
+		           .key = c->key };
+	memcpy(p.hash, hash, sizeof p.hash);
+	size_t mark = st->scratch.used;
+	enum store_found was = store_head(st, &p, &st->scratch, &old);
+	st->scratch.used = mark;
+	if (was == STORE_DAMAGED)
+		return store_fail(st);
+	if (c->flags & FRAG_GONE && (was == STORE_ABSENT || old.gone))
+		return 0;
+	return append(st, c, &p, was, &old);
 }
 
 int store_append_tree(struct store *st, uint64_t seq, uint32_t inst, const uint8_t *key, size_t keylen,
                       const uint8_t *body, uint32_t len)
 {
 	struct change c = { FRAG_TREE, seq, inst, body ? 0 : FRAG_GONE, 0, key, keylen, body, len, false };
-	struct probe p;
-	struct raw old;
-	size_t mark = st->scratch.used;
-	probe_init(&st->map, &p, FRAG_TREE, inst, key, keylen, UINT64_MAX);
-	enum store_found was = store_head(st, &p, &st->scratch, &old);
-	st->scratch.used = mark;
-	if (was == STORE_DAMAGED)
-		return store_fail(st);
-	if (!body && was == STORE_ABSENT)
-		return 0;
-	return append(st, &c, &p, was, &old);
+	uint64_t hash[2];
+	frag_hash(&st->map, FRAG_TREE, inst, key, keylen, hash);
+	return store_append(st, &c, hash);
 }
 
 /* The chain a fragment is a link of, and its key there. False: of none. */
@@ -622,6 +678,32 @@ static int trees_follow(struct store *st, const struct change *c, uint8_t zone_l
 	return has ? tree_insert(st->trees, c->inst, newc, newk, newn) : 0;
 }
 
+static enum store_found newest(struct store *st, const struct probe *p, struct raw *old)
+{
+	if (hot_get(st, p, old))
+		return STORE_FOUND;
+	if (!same_head(st, p))
+		return store_head(st, p, &st->scratch, old);
+	*old = st->head.r;
+	return STORE_FOUND;
+}
+
+/* To the log, or where it waits for the group's end. */
+static int record(struct store *st, const struct change *c, const struct probe *p, enum store_found was,
+                  const struct raw *old)
+{
+	bool taken, hot = was == STORE_FOUND && old->unit == 0;
+	if (!hot && (was != STORE_FOUND || old->f.seq <= st->seq))
+		return append(st, c, p, was, old);
+	if (hot_put(st, c, p, &taken) != 0)
+		return store_fail(st);
+	if (taken) {
+		st->last_seq = c->seq;
+		return 0;
+	}
+	return hot ? store_append(st, c, p->hash) : append(st, c, p, was, old);
+}
+
 static int change(struct store *st, struct change *c, uint8_t zone_labels)
 {
 	if (st->failed || c->seq < st->last_seq) {
@@ -631,8 +713,9 @@ static int change(struct store *st, struct change *c, uint8_t zone_labels)
 	struct probe p;
 	struct raw old = { 0 };
 	size_t mark = st->scratch.used;
-	probe_init(&st->map, &p, c->kind, c->inst, c->key, c->keylen, UINT64_MAX);
-	enum store_found was = c->fresh ? STORE_ABSENT : store_head(st, &p, &st->scratch, &old);
+	probe_make(st, &p, c->kind, c->inst, c->key, c->keylen);
+	enum store_found was = c->fresh ? STORE_ABSENT : newest(st, &p, &old);
+	st->head.known = false;
 	if (was == STORE_DAMAGED)
 		return store_fail(st);
 	bool had = was == STORE_FOUND && !old.gone, has = !(c->flags & FRAG_GONE);
@@ -643,7 +726,7 @@ static int change(struct store *st, struct change *c, uint8_t zone_labels)
 		if (r != 0)
 			store_fail(st);
 		else
-			r = append(st, c, &p, was, &old);
+			r = record(st, c, &p, was, &old);
 		if (c->kind == FRAG_NAME)
 			st->names += (uint64_t)has - (uint64_t)had;
 	}
@@ -711,10 +794,14 @@ int store_commit(struct store *st, uint64_t seq, const uint8_t meta[static STORE
 		errno = st->failed ? EIO : EINVAL;
 		return -1;
 	}
-	if (tree_flush(st->trees, seq) != 0 || log_commit(st, seq, meta) != 0)
+	st->head.known = false;
+	if (hot_flush(st) != 0 || tree_flush(st->trees, seq) != 0 || checkpoint_pay(st) != 0 || log_commit(st, seq, meta) != 0)
 		return store_fail(st);
 	st->last_seq = seq;
 	atomic_store_explicit(&st->root->visible, seq, memory_order_release);
+	/* here, as a tick may always find a group half done */
+	if (checkpoint_due(st))
+		checkpoint_cut(st);
 	return 0;
 }
 
@@ -755,15 +842,6 @@ void store_unpin(struct store *st, int pin)
 }
 uint64_t store_pin_seq(const struct store *st, int pin) { return st->pins[pin] - 1; }
 
-/* By the log's tail, and when much of the log is only kept for the last one. */
-static bool checkpoint_due(const struct store *st)
-{
-	uint64_t bytes = st->live_units * UNIT / TAIL_PART;
-	bytes = bytes < TAIL_BYTES ? bytes : TAIL_BYTES;
-	bytes = bytes > st->tune.tail_least ? bytes : st->tune.tail_least;
-	return st->tail_ops >= TAIL_OPS || st->tail_bytes >= bytes || (uint64_t)st->log_waiting * BLOCK >= bytes;
-}
-
 #define TICK_BUSY 10 /* ms */
 #define TICK_IDLE 1000
 
@@ -774,22 +852,24 @@ int store_tick(struct store *st)
 		return -1;
 	}
 	bool more = false;
-	uint64_t until = compact_clock() + st->tune.tick_ns;
+	st->head.known = false;
+	uint64_t begin = compact_clock(), until = begin + st->tune.tick_ns;
 	if (log_settle(st) != 0)
 		return -1;
 	space_collect(st);
 	view_advance(st);
-	if (inst_tick(st, until) != 0 || compact_run(st, until, &more) != 0)
+	if (inst_tick(st, until) != 0 || checkpoint_run(st, begin + st->tune.tick_ns / 2) != 0 ||
+	    compact_run(st, until, &more) != 0)
 		return store_fail(st);
 	if (st->changes == 0) {
 		bool due = checkpoint_due(st);
 		/* copies wait for a commit of the owner's, but not forever */
 		if ((due || st->fill.len >= LOG_FLUSH / 4 || !more) && settle(st) != 0)
 			return -1;
-		if (due && checkpoint_write(st) != 0)
-			return -1;
+		if (due)
+			checkpoint_cut(st); /* or there is no room for it yet */
 	}
 	if (space_give_back(st) != 0)
 		return store_fail(st);
-	return more ? TICK_BUSY : TICK_IDLE;
+	return more || checkpoint_going(st) ? TICK_BUSY : TICK_IDLE;
 }

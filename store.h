@@ -200,14 +200,15 @@ struct store_conf {
  * store may well open), EBADMSG when it is ours, the key fits, and it is damaged,
  * ENOSPC when there is no room, else 0. */
 struct store *store_open(const struct store_conf *c, const struct key *k, char *err, size_t n);
-/* Whose is it?  By its first blocks alone. */
+/* Whose is it?  By its first blocks alone; unless it is ours or nobody's, err says
+ * what is wrong with the file of this name. */
 enum store_owner {
 	STORE_OURS,
 	STORE_NOBODYS, /* nothing is in it yet */
-	STORE_STRANGE, /* a store made with another key, or its first blocks are damaged */
+	STORE_STRANGE, /* a store of another key or version, or its first blocks are damaged */
 	STORE_OTHER,   /* something else */
 };
-enum store_owner store_whose(int fd, const struct key *k);
+enum store_owner store_whose(int fd, const char *name, const struct key *k, char *err, size_t n);
 /* Clean stop: checkpoint, then free.  After a failure only frees. */
 int store_close(struct store *st);
 const struct store_map *store_reader(struct store *st); /* the writer's own eyes */
@@ -227,7 +228,10 @@ int store_put(struct store *st, uint64_t seq, enum frag_kind kind, const struct 
               bool fresh /* the owner is known to be new in this instance */);
 int store_delete(struct store *st, uint64_t seq, enum frag_kind kind, const struct store_zone *z,
                  const uint8_t *owner);
-/* A fragment as the writer sees it now, uncommitted changes included. */
+/* A name will soon be asked for or changed: where it lies is brought nearer. */
+void store_soon(struct store *st, enum frag_kind kind, uint32_t inst, const uint8_t *owner);
+/* A fragment as the writer sees it now, uncommitted changes included; valid until
+ * the next change. */
 enum store_found store_newest(struct store *st, enum frag_kind kind, uint32_t inst,
                               const uint8_t *owner, struct scratch *s, struct frag *out);
 /* A new instance of a zone, invisible until store_zone_put names it. */

@@ -139,7 +139,7 @@ static bool ticket_fits(const struct machine_record *m, const uint8_t shown[stat
 {
 	static const uint8_t none[32];
 	uint8_t hash[32];
-	bool fits = m->tickets == 0 && memcmp(shown, none, sizeof none) == 0;
+	bool fits = m->boots == 0 && memcmp(shown, none, sizeof none) == 0; /* it was never confirmed */
 	for (unsigned i = 0; i < m->tickets; i++) {
 		sha256(m->ticket[i], GATE_TICKET, hash);
 		fits |= memcmp(hash, shown, sizeof hash) == 0;
@@ -302,7 +302,7 @@ static int unlock(const struct station *s, struct args *a, struct machine_record
 	char why[300] = "nothing was sent", details[DETAILS];
 	struct grant g = { .seq = min->seq, .chain = min->chained ? min->chain : NULL,
 		           .flags = (uint8_t)((c->ticket ? GATE_TICKET_WRONG : 0) | (a->refill ? GATE_STORE_REFILL : 0)) };
-	int wrong = renew_bundle(s, a, m, r) || deliver(m, r) || grant_auth(s, m, r, &g, why, sizeof why);
+	int wrong = remote_resume(r, m->host, a->wait) || renew_bundle(s, a, m, r) || deliver(m, r) || grant_auth(s, m, r, &g, why, sizeof why);
 	if (wrong)
 		snprintf(details, sizeof details, "%s", why);
 	else

@@ -33,7 +33,8 @@ static const char enrol_usage[] =
 	"  --file NAME=FILE    another file of the sealed bundle, for bundle:NAME\n"
 	"  --fingerprint HEX   what its console shows, instead of a question\n"
 	"  --yes               no question: only where nobody can be in between (the fingerprint is shown)\n"
-	"  --replace           NAME is another machine from now on\n";
+	"  --replace           NAME is another machine from now on\n"
+	"A machine that this or another station has enrolled is new again without DIR/identity.pem.\n";
 
 /* ---- station ---- */
 
@@ -222,15 +223,15 @@ static void describe(const struct args *a, const struct remote *r, struct machin
 static int enrol(const struct station *s, struct args *a, struct remote *r, struct machine_record *m)
 {
 	struct grant g = { .flags = a->replace ? GATE_STORE_REFILL : 0 };
-	char why[300];
+	char why[300] = "nothing was sent";
 	describe(a, r, m);
 	if (grant_credentials(s, m, &a->files) != 0 || grant_seal(s, m, &a->files, r->hello.generation + 1) != 0 ||
 	    record_make(s, m) != 0)
 		return 1;
-	int wrong = certify(s, a, r) || remote_put_bundle(r, m->bundle.p, m->bundle.n) || grant_auth(s, m, r, &g, why, sizeof why);
+	int wrong = remote_resume(r, a->host, a->wait) || certify(s, a, r) || remote_put_bundle(r, m->bundle.p, m->bundle.n) || grant_auth(s, m, r, &g, why, sizeof why);
 	station_audit(s, "enrol", m->name, wrong ? "failed" : "done", wrong ? why : m->host);
 	if (wrong)
-		return 1;
+		return station_complain("%s is known now: `authorise %s` goes on from here", m->name, m->name);
 	if (a->json)
 		printf("{\"machine\":\"%s\",\"host\":\"%s\",\"outcome\":\"enrolled\"}\n", m->name, m->host);
 	else

@@ -491,7 +491,7 @@ static void on_closed(struct link *l, const char *why)
 	feed_end(s);
 }
 
-static const struct link_calls calls = { on_ready, on_frame, on_room, on_closed };
+static const struct link_calls calls = { .ready = on_ready, .frame = on_frame, .room = on_room, .closed = on_closed };
 
 /* Ends a random unfinished handshake: who waits long enough is found in the end,
  * an operator's node that is quick hardly ever. */

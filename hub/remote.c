@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #define STEP_MS   15000           /* patience with each answer */
+#define STAYS_MS  90000           /* a machine hangs up on who says nothing for two minutes */
 #define HELLO_MS  5000            /* and with the first: a crowded port loses some */
 #define MS        1000000ull
 
@@ -211,7 +212,7 @@ int remote_open(struct remote *r, const char *host, const struct cred *c, const 
 {
 	char name[256], port[8];
 	bool final;
-	uint64_t until = loop_now() + wait_s * 1000 * MS, pause_ms = 2;
+	uint64_t begun = loop_now(), until = begun + wait_s * 1000 * MS, pause_ms = 2;
 	*r = (struct remote){ .fd = -1, .cred = c };
 	if (!host_split(host, name, port))
 		return station_complain("%s: is no HOST or HOST@PORT", host);
@@ -220,9 +221,34 @@ int remote_open(struct remote *r, const char *host, const struct cred *c, const 
 		if (final || loop_now() >= until)
 			return station_complain("%s: %s", host, r->err);
 		usleep((useconds_t)pause_ms * 1000);
-		pause_ms = pause_ms < 200 ? pause_ms * 2 : 200;
+		/* a machine that is just starting is not to be kept waiting */
+		pause_ms = loop_now() - begun < 2000 * MS ? 5 : pause_ms < 200 ? pause_ms * 2 : 200;
 	}
+	r->opened_ns = loop_now();
 	return 0;
+}
+
+/* What an operator has looked at is what it says again. */
+static bool same_hello(const struct remote *a, const struct remote *b)
+{
+	const struct gate_hello *x = &a->hello, *y = &b->hello;
+	return x->state == y->state && x->boots == y->boots && x->generation == y->generation && x->store == y->store &&
+	       memcmp(x->id, y->id, sizeof x->id) == 0 && memcmp(x->salt, y->salt, sizeof x->salt) == 0 &&
+	       memcmp(x->image, y->image, sizeof x->image) == 0 && memcmp(x->ticket, y->ticket, sizeof x->ticket) == 0 &&
+	       a->inventory.n == b->inventory.n && memcmp(a->inventory.p, b->inventory.p, a->inventory.n) == 0;
+}
+
+int remote_resume(struct remote *r, const char *host, unsigned wait_s)
+{
+	struct remote again;
+	if (loop_now() - r->opened_ns < STAYS_MS * MS)
+		return 0;
+	if (remote_open(&again, host, r->cred, r->pub, wait_s) != 0)
+		return 1;
+	bool same = same_hello(r, &again);
+	remote_close(r);
+	*r = again;
+	return same ? 0 : station_complain("%s: it says something else than before: look again", host);
 }
 
 void remote_close(struct remote *r)

@@ -14,6 +14,7 @@ struct remote {
 	uint8_t nonce[GATE_NONCE]; /* for the next message */
 	struct gate_hello hello; /* its inventory lies in `inventory` */
 	struct buf inventory;
+	uint64_t opened_ns;
 	char err[300];           /* the first thing that went wrong */
 };
 /* Connects and takes its HELLO, again and again for wait_s seconds while nobody
@@ -21,6 +22,9 @@ struct remote {
  * 0, or 1 and it is said why not. */
 int remote_open(struct remote *r, const char *host, const struct cred *c, const uint8_t *pub, unsigned wait_s);
 void remote_close(struct remote *r);
+/* After an operator has had the time he wanted: the session as it was, or another
+ * one when it has ended meanwhile, and the machine says the same as before. */
+int remote_resume(struct remote *r, const char *host, unsigned wait_s);
 /* What was put goes out.  0, or 1 and it is said why not. */
 int remote_flush(struct remote *r);
 int remote_put_bundle(struct remote *r, const void *p, size_t n);

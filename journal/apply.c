@@ -253,6 +253,28 @@ int applier_ops(struct applier *a, const uint8_t *p, size_t n, char *err, size_t
 	return r.bad ? say(err, errn, a, "a malformed operation") : 0;
 }
 
+void applier_soon(struct applier *a, const uint8_t *p, size_t n)
+{
+	struct rd r = rd_init(p, n);
+	uint8_t name[NAME_MAX_LEN];
+	uint32_t inst = 0;
+	while (rd_left(&r)) {
+		uint8_t op = rd_u8(&r);
+		struct rd in = rd_sub(&r, rd_u24(&r));
+		if (in.bad)
+			return;
+		if (op == OP_ZONE)
+			inst = name_read(&in, name) && name_equal(name, a->zone.name) ? a->zone.inst : 0;
+		if ((op != OP_EDIT && op != OP_DELETE) || !inst)
+			continue;
+		uint8_t kind = rd_u8(&in);
+		if (op == OP_EDIT)
+			rd_take(&in, 3);
+		if (name_read(&in, name))
+			store_soon(a->st, (enum frag_kind)kind, inst, name);
+	}
+}
+
 int applier_turn(struct applier *a)
 {
 	if (!a->have_turn) {

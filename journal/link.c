@@ -17,6 +17,8 @@
 #define IN_CHUNK   65536
 #define LOW_WATER  (256u << 10)
 #define TURN_BYTES (1u << 20) /* read in one turn, for fairness */
+#define AHEAD      32u        /* frames that are looked at before it is their turn, */
+#define AHEAD_MAX  4096u      /* small ones */
 
 struct link {
 	struct src src;
@@ -207,10 +209,28 @@ static bool grow_in(struct link *l, size_t room)
 	return true;
 }
 
+/* Frames that are here but not yet their turn: the next to be looked at, and how
+ * many have been. */
+struct ahead { size_t at; unsigned n; };
+
+static void look_ahead(struct link *l, struct ahead *a)
+{
+	while (l->calls->ahead && a->n < AHEAD && l->in_len - a->at >= HEAD) {
+		const uint8_t *p = l->in + a->at;
+		size_t len = get_u24(p);
+		if (len > AHEAD_MAX || l->in_len - a->at < HEAD + len)
+			break;
+		l->calls->ahead(l, p[3], p + HEAD, len);
+		a->at += HEAD + len;
+		a->n++;
+	}
+}
+
 /* Hands over whole frames; false: the link is gone. */
 static bool deliver(struct link *l, uint64_t now)
 {
 	size_t at = 0;
+	struct ahead ahead = { 0, 0 };
 	while (l->in_len - at >= HEAD) {
 		size_t len = get_u24(l->in + at);
 		if (len > FRAME_MAX) {
@@ -224,9 +244,14 @@ static bool deliver(struct link *l, uint64_t now)
 			}
 			break;
 		}
+		look_ahead(l, &ahead);
 		uint8_t type = l->in[at + 3];
 		const uint8_t *p = l->in + at + HEAD;
 		at += HEAD + len;
+		if (ahead.n)
+			ahead.n--;
+		else
+			ahead.at = at;
 		if (type == FRAME_PING)
 			continue;
 		enter(l);

@@ -425,12 +425,12 @@ static void on_tick(struct src *s, uint32_t got, uint64_t now)
 static bool is_ours(struct control *c)
 {
 	struct node *n = c->node;
-	if (!n->machine || n->filling || store_whose(n->store_rw, c->key) != STORE_STRANGE)
+	char err[PATH_MAX + 200];
+	if (!n->machine || n->filling || store_whose(n->store_rw, n->conf.store, c->key, err, sizeof err) != STORE_STRANGE)
 		return true;
 	if (n->machine->foreign)
 		c->code = EXIT_STRANGE;
-	log_say(LOG_ERROR, "%s: made on another machine or under another key, or its first blocks are damaged%s", n->conf.store,
-	        n->machine->foreign ? "" : "; authorise with --refill to have it filled again from the hub");
+	log_say(LOG_ERROR, "%s%s", err, n->machine->foreign ? "" : "; authorise with --refill to have it filled again from the hub");
 	return false;
 }
 

@@ -142,6 +142,9 @@ int node_complain(const char *what); /* says it; 1 */
 /* Is it a node's certificate, with its key, and not denied?  Better said now than by
  * a child.  0; EXIT_DENIED or 1, and it is said why not. */
 int node_check_credentials(const struct blob *b, const char *dir);
+/* Credentials and secret settings, and the key unless an operator has sent it; n->machine
+ * tells.  0, 1 or EXIT_DENIED, and it is said why. */
+int node_read_secrets(struct node *n, int key_fd, struct key **key, struct blob **cred);
 void node_fit_descriptors(struct node_conf *c);
 int node_open_sockets(struct node *n);
 int node_open_store(struct node *n);

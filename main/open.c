@@ -178,3 +178,48 @@ int node_make_pages(struct node *n)
 	n->pages = mmap(NULL, size, PROT_READ, MAP_SHARED, n->pages_fd, 0);
 	return n->pages == MAP_FAILED ? node_complain(strerror(errno)) : 0;
 }
+
+/* Nodes that share an address share the secret; a lone one makes its own, and
+ * keeps it while encdns-dns is started again. */
+static int read_cookie_secret(struct node *n)
+{
+	int fd = n->conf.cookie_secret, keys = 1;
+	if (fd < 0)
+		sip_random(n->cookie_keys);
+	else
+		keys = sip_read(fd, n->cookie_keys, 2);
+	if (keys < 0) {
+		fprintf(stderr, "encdns: cookie-secret fd:%d: %s\n", fd, errno == EINVAL ? "one or two lines of 32 hex digits are wanted; nothing was started" : strerror(errno));
+		return 1;
+	}
+	if (fd >= 0)
+		close(fd);
+	n->ncookie_keys = (unsigned)keys;
+	return 0;
+}
+
+/* All descriptors are read before any other is opened: a number that nobody
+ * opened for us is then surely closed. */
+int node_read_secrets(struct node *n, int key_fd, struct key **key, struct blob **cred)
+{
+	int fd = n->conf.credentials;
+	if (read_cookie_secret(n) != 0)
+		return 1;
+	if (n->ad_hoc) {
+		*key = key_random(); /* gone with the process */
+		return *key ? 0 : node_complain("no memory for keys");
+	}
+	if (!n->machine) {
+		*key = key_read(key_fd);
+		if (!*key)
+			return node_complain("--key: 64 hex digits or 32 octets are wanted on that descriptor");
+		close(key_fd);
+	}
+	*cred = blob_read(fd, PEM_MAX);
+	if (!*cred) {
+		fprintf(stderr, "encdns: credentials fd:%d: %s; nothing was started\n", fd, strerror(errno));
+		return 1;
+	}
+	close(fd);
+	return route_read_secrets(n) != 0 ? 1 : node_check_credentials(*cred, n->dir);
+}

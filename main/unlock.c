@@ -108,7 +108,7 @@ struct waiting {
 	struct unlocked got;
 	uint64_t begun_ns, line_ns;
 	bool terminal;
-	char wrong[400];        /* the first mistake in a configuration */
+	char wrong[PATH_MAX + 300];        /* the first mistake in a configuration */
 	unsigned mistakes;
 	_Atomic bool stop;
 	int code;
@@ -245,15 +245,14 @@ static const char *try_out(struct waiting *w, const struct bundle *b, const stru
 	int fd = open(path, O_RDONLY | O_CLOEXEC);
 	if (fd < 0)
 		return errno == ENOENT ? NULL : strerror(errno);
-	enum store_owner o = store_whose(fd, a->k_data);
+	enum store_owner o = store_whose(fd, path, a->k_data, w->wrong, sizeof w->wrong);
 	close(fd);
 	bool refill = w->m->boot.refill || a->flags & GATE_STORE_REFILL;
 	if (o == STORE_OURS || o == STORE_NOBODYS || (o == STORE_STRANGE && refill))
 		return NULL;
-	snprintf(w->wrong, sizeof w->wrong, "%.150s: %s", path,
-	         o == STORE_STRANGE ? "the store was made on another machine or under another key, or its first blocks are "
-	                              "damaged; it may be dropped and filled again from the hub (--refill)" :
-	                              "it is no store; nothing was changed");
+	size_t n = strlen(w->wrong);
+	if (o == STORE_STRANGE)
+		snprintf(w->wrong + n, sizeof w->wrong - n, " (--refill: it is dropped, and filled again from the hub)");
 	return w->wrong;
 }
 

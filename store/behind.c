@@ -38,18 +38,26 @@ void log_seal(struct store *st)
 	st->plain_from = st->fill.len;
 }
 
-/* Writes it at its place; SURE: all is durable on return.  A single write syncs
+int log_sync(struct store *st)
+{
+	if (st->unsynced && !st->memory && io_sync(st->fd) != 0)
+		return store_fail(st);
+	st->unsynced = false;
+	return 0;
+}
+
+/* Writes it at its place; sure: all is durable on return.  A single write syncs
  * its own pages only: the index, which a commit doesn't need, is not dragged along;
- * so what is written behind is synced, too, where that is possible. */
-enum sync { LATER, BEST, SURE };
-static int write_out(struct store *st, const struct filled *f, enum sync sync)
+ * so what is written inside a group is synced, too, where that is possible: else
+ * its commit would have to sync the whole file. */
+static int write_out(struct store *st, const struct filled *f, bool sure)
 {
 	uint64_t off = f->unit * UNIT;
 	size_t done = 0;
 	if (space_whole(st) != 0)
 		return -1;
 	while (done < f->len) {
-		bool synced = sync != LATER && !st->unsynced && !st->memory;
+		bool synced = !st->unsynced && !st->memory;
 		const uint8_t *p = f->buf + done;
 		ssize_t n = synced ? io_write_synced(st->fd, p, f->len - done, off + done, &synced)
 		                   : io_write(st->fd, p, f->len - done, off + done);
@@ -60,11 +68,7 @@ static int write_out(struct store *st, const struct filled *f, enum sync sync)
 		st->unsynced |= !synced;
 		done += (size_t)n;
 	}
-	if (sync == SURE && st->unsynced && !st->memory && io_sync(st->fd) != 0)
-		return -1;
-	if (sync == SURE)
-		st->unsynced = false;
-	return 0;
+	return sure ? log_sync(st) : 0;
 }
 
 static int set_slots(struct store *st, const struct filled *f)
@@ -97,7 +101,7 @@ static void work(void *p)
 	struct filled *g = &st->given;
 	errno = 0;
 	seal_from(st, g, st->given_plain);
-	bool good = write_out(st, g, BEST) == 0 && set_slots(st, g) == 0;
+	bool good = write_out(st, g, false) == 0 && set_slots(st, g) == 0;
 	st->behind_errno = good ? 0 : errno ? errno : EIO;
 }
 
@@ -139,7 +143,7 @@ int log_flush(struct store *st, bool sync)
 {
 	if (log_settle(st) != 0)
 		return -1;
-	if (write_out(st, &st->fill, sync ? SURE : LATER) != 0 || set_slots(st, &st->fill) != 0)
+	if (write_out(st, &st->fill, sync) != 0 || set_slots(st, &st->fill) != 0)
 		return store_fail(st);
 	begin_fill(st, st->fill.unit + st->fill.len / UNIT);
 	return 0;

@@ -1,8 +1,12 @@
 /* checkpoint.c - what recovery starts from: the whole state but the log.
  *
- * A checkpoint is written beside the last one and becomes the truth when its
- * first superblock is durable; the blocks of the old one stay until the second
- * is too.  What it holds, all sealed (bare numbers count bits):
+ * A checkpoint is of one moment, its cut (struct checkpoint).  It is written
+ * beside the last one, in slices, and becomes the truth when its first superblock
+ * is durable; the blocks of the old one stay until the second is too.  A recovery
+ * replays the log from the cut on, so commits need not wait for it.
+ * Nothing is synced but what belongs to it: segments that take changes meanwhile
+ * are not dragged along.
+ * What it holds, all sealed (bare numbers count bits):
  *   sequence 64 | the journal's: 128 octets | next instance 32 | next serial 40 |
  *   names 64 | log position: unit 40 |
  *   tag of the last commit: 16 octets |
@@ -104,41 +108,32 @@ static const uint8_t *salt_octets(const struct store *st, uint16_t id)
 
 /* ---- writing ---- */
 
-/* In the directory's order, each once. */
-static void put_segments(struct store *st, struct wr *w, uint64_t serial)
+/* In the directory's order, each once.  The MACs of those made since the cut
+ * before are blank for now. */
+static void put_segments(struct store *st, struct wr *w, struct checkpoint *c)
 {
+	static const uint8_t blank[16];
 	wr_u32(w, segment_count(st));
 	for (uint32_t i = 0; i < DIR_SIZE;) {
 		uint32_t block = atomic_load(&st->root->dir[i]);
-		struct segmeta *sm = st->seg + block;
-		struct segmac *mac = root_macs(st->root) + block, made;
-		if (sm->dirty) {
-			made.serial = serial;
-			made.salt = st->salt_id;
-			segment_mac(st->map.salt[st->salt_id].seg, st->base + (uint64_t)block * BLOCK, block,
-			            serial, made.mac);
-			mac = &made;
-		}
+		const struct segmeta *sm = st->seg + block;
+		const struct segmac *mac = root_macs(st->root) + block;
+		bool made = segment_fresh(st, block);
 		wr_u16(w, i);
 		wr_u8(w, sm->depth);
 		wr_u32(w, block);
-		wr_u16(w, mac->salt);
-		wr_u48(w, mac->serial);
-		wr_bytes(w, mac->mac, 16);
-		if (sm->dirty && !w->bad) {
-			/* readers have no need to verify what was never out of our sight,
-			 * but the next checkpoint needs the MAC; salt before serial */
-			mac = root_macs(st->root) + block;
-			memcpy(mac->mac, made.mac, 16);
-			mac->salt = made.salt;
-			__atomic_store_n(&mac->serial, made.serial, __ATOMIC_RELEASE);
-		}
+		wr_u16(w, made ? st->salt_id : mac->salt);
+		wr_u48(w, made ? c->serial : mac->serial);
+		if (made)
+			c->made[c->nmade++] = (struct made){ block, (uint32_t)wr_len(w) };
+		wr_bytes(w, made ? blank : mac->mac, 16);
 		i += 1u << (DIR_BITS - sm->depth);
 	}
 }
 
-static void put_state(struct store *st, struct wr *w, uint64_t serial)
+static int put_state(struct store *st, struct checkpoint *c)
 {
+	struct wr out = wr_init(c->state, c->room), *w = &out;
 	wr_u64(w, st->seq);
 	wr_bytes(w, st->meta, STORE_META);
 	wr_u32(w, st->next_inst);
@@ -151,7 +146,7 @@ static void put_state(struct store *st, struct wr *w, uint64_t serial)
 		wr_u16(w, st->salts[i].id);
 		wr_bytes(w, st->salts[i].octets, 32);
 	}
-	put_segments(st, w, serial);
+	put_segments(st, w, c);
 	uint64_t pending = inst_pending(st);
 	wr_u32(w, (uint32_t)st->nextents);
 	for (size_t i = 0; i < st->nextents; i++) {
@@ -165,6 +160,9 @@ static void put_state(struct store *st, struct wr *w, uint64_t serial)
 		wr_u64(w, e->insts);
 		wr_u8(w, e->suspect || (e->insts & pending) != 0);
 	}
+	c->len = wr_len(w);
+	errno = EOVERFLOW;
+	return w->bad ? -1 : 0;
 }
 
 static size_t state_size(const struct store *st)
@@ -172,39 +170,139 @@ static size_t state_size(const struct store *st)
 	return 512 + st->nsalts * 34 + segment_count(st) * 31ull + st->nextents * 29;
 }
 
-/* The state in sealed blocks; fills blocks[]. */
-static int put_table(struct store *st, const uint8_t *state, size_t len, uint64_t serial,
-                     uint32_t *blocks, size_t nblocks)
+/* ---- the cut ---- */
+
+static int made_cmp(const void *a, const void *b)
 {
-	uint8_t *b = malloc(BLOCK);
+	const struct made *x = a, *y = b;
+	return (x->block > y->block) - (x->block < y->block);
+}
+
+static void forget(struct checkpoint *c)
+{
+	if (c->state)
+		crypto_wipe(c->state, c->room);
+	free(c->state);
+	free(c->made);
+	free(c->blocks);
+	*c = (struct checkpoint){ .wait = c->wait };
+}
+
+void checkpoint_free(struct store *st)
+{
+	forget(&st->ckpt);
+	free(st->ckpt.wait.at);
+}
+
+static size_t table_blocks(size_t len) { return (len + TABLE_ROOM - 1) / TABLE_ROOM; }
+
+/* Memory and blocks for what is there now. */
+static int provide(struct store *st, struct checkpoint *c)
+{
+	c->room = state_size(st);
+	c->state = malloc(c->room);
+	c->made = malloc(segment_count(st) * sizeof *c->made);
+	c->blocks = calloc(table_blocks(c->room), sizeof *c->blocks);
+	if (!c->state || !c->made || !c->blocks)
+		return -1;
+	for (; c->nblocks < table_blocks(c->room); c->nblocks++)
+		if (space_alloc(st, 1, USE_TABLE, &c->blocks[c->nblocks]) != 0)
+			return -1;
+	return 0;
+}
+
+static void unuse(struct store *st, struct checkpoint *c, size_t from)
+{
+	while (c->nblocks > from)
+		space_free(st, c->blocks[--c->nblocks]);
+}
+
+int checkpoint_cut(struct store *st)
+{
+	struct checkpoint *c = &st->ckpt;
+	/* behind a commit it is synced already, but not what a recovery wrote anew */
+	if (log_settle(st) != 0 || log_sync(st) != 0)
+		return -1;
+	salt_prune(st);
+	c->serial = st->ckpt_serial + 1;
+	if (provide(st, c) != 0 || put_state(st, c) != 0) {
+		int e = errno;
+		unuse(st, c, 0);
+		forget(c);
+		errno = e;
+		return -1;
+	}
+	unuse(st, c, table_blocks(c->len));
+	/* neighbours on the disk are synced in one go */
+	qsort(c->made, c->nmade, sizeof *c->made, made_cmp);
+	c->phase = CKPT_SEGMENTS;
+	st->cuts++;
+	st->tail_ops = st->tail_bytes = 0;
+	space_cut(st);
+	return 0;
+}
+
+/* ---- the slices ---- */
+
+#define AHEAD 16u /* segments that are on their way to the disk */
+#define RUN   4u  /* at most so many are waited for at a time */
+
+static void mac_segment(struct store *st, struct checkpoint *c, const struct made *m)
+{
+	struct segmac *mac = root_macs(st->root) + m->block;
+	segment_mac(st->map.salt[st->salt_id].seg, st->base + (uint64_t)m->block * BLOCK, m->block, c->serial, mac->mac);
+	memcpy(c->state + m->at, mac->mac, 16);
+	/* a reader verifies what was out of our sight; salt before serial */
+	mac->salt = st->salt_id;
+	__atomic_store_n(&mac->serial, c->serial, __ATOMIC_RELEASE);
+	if (!st->memory)
+		io_begin(st->fd, (uint64_t)m->block * BLOCK, BLOCK);
+}
+
+static int step_segments(struct store *st, struct checkpoint *c)
+{
+	if (c->ahead < c->nmade && c->ahead - c->done < AHEAD) {
+		mac_segment(st, c, c->made + c->ahead++);
+		return 0;
+	}
+	const struct made *m = c->made + c->done;
+	uint64_t n = 1, off;
+	while (c->done + n < c->ahead && n < RUN && m[n].block == m->block + n)
+		n++;
+	off = (uint64_t)m->block * BLOCK;
+	c->done += n;
+	return st->memory ? 0 : io_sync_mapped(st->fd, st->base + off, n * BLOCK, off);
+}
+
+/* A write that is durable on return. */
+static int write_synced(struct store *st, const uint8_t *p, size_t n, uint64_t off)
+{
+	bool synced = true;
+	ssize_t w = st->memory ? io_write(st->fd, p, n, off) : io_write_synced(st->fd, p, n, off, &synced);
+	if (w >= 0 && w != (ssize_t)n)
+		errno = ENOSPC;
+	return w != (ssize_t)n || (!synced && io_sync(st->fd) != 0) ? -1 : 0;
+}
+
+/* One block of the table. */
+static int step_table(struct store *st, struct checkpoint *c)
+{
+	uint8_t nonce[12], *b = calloc(1, BLOCK);
+	size_t i = c->done++, at = i * TABLE_ROOM, n = c->len - at < TABLE_ROOM ? c->len - at : TABLE_ROOM;
 	if (!b)
 		return -1;
-	for (size_t i = 0; i < nblocks; i++)
-		if (space_alloc(st, 1, USE_TABLE, &blocks[i]) != 0) {
-			free(b);
-			return -1;
-		}
-	int r = 0;
-	for (size_t i = 0; i < nblocks && r == 0; i++) {
-		size_t n = len < TABLE_ROOM ? len : TABLE_ROOM;
-		uint8_t nonce[12];
-		memset(b, 0, BLOCK);
-		put_u32(b, i + 1 < nblocks ? blocks[i + 1] : 0);
-		put_u32(b + 4, (uint32_t)n);
-		memcpy(b + 8, state, n);
-		put_u48(nonce, serial);
-		put_u48(nonce + 6, i);
-		aead_seal(st->table_key, nonce, NULL, 0, b, BLOCK - 16, b + BLOCK - 16, 16);
-		if (io_write(st->fd, b, BLOCK, (uint64_t)blocks[i] * BLOCK) != (ssize_t)BLOCK)
-			r = -1;
-		state += n;
-		len -= n;
-	}
+	put_u32(b, i + 1 < c->nblocks ? c->blocks[i + 1] : 0);
+	put_u32(b + 4, (uint32_t)n);
+	memcpy(b + 8, c->state + at, n);
+	put_u48(nonce, c->serial);
+	put_u48(nonce + 6, i);
+	aead_seal(st->table_key, nonce, NULL, 0, b, BLOCK - 16, b + BLOCK - 16, 16);
+	int r = write_synced(st, b, BLOCK, (uint64_t)c->blocks[i] * BLOCK);
 	free(b);
 	return r;
 }
 
-static int put_super(struct store *st, unsigned which, uint64_t serial, uint32_t first, size_t nblocks)
+static int put_super(struct store *st, unsigned which, const struct checkpoint *c)
 {
 	uint8_t s[SUPER_SIZE] = { 0 }, mac[32];
 	struct wr w = wr_init(s, sizeof s);
@@ -212,71 +310,120 @@ static int put_super(struct store *st, unsigned which, uint64_t serial, uint32_t
 	wr_u32(&w, STORE_VERSION);
 	wr_u32(&w, st->ordered);
 	wr_bytes(&w, st->id, 16);
-	wr_u64(&w, serial);
+	wr_u64(&w, c->serial);
 	wr_u16(&w, st->salt_id);
 	wr_bytes(&w, salt_octets(st, st->salt_id), 32);
-	wr_u32(&w, first);
-	wr_u32(&w, (uint32_t)nblocks);
+	wr_u32(&w, c->blocks[0]);
+	wr_u32(&w, (uint32_t)c->nblocks);
 	struct part p = { s, SUPER_BODY };
 	key_mac(st->super_key, &p, 1, mac);
 	wr_bytes(&w, mac, 16);
-	return io_write(st->fd, s, sizeof s, which * SUPER_SIZE) == SUPER_SIZE ? 0 : -1;
+	return write_synced(st, s, sizeof s, which * SUPER_SIZE);
 }
 
-static int sync_all(struct store *st) { return st->memory ? 0 : io_sync(st->fd); }
-
-static int put_supers(struct store *st, uint64_t serial, uint32_t first, size_t nblocks)
+/* Both superblocks name it. */
+static void complete(struct store *st, struct checkpoint *c)
 {
-	/* the one that is no use, or older, first */
-	for (unsigned i = 0; i < 2; i++)
-		if (put_super(st, st->super ^ i, serial, first, nblocks) != 0 || sync_all(st) != 0)
+	for (size_t i = 0; i < st->ntable; i++)
+		space_retire(&c->wait, st->table[i], 0);
+	free(st->table);
+	st->table = c->blocks;
+	st->ntable = c->nblocks;
+	c->blocks = NULL;
+	st->ckpt_serial = c->serial;
+	st->checkpoints++;
+	space_checkpointed(st);
+	forget(c);
+}
+
+static int slice(struct store *st, struct checkpoint *c)
+{
+	int r;
+	switch (c->phase) {
+	case CKPT_SEGMENTS:
+		r = c->nmade ? step_segments(st, c) : 0;
+		if (r == 0 && c->done == c->nmade)
+			c->phase = CKPT_TABLE, c->done = 0;
+		return r;
+	case CKPT_TABLE:
+		r = step_table(st, c);
+		if (r == 0 && c->done == c->nblocks)
+			c->phase = CKPT_SUPERS, c->done = 0;
+		return r;
+	default:
+		/* the one that is no use, or older, first */
+		r = put_super(st, st->super ^ (unsigned)c->done++, c);
+		if (r == 0 && c->done == 2)
+			complete(st, c);
+		return r;
+	}
+}
+
+int checkpoint_step(struct store *st)
+{
+	return log_settle(st) != 0 || space_whole(st) != 0 || slice(st, &st->ckpt) != 0 ? store_fail(st) : 0;
+}
+
+int checkpoint_run(struct store *st, uint64_t until_ns)
+{
+	while (checkpoint_going(st)) {
+		if (checkpoint_step(st) != 0)
 			return -1;
+		if (compact_clock() >= until_ns)
+			break;
+	}
 	return 0;
 }
 
 int checkpoint_write(struct store *st)
 {
-	salt_prune(st);
-	uint64_t serial = st->ckpt_serial + 1;
-	size_t room = state_size(st);
-	size_t nblocks = (room + TABLE_ROOM - 1) / TABLE_ROOM;
-	uint8_t *state = malloc(room);
-	uint32_t *blocks = calloc(nblocks, sizeof *blocks);
-	if (!state || !blocks) {
-		free(state);
-		free(blocks);
+	/* one that is under way is of an earlier moment */
+	if (checkpoint_run(st, UINT64_MAX) != 0)
 		return -1;
+	return checkpoint_cut(st) != 0 ? store_fail(st) : checkpoint_run(st, UINT64_MAX);
+}
+
+/* ---- when ---- */
+
+/* So many octets of log make one due. */
+static uint64_t tail_due(const struct store *st)
+{
+	uint64_t bytes = st->live_units * UNIT / TAIL_PART;
+	bytes = bytes < TAIL_BYTES ? bytes : TAIL_BYTES;
+	return bytes > st->tune.tail_least ? bytes : st->tune.tail_least;
+}
+
+/* By the log's tail, and when much of the log is only kept for the last one. */
+bool checkpoint_due(const struct store *st)
+{
+	uint64_t bytes = tail_due(st);
+	return !checkpoint_going(st) && (st->tail_ops >= TAIL_OPS || st->tail_bytes >= bytes ||
+	                                 (uint64_t)st->log_waiting * BLOCK >= bytes);
+}
+
+/* Is it less far than if it were to be done when such a part of the log is there
+ * that makes the next one due? */
+static bool behind(const struct store *st, unsigned part)
+{
+	const struct checkpoint *c = &st->ckpt;
+	size_t all = 2 * c->nmade + c->nblocks + 2, done = c->done;
+	done += c->phase == CKPT_SEGMENTS ? c->ahead : 2 * c->nmade + (c->phase == CKPT_SUPERS ? c->nblocks : 0);
+	return checkpoint_going(st) && done * (tail_due(st) / part) < all * st->tail_bytes;
+}
+
+int checkpoint_pay(struct store *st)
+{
+	uint64_t until = 0;
+	/* until it is done all that was retired takes its space: on a slow disk the
+	 * clock counts no more when half of the way to the next is gone */
+	while (behind(st, 8)) {
+		uint64_t now = compact_clock();
+		until = until ? until : now + st->tune.tick_ns;
+		if (now >= until && !behind(st, 2))
+			break;
+		if (checkpoint_step(st) != 0)
+			return -1;
 	}
-	struct wr w = wr_init(state, room);
-	int r = space_whole(st);
-	if (r == 0)
-		put_state(st, &w, serial);
-	nblocks = (wr_len(&w) + TABLE_ROOM - 1) / TABLE_ROOM;
-	if (r == 0)
-		r = w.bad ? -1 : put_table(st, state, wr_len(&w), serial, blocks, nblocks);
-	if (r == 0)
-		r = sync_all(st) != 0 || put_supers(st, serial, blocks[0], nblocks) != 0;
-	crypto_wipe(state, room);
-	free(state);
-	if (r != 0) {
-		free(blocks);
-		return store_fail(st);
-	}
-	/* all segments are clean now: the next change copies them */
-	for (uint32_t i = 0; i < DIR_SIZE;) {
-		struct segmeta *sm = st->seg + atomic_load(&st->root->dir[i]);
-		sm->dirty = false;
-		i += 1u << (DIR_BITS - sm->depth);
-	}
-	for (size_t i = 0; i < st->ntable; i++)
-		space_retire(&st->ckpt_wait, st->table[i], 0);
-	free(st->table);
-	st->table = blocks;
-	st->ntable = nblocks;
-	st->ckpt_serial = serial;
-	st->checkpoints++;
-	st->tail_ops = st->tail_bytes = 0;
-	space_checkpointed(st);
 	return 0;
 }
 
@@ -315,23 +462,49 @@ static void get_super(struct store *st, unsigned which, struct super *out)
 	}
 }
 
-enum store_owner store_whose(int fd, const struct key *k)
+/* Which of the two counts. */
+static unsigned newer_super(const struct super s[static 2])
+{
+	return s[1].state > s[0].state || (s[1].state == s[0].state && s[1].serial > s[0].serial);
+}
+
+/* Of us, with this key?  Else err says what is wrong. */
+static enum store_owner judge_super(const struct super *s, const char *name, char *err, size_t n)
+{
+	if (s->state == SUPER_FOREIGN || s->state == SUPER_NONE) {
+		snprintf(err, n, "%s: is no encdns store; nothing was changed", name);
+		return STORE_OTHER;
+	}
+	if (s->version != STORE_VERSION) {
+		snprintf(err, n, "%s: store of version %u, this program reads version %u; nothing was changed", name, s->version,
+		         STORE_VERSION);
+		return STORE_STRANGE;
+	}
+	if (s->state == SUPER_OK)
+		return STORE_OURS;
+	snprintf(err, n, "%s: the key does not fit (another machine's store, or its first blocks are damaged); nothing was changed", name);
+	return STORE_STRANGE;
+}
+
+enum store_owner store_whose(int fd, const char *name, const struct key *k, char *err, size_t n)
 {
 	struct stat sb;
 	struct super s[2];
 	struct store *st = calloc(1, sizeof *st);
 	enum store_owner r = STORE_OTHER;
-	if (st && (st->super_key = key_derive(k, "super", NULL, 0)) != NULL) {
+	snprintf(err, n, "%s: no memory for keys", name);
+	if (st && fstat(fd, &sb) == 0 && (st->super_key = key_derive(k, "super", NULL, 0)) != NULL) {
+		bool file = S_ISREG(sb.st_mode);
 		st->fd = fd;
 		get_super(st, 0, &s[0]);
 		get_super(st, 1, &s[1]);
-		if (s[0].state == SUPER_OK || s[1].state == SUPER_OK)
-			r = STORE_OURS;
-		else if (s[0].state == SUPER_BAD || s[1].state == SUPER_BAD)
-			r = STORE_STRANGE;
-		else if (s[0].state == SUPER_NONE && s[1].state == SUPER_NONE && fstat(fd, &sb) == 0 &&
-		         (!S_ISREG(sb.st_mode) || sb.st_size <= UNBORN_MAX))
+		if (s[0].state == SUPER_NONE && s[1].state == SUPER_NONE && (!file || sb.st_size <= UNBORN_MAX) &&
+		    (!file || sb.st_size == 0 || sb.st_size >= BLOCK))
 			r = STORE_NOBODYS;
+		else if (file && sb.st_size < BLOCK)
+			snprintf(err, n, "%s: is no encdns store, or cut short; nothing was changed", name);
+		else
+			r = judge_super(&s[newer_super(s)], name, err, n);
 		key_free(st->super_key);
 	}
 	free(st);
@@ -481,22 +654,10 @@ int checkpoint_load(struct store *st, char *err, size_t n)
 	struct super s[2];
 	get_super(st, 0, &s[0]);
 	get_super(st, 1, &s[1]);
-	unsigned newer = s[1].state > s[0].state ||
-	                 (s[1].state == s[0].state && s[1].serial > s[0].serial);
+	unsigned newer = newer_super(s);
 	const struct super *best = &s[newer];
-	if (best->state == SUPER_FOREIGN || best->state == SUPER_NONE) {
-		snprintf(err, n, "%s: is no encdns store; nothing was changed", st->name);
+	if (judge_super(best, st->name, err, n) != STORE_OURS)
 		return -1;
-	}
-	if (best->version != STORE_VERSION) {
-		snprintf(err, n, "%s: store of version %u, this program reads version %u; nothing was changed",
-		         st->name, best->version, STORE_VERSION);
-		return -1;
-	}
-	if (best->state != SUPER_OK) {
-		snprintf(err, n, "%s: the key does not fit (another machine's store, or its first blocks are damaged); nothing was changed", st->name);
-		return -1;
-	}
 	if (st->check)
 		st->ordered = best->flags & 1;
 	if (best->flags != st->ordered) {

@@ -20,6 +20,9 @@ int io_sync(int fd);
 int io_allocate(int fd, uint64_t off, uint64_t n);
 int io_truncate(int fd, uint64_t n);
 void io_mapped(int fd, uint64_t off, uint64_t n);
+int io_sync_mapped(int fd, void *p, size_t n, uint64_t off);
+static inline void io_begin(int fd, uint64_t off, uint64_t n) { (void)fd, (void)off, (void)n; }
+static inline void io_touch(void *p, size_t n) { (void)p, (void)n; }
 /* All happens in one row there. */
 static inline bool io_beside(void) { return false; }
 /* That disk has no holes. */
@@ -29,10 +32,14 @@ static inline int io_punch(int fd, uint64_t off, uint64_t n) { (void)fd, (void)o
 
 #include <errno.h>
 #include <fcntl.h>
+#include <sys/mman.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
+#ifndef MADV_POPULATE_WRITE
+#define MADV_POPULATE_WRITE 23 /* linux/mman.h */
+#endif
 #ifndef RWF_DSYNC
 #define RWF_DSYNC 2 /* linux/fs.h; older C libraries don't have it */
 #endif
@@ -75,6 +82,23 @@ static inline int io_punch(int fd, uint64_t off, uint64_t n)
 static inline bool io_beside(void) { return true; }
 
 static inline void io_mapped(int fd, uint64_t off, uint64_t n) { (void)fd, (void)off, (void)n; }
+
+/* What was changed through the mapping at p (the file's octets from off on) is
+ * durable on return. */
+static inline int io_sync_mapped(int fd, void *p, size_t n, uint64_t off)
+{
+	(void)fd, (void)off;
+	return msync(p, n, MS_SYNC);
+}
+
+/* The same is asked for soon: a hint. */
+static inline void io_begin(int fd, uint64_t off, uint64_t n)
+{
+	sync_file_range(fd, (off_t)off, (off_t)n, SYNC_FILE_RANGE_WRITE);
+}
+
+/* Memory of the mapping will be written: one call for all its pages.  A hint. */
+static inline void io_touch(void *p, size_t n) { madvise(p, n, MADV_POPULATE_WRITE); }
 
 #endif
 #endif

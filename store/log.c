@@ -336,6 +336,7 @@ static int tail_rewrite(struct store *st, uint64_t unit, uint64_t end)
 			return -1;
 		}
 		unit += (uint64_t)w / UNIT;
+		st->unsynced = true;
 	}
 	return 0;
 }

@@ -1,8 +1,8 @@
 /* segment.c - changes to the index: shadow copies, inserts, splits.
  *
- * States of a segment's block: clean (a checkpoint refers to it: never
- * written), dirty (made since: changed under the readers' eyes, see index.c),
- * retired.  Splits and merges make new segments that the directory then points
+ * States of a segment's block: fresh (made since the last checkpoint's cut:
+ * changed under the readers' eyes, see index.c), frozen (that checkpoint, perhaps
+ * still under way, refers to it: never written), retired.  Splits and merges make new segments that the directory then points
  * to; the old ones stay until no reader can be in them. */
 #include "store/writer.h"
 
@@ -42,15 +42,16 @@ static void dir_point(struct store *st, uint32_t index, unsigned depth, uint32_t
 static int retire(struct store *st, uint32_t block)
 {
 	uint64_t epoch = atomic_fetch_add(&st->root->epoch, 1);
-	return space_retire(st->seg[block].dirty ? &st->epoch_wait : &st->ckpt_wait, block, epoch);
+	return space_retire(segment_fresh(st, block) ? &st->epoch_wait : &st->ckpt_wait, block, epoch);
 }
 
 int segment_new(struct store *st, uint8_t depth, uint32_t *block)
 {
 	if (space_alloc(st, 1, USE_SEGMENT, block) != 0)
 		return -1;
+	io_touch(seg_at(st, *block), BLOCK);
 	memset(root_macs(st->root) + *block, 0, sizeof(struct segmac));
-	st->seg[*block] = (struct segmeta){ .depth = depth, .dirty = true, .counted = true };
+	st->seg[*block] = (struct segmeta){ .cut = st->cuts, .depth = depth, .counted = true };
 	io_mapped(st->fd, (uint64_t)*block * BLOCK, BLOCK);
 	return 0;
 }
@@ -84,7 +85,7 @@ static int writable(struct store *st, uint32_t index, uint32_t *block)
 {
 	uint32_t old = atomic_load_explicit(&st->root->dir[index], memory_order_relaxed);
 	*block = old;
-	if (st->seg[old].dirty)
+	if (segment_fresh(st, old))
 		return 0;
 	if (copy(st, old, block) != 0)
 		return -1;
@@ -143,7 +144,9 @@ static int merge(struct store *st, uint32_t index)
 void segment_touch(const struct store *st, const uint64_t hash[static 2])
 {
 	struct place p = place_of(hash[0]);
-	uint32_t block = atomic_load_explicit(&st->root->dir[dir_index(&p)], memory_order_relaxed);
+	/* of entries that are alike the first: as readers do, for the cache's sake */
+	uint32_t alike = (1u << (DIR_BITS - atomic_load_explicit(&st->root->depth, memory_order_relaxed))) - 1;
+	uint32_t block = atomic_load_explicit(&st->root->dir[dir_index(&p) & ~alike], memory_order_relaxed);
 	__builtin_prefetch(seg_at(st, block) + (size_t)p.home * SLOTS);
 }
 

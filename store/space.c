@@ -1,9 +1,9 @@
 /* space.c - which blocks are free, and when a used one may be again.
  *
  * A block's use stands in the root's info array.  A block that is replaced is
- * retired: a segment made since the last checkpoint waits for the readers only;
- * all else, also what a recovery from that checkpoint would replay, until the
- * next one is durable and then for the readers.
+ * retired: a segment made since the last checkpoint's cut waits for the readers
+ * only; all else, also what a recovery from that checkpoint would replay, until
+ * one that was cut later is durable, and then for the readers.
  * What is free keeps its space in the file system until a lot is free; then it
  * is a hole, and space is got again before it is used: a write into a mapped
  * hole on a full disk would be SIGBUS. */
@@ -319,13 +319,20 @@ void space_collect(struct store *st)
 	st->epoch_wait.n = kept;
 }
 
+void space_cut(struct store *st)
+{
+	struct retire_list none = st->ckpt.wait; /* empty, with its memory */
+	st->ckpt.wait = st->ckpt_wait;
+	st->ckpt_wait = none;
+	st->log_waiting = 0;
+}
+
 void space_checkpointed(struct store *st)
 {
 	uint64_t epoch = atomic_fetch_add(&st->root->epoch, 1);
-	for (size_t i = 0; i < st->ckpt_wait.n; i++)
-		space_retire(&st->epoch_wait, st->ckpt_wait.at[i].block, epoch);
-	st->ckpt_wait.n = 0;
-	st->log_waiting = 0;
+	for (size_t i = 0; i < st->ckpt.wait.n; i++)
+		space_retire(&st->epoch_wait, st->ckpt.wait.at[i].block, epoch);
+	st->ckpt.wait.n = 0;
 	space_collect(st);
 }
 

@@ -10,12 +10,13 @@
 #ifndef LOG_FLUSH
 #define LOG_FLUSH    (1u << 20)  /* written to the file from here on */
 #endif
+#define SOON         16u         /* a name's bucket is asked for so many names before its fragment */
 #define PINS         (STORE_HOLDS + 16)
 #define TAIL_OPS     10000000u   /* a checkpoint is due after so many operations */
 #define TAIL_BYTES   (1ull << 30) /* or so much log, less in a small store */
-#define TAIL_PART    16u         /* so great a part of what is live */
+#define TAIL_PART    20u         /* so great a part of what is live */
 
-struct segmeta { uint8_t depth; bool dirty, counted; uint16_t count; }; /* dirty: made since the checkpoint */
+struct segmeta { uint32_t cut; uint16_t count; uint8_t depth; bool counted; }; /* cut: see struct checkpoint */
 struct extent {
 	uint32_t block, nblocks;
 	uint64_t serial;
@@ -37,7 +38,7 @@ struct pending {
 	uint64_t unit, old_unit; /* old_unit: what the slot holds now, 0 = no slot */
 	uint32_t next;           /* in the hash chain, 1 + index */
 };
-#define PENDING_LINES 4096u
+#define PENDING_LINES 16384u
 
 /* Fragments that are not in the file yet, and the slots that wait for them. */
 struct filled {
@@ -87,6 +88,25 @@ struct instances {
 struct retired { uint32_t block; uint64_t epoch; };
 struct retire_list { struct retired *at; size_t n, room; };
 
+/* A checkpoint holds the state at its *cut*, a moment between two groups, and is
+ * written in slices while the writer goes on: from the cut on no segment that
+ * there was is changed any more (segment.c).
+ * Phases: none -> segments (each made durable, its MAC set in the state) ->
+ * table -> superblocks -> none, and only then is the one before forgotten. */
+struct checkpoint {
+	enum { CKPT_NONE, CKPT_SEGMENTS, CKPT_TABLE, CKPT_SUPERS } phase;
+	uint64_t serial;
+	uint8_t *state;            /* as in checkpoint.c */
+	size_t room, len;
+	struct made { uint32_t block, at; } *made; /* segments made since the cut before; where their MACs belong */
+	size_t nmade;
+	uint32_t *blocks;          /* of the table */
+	size_t nblocks;
+	size_t done;               /* of this phase's pieces, */
+	size_t ahead;              /* segments with their MAC, on their way to the disk */
+	struct retire_list wait;   /* retired before the cut: until this one is durable */
+};
+
 /* One version of a key, as it goes to the log. */
 struct change {
 	enum frag_kind kind;
@@ -100,6 +120,12 @@ struct change {
 	uint32_t len;
 	bool fresh;       /* the key is new: nobody looks for it soon */
 };
+
+/* The newest version of a name as store_newest found it in the log: who then
+ * changes the name need not read it again.  Without owner and body. */
+struct head { bool known; uint64_t hash[2]; struct raw r; };
+/* The last key of a kind that was hashed: it is often asked for several times. */
+struct hashed { uint32_t inst; size_t n; uint8_t key[FRAG_KEY_MAX]; uint64_t hash[2]; };
 
 struct store {
 	struct store_map map;
@@ -172,12 +198,19 @@ struct store {
 	uint32_t *table;           /* blocks of the last checkpoint's table */
 	size_t ntable;
 	struct retire_list epoch_wait; /* until no reader can reach them */
-	struct retire_list ckpt_wait;  /* until the next checkpoint, then the same */
+	struct retire_list ckpt_wait;  /* until a checkpoint with a later cut, then the same */
 	uint32_t log_waiting;          /* blocks of log among them */
+	uint32_t cuts;                 /* so far */
+	struct checkpoint ckpt;        /* the one under way */
 	unsigned super;                /* which superblock is written first */
 	uint64_t checkpoints;
 
 	struct tree_cache *trees;
+	struct hot *hot;           /* see hot.c; NULL: none yet */
+	struct head head;          /* what was looked up last */
+	struct hashed hashed[FRAG_ZONE + 1];
+	struct probe soon[SOON];   /* names that will be asked for, in turn */
+	unsigned nsoon;
 	struct scratch scratch;
 };
 
@@ -191,7 +224,8 @@ int space_extent(struct store *st, uint32_t least, uint32_t *out, uint32_t *n);
 void space_free(struct store *st, uint32_t block);
 int space_retire(struct retire_list *l, uint32_t block, uint64_t epoch);
 void space_collect(struct store *st);           /* frees what no reader can reach any more */
-void space_checkpointed(struct store *st);      /* one more checkpoint is durable */
+void space_cut(struct store *st);               /* a checkpoint's cut: what is retired waits for it */
+void space_checkpointed(struct store *st);      /* and now it is durable */
 void space_doubt(struct store *st);             /* after opening: free blocks may have no space */
 int space_give_back(struct store *st);          /* to the file system, when a lot is free */
 uint64_t space_epoch(const struct store *st);   /* the oldest that a reader may still be in */
@@ -221,6 +255,7 @@ int log_flush(struct store *st, bool sync);     /* octets to the file, then slot
 /* All that was appended can be looked at, and nobody else is at work: to be
  * called before anything but appending.  -1: errno, the store has failed. */
 int log_settle(struct store *st);
+int log_sync(struct store *st); /* what was written is durable */
 void log_seal(struct store *st);                /* what was appended, and is still plain */
 /* The buffer is full: settled, it is handed over, and the log goes on at `next`;
  * then the helper begins. */
@@ -232,11 +267,20 @@ void log_behind(struct store *st);
 enum store_found store_head(struct store *st, const struct probe *p, struct scratch *s, struct raw *f);
 struct pending *store_pending(struct store *st, const uint64_t hash[static 2]);
 int store_pending_add(struct store *st, const uint64_t hash[static 2], uint64_t unit, uint64_t old);
+/* Appends a version behind what the log has of the key. */
+int store_append(struct store *st, const struct change *c, const uint64_t hash[static 2]);
 /* Does someone need the version of sequence `from` although `to` replaces it? */
 bool view_needs(const struct store *st, uint64_t from, uint64_t to);
 bool view_below(const struct store *st, uint64_t seq); /* does someone see less than seq? */
 bool view_pinned(const struct store *st, uint64_t from, uint64_t to);
 void view_advance(struct store *st); /* readers may have gone on */
+
+/* hot.c */
+bool hot_get(struct store *st, const struct probe *p, struct raw *out); /* valid until the next change */
+/* A key that this group has changed before.  Not *taken: it is to be appended. */
+int hot_put(struct store *st, const struct change *c, const struct probe *p, bool *taken);
+int hot_flush(struct store *st); /* all of them to the log */
+void hot_free(struct store *st);
 
 /* compact.c */
 /* Works off what changes have made due. */
@@ -271,9 +315,23 @@ int segment_unset(struct store *st, const uint64_t hash[static 2], uint64_t unit
 void segment_touch(const struct store *st, const uint64_t hash[static 2]); /* soon to be looked at */
 bool segment_has(const struct store *st, const uint64_t hash[static 2], uint64_t unit);
 uint32_t segment_count(const struct store *st);
+/* Made since the last cut: it may be changed where it is, and no checkpoint, nor
+ * one under way, refers to it. */
+static inline bool segment_fresh(const struct store *st, uint32_t block) { return st->seg[block].cut == st->cuts; }
 
 /* checkpoint.c */
-int checkpoint_write(struct store *st);
+int checkpoint_write(struct store *st); /* whole, of this moment, between groups */
+/* Begins one, between groups, when none is under way.  -1: errno; there is none
+ * still, and the store goes on. */
+int checkpoint_cut(struct store *st);
+static inline bool checkpoint_going(const struct store *st) { return st->ckpt.phase != CKPT_NONE; }
+/* One slice of the one under way.  -1: errno, the store has failed. */
+int checkpoint_step(struct store *st);
+int checkpoint_run(struct store *st, uint64_t until_ns); /* one slice, and more until then */
+/* As much of it as the log's growth makes due. */
+int checkpoint_pay(struct store *st);
+bool checkpoint_due(const struct store *st);
+void checkpoint_free(struct store *st);
 int checkpoint_load(struct store *st, char *err, size_t n);
 int salt_add(struct store *st, uint16_t id, const uint8_t octets[static 32]);
 int salt_fresh(struct store *st);

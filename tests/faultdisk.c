@@ -302,6 +302,19 @@ int io_sync(int fd)
 	return e ? refuse(d, e) : 0;
 }
 
+int io_sync_mapped(int fd, void *p, size_t n, uint64_t off)
+{
+	struct disk *d = cur;
+	size_t part;
+	int e = gate(d, OP_SYNC, 0, &part);
+	(void)fd, (void)p;
+	if (e == 0 && !d->lies)
+		clean_range(d, off, n);
+	if (e > 0 && !d->dead)
+		fail_range(d, off, n);
+	return e ? refuse(d, e) : 0;
+}
+
 int io_allocate(int fd, uint64_t off, uint64_t n)
 {
 	struct disk *d = cur;

@@ -458,6 +458,7 @@ struct end { /* one side */
 	unsigned ready, frames, bad, room, closed;
 	size_t octets;
 	uint32_t next; /* number of the frame that must come */
+	uint32_t seen, ahead; /* 1 + number of the last that was looked at before its turn; how many were */
 	char why[200];
 	bool close_in_frame, fail_in_frame, answer;
 };
@@ -505,6 +506,17 @@ static void on_frame(struct link *l, uint8_t type, const uint8_t *p, size_t n, u
 	}
 }
 
+/* In order, each at most once, none whose turn has come. */
+static void on_ahead(struct link *l, uint8_t type, const uint8_t *p, size_t n)
+{
+	struct end *e = link_owner(l);
+	if (n < 4 || type < 20)
+		return;
+	e->bad += get_u32(p) < e->next || get_u32(p) < e->seen || content(get_u32(p), n, want) != n || memcmp(want, p, n) != 0;
+	e->seen = get_u32(p) + 1;
+	e->ahead++;
+}
+
 static void on_closed(struct link *l, const char *why)
 {
 	struct end *e = link_owner(l);
@@ -512,7 +524,7 @@ static void on_closed(struct link *l, const char *why)
 	snprintf(e->why, sizeof e->why, "%s", why);
 	e->l = NULL;
 }
-static const struct link_calls calls = { on_ready, on_frame, on_room, on_closed };
+static const struct link_calls calls = { .ready = on_ready, .frame = on_frame, .ahead = on_ahead, .room = on_room, .closed = on_closed };
 
 static void pair(int fd[2])
 {
@@ -557,7 +569,7 @@ static void test_plain(void)
 			i += m;
 			turn(0);
 		}
-		bad += e.frames != 4 || e.bad || e.closed || e.octets != 386;
+		bad += e.frames != 4 || e.ahead != 4 || e.bad || e.closed || e.octets != 386;
 		close(fd[1]);
 		turns(2);
 		bad += e.closed != 1 || e.l;

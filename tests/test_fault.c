@@ -182,6 +182,15 @@ static struct store *open_it(struct world *w)
 	return store_open(&c, w->k, err, sizeof err);
 }
 
+/* Some slices of the checkpoint that is under way, at any time. */
+static int slices(struct world *w, struct store *st, unsigned most)
+{
+	int r = 0;
+	for (unsigned n = rng_below(&w->rng, most + 1); n > 0 && r == 0 && checkpoint_going(st); n--)
+		r = checkpoint_step(st);
+	return r;
+}
+
 /* Some transactions that end in one commit. Returns what the store said. */
 static int group(struct world *w, struct store *st, struct model *mo)
 {
@@ -194,6 +203,8 @@ static int group(struct world *w, struct store *st, struct model *mo)
 			uint8_t o[NAME_MAX_LEN];
 			if (v == UINT32_MAX)
 				v--;
+			if (rng_below(&w->rng, 16) == 0 && slices(w, st, 1) != 0)
+				return -1;
 			owner(i, o);
 			if (!v ? store_delete(st, mo->seq, FRAG_NAME, &zone, o)
 			       : store_put(st, mo->seq, FRAG_NAME, &zone, o, NODE_NSEC, 0, b, body(v, b), false))
@@ -261,8 +272,12 @@ static void groups(struct world *w, struct store *st, unsigned n)
 		int r = group(w, st, &mo);
 		if (r == 0 && !disk_dead(w->d))
 			w->acked = mo;
-		if (r == 0 && rng_below(&w->rng, 4) == 0)
+		if (r == 0 && rng_below(&w->rng, 8) == 0)
 			r = checkpoint_write(st);
+		if (r == 0 && rng_below(&w->rng, 3) == 0 && !checkpoint_going(st))
+			checkpoint_cut(st); /* refused for want of room it does no harm */
+		if (r == 0)
+			r = slices(w, st, 4);
 		if (disk_dead(w->d))
 			return;
 		if (r != 0 && disk_failed(w->d) < 0)

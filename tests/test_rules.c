@@ -1,6 +1,6 @@
 /* test_rules.c - the store's rules that no answer shows until it is too late:
  * what a reader may be looking at stays put, nothing useless is linked, the checkpoint
- * before the last stays whole. */
+ * before the last stays whole, and one under way is of one moment. */
 #include "store/writer.h"
 #include "tests/tap.h"
 
@@ -76,7 +76,7 @@ static void remember(const struct store *st)
 	for (uint32_t i = 0; i < DIR_SIZE && nwas < SEGS; nwas++) {
 		uint32_t b = atomic_load(&st->root->dir[i]);
 		was[nwas].block = b;
-		was[nwas].clean = !st->seg[b].dirty;
+		was[nwas].clean = !segment_fresh(st, b);
 		memcpy(was[nwas].word, segment(st, b), BLOCK);
 		i += 1u << (DIR_BITS - st->seg[b].depth);
 	}
@@ -151,7 +151,8 @@ static void test_slots(void)
 			fails += range(st, 0, done, 7 + round % 5, done + i + 2) != 0; /* old names */
 			done += 1200;
 			if ((round + i) % 4 == 0)
-				fails += checkpoint_write(st) != 0;
+				fails += round % 2 ? checkpoint_write(st) != 0 : !checkpoint_going(st) && checkpoint_cut(st) != 0;
+			fails += checkpoint_going(st) && checkpoint_step(st) != 0;
 			bad += breaches(st);
 		}
 		for (unsigned s = 0; s < nwas; s++)
@@ -221,6 +222,33 @@ static void test_chain(void)
 	close(fd);
 }
 
+/* A name that changes over and over in a group goes to the log at most twice: as
+ * soon as it changes, and as it is in the end. */
+static void test_hot(void)
+{
+	int fd = memfd_create("hot", 0);
+	struct store *st = open_fd(fd, NULL, 0);
+	unsigned bad = !st || range(st, 0, 100, 1, 1) != 0;
+	uint64_t from = st ? st->at : 0, most = 0;
+	for (uint32_t v = 2; st && v < 1002; v++) {
+		seq++;
+		bad += set(st, 7, v) != 0 || set(st, v % 3 + 10, v) != 0;
+	}
+	uint8_t o[NAME_MAX_LEN];
+	struct frag f;
+	owner(7, o);
+	bad += !st || store_newest(st, FRAG_NAME, zone.inst, o, &scratch, &f) != STORE_FOUND || get_u32(f.body) != 1001;
+	bad += st && get(store_reader(st), 7, st->seq) != 1;
+	bad += !st || store_commit(st, seq, meta) != 0;
+	most = st ? (st->at - from) * UNIT : 0;
+	for (uint32_t i = 0; st && i < 100; i++)
+		bad += get(store_reader(st), i, seq) != (i == 7 ? 1001 : i >= 10 && i < 13 ? 999 + (i - 10 + 3 - 999 % 3) % 3 : 1);
+	ok(bad == 0 && most < 1500, "2,000 changes of four names in a group take %llu octets of log (%u wrong)", (unsigned long long)most, bad);
+	if (st)
+		store_close(st);
+	close(fd);
+}
+
 /* ---- the checkpoint before ---- */
 
 /* The newest superblock is lost: from the one before, all that was acknowledged
@@ -258,6 +286,86 @@ static void test_older_checkpoint(void)
 	ok(bad == 0 && opened == 12, "without its newest superblock the store opens as it was (%u of 12, %u wrong)", opened, bad);
 }
 
+/* ---- a checkpoint under way ---- */
+
+#define MANY 40000u /* names: more than one segment */
+static uint32_t model[MANY];
+
+static int some(struct store *st, uint32_t from, uint32_t step, uint32_t value)
+{
+	for (uint32_t i = from; i < MANY; i += step)
+		model[i] = value;
+	return range(st, from, MANY, step, value);
+}
+
+/* Were the writer killed now: how many names would come back wrong? */
+static unsigned lost(int fd)
+{
+	static uint8_t b[BLOCK];
+	int copy = memfd_create("copy", 0);
+	unsigned bad = 0;
+	for (off_t at = 0; pread(fd, b, BLOCK, at) == (ssize_t)BLOCK; at += BLOCK)
+		bad += pwrite(copy, b, BLOCK, at) != (ssize_t)BLOCK;
+	struct store *st = open_fd(copy, NULL, 0);
+	bad += !st || store_seq(st) != seq;
+	for (uint32_t i = 0; st && i < MANY; i++)
+		bad += get(store_reader(st), i, seq) != model[i];
+	if (st)
+		store_close(st);
+	close(copy);
+	return bad;
+}
+
+/* Commits go on between the slices of a checkpoint, and what it refers to stays as
+ * it was at the cut. */
+static void test_slices(void)
+{
+	int fd = memfd_create("slices", 0);
+	struct store *st = open_fd(fd, NULL, 0);
+	unsigned bad = !st || some(st, 0, 1, 1) != 0, moved = 0, wrong = 0, slices = 0, opened = 0;
+	for (uint32_t round = 0; st && round < 4; round++) {
+		bad += some(st, round, 3, 2 + round) != 0 || checkpoint_run(st, UINT64_MAX) != 0 || checkpoint_cut(st) != 0;
+		uint64_t serial = st->ckpt.serial;
+		remember(st);
+		while (st->ckpt.serial == serial && bad == 0) {
+			bad += some(st, slices % 5, 400 + slices % 4, 100 + slices) != 0;
+			moved += st->ckpt.serial == serial ? breaches(st) : 0;
+			bad += st->ckpt.serial == serial && checkpoint_step(st) != 0;
+			if (slices++ % 3 == 0 && ++opened)
+				wrong += lost(fd);
+		}
+		bad += st->ckpt_serial < serial;
+	}
+	ok(bad == 0 && moved == 0 && slices > 12, "between %u slices of checkpoints commits go on, and what was there at the cut stays (%u moved)",
+	   slices, moved);
+	ok(wrong == 0 && opened > 4, "killed between two of them, all that was committed is there (%u times, %u wrong)", opened, wrong);
+	if (st)
+		store_close(st);
+	close(fd);
+}
+
+/* The next begins when it is due, at a commit, and is done by the ticks that follow. */
+static void test_due(void)
+{
+	int fd = memfd_create("due", 0);
+	struct store *st = open_fd(fd, NULL, 0);
+	unsigned bad = !st, commits = 0, ticks = 0;
+	uint64_t had = st ? st->checkpoints : 0;
+	for (; st && !checkpoint_going(st) && commits < 10000; commits++)
+		bad += some(st, commits % 100, 100, commits + 1) != 0;
+	for (; st && checkpoint_going(st) && ticks < 1000; ticks++)
+		bad += store_tick(st) < 0;
+	ok(bad == 0 && commits > 1 && commits < 10000 && ticks >= 1 && ticks < 1000 && st->checkpoints == had + 1,
+	   "a checkpoint begins at the commit that makes it due (%u) and is done by ticks (%u)", commits, ticks);
+	had = st ? st->checkpoints : 0;
+	for (commits = 0; st && st->checkpoints < had + 3 && commits < 30000; commits++)
+		bad += some(st, commits % 100, 100, commits + 1) != 0;
+	ok(bad == 0 && commits < 30000, "where no tick comes, commits do their share (%u)", commits);
+	if (st)
+		store_close(st);
+	close(fd);
+}
+
 int main(void)
 {
 	static const uint8_t octets[32] = "rules";
@@ -266,7 +374,10 @@ int main(void)
 	k = key_from(octets);
 	test_slots();
 	test_chain();
+	test_hot();
 	test_older_checkpoint();
+	test_slices();
+	test_due();
 	scratch_free(&scratch);
 	key_free(k);
 	return tap_done();

@@ -378,16 +378,23 @@ static void test_lost_tail(void)
 	snprintf(a, sizeof a, "%s", at("tail"));
 	snprintf(b, sizeof b, "%s", at("tail2"));
 	struct store *st = open_at(a, k);
+	uint64_t last = 0;
 	for (unsigned i = 0; i < 40; i++) {
+		last = st->at;
 		random_group(st, &mo, 2500);
 		commit(st, &mo);
 	}
+	/* the last group alone may look as if it had never been finished */
+	uint64_t end = st->at;
 	copy_file(a, b); /* as after a crash */
 	struct stat s;
 	stat(b, &s);
 	unsigned silent = 0, refused = 0, tries = 0;
-	for (off_t off = 6 * (off_t)BLOCK; off < s.st_size - (off_t)BLOCK; off += s.st_size / 23, tries++) {
+	for (off_t off = 6 * (off_t)BLOCK; off < s.st_size - (off_t)BLOCK; off += s.st_size / 23) {
 		uint8_t o;
+		if ((uint64_t)off >= last * UNIT && (uint64_t)off < end * UNIT)
+			continue;
+		tries++;
 		copy_file(a, b);
 		int fd = open(b, O_RDWR);
 		bool used = pread(fd, &o, 1, off) == 1;
