@@ -260,7 +260,7 @@ static int enrol(const struct station *s, struct args *a, struct remote *r, stru
 	int wrong = remote_resume(r, a->host, a->wait) || certify(s, a, r) || remote_put_bundle(r, m->bundle.p, m->bundle.n) || grant_auth(s, m, r, &g, why, sizeof why);
 	station_audit(s, "enrol", m->name, wrong ? "failed" : "done", wrong ? why : m->host);
 	if (wrong)
-		return station_complain("%s is known now, but not unlocked: `encdns-hub authorise %s` goes on from here", m->name, m->name);
+		return station_complain("%s is not unlocked: mend that, and enrol it again; if it is enrolled already then, authorise it", m->name);
 	if (a->json)
 		printf("{\"machine\":\"%s\",\"host\":\"%s\",\"outcome\":\"enrolled\"}\n", m->name, m->host);
 	else

@@ -29,7 +29,7 @@ sub enrol { my ($name, $file) = @_; $lab->hub('enrol', "127.0.0.7\@$port", $name
 sub says { my ($r, $status, $like, $name) = @_; ok($r->{status} == $status && "$r->{out}$r->{err}" =~ $like, $name) or diag "$r->{status}: $r->{out}$r->{err}" }
 
 # ---- a mistake in its configuration ----
-says(enrol('new', $bad), 1, qr/unknown key "nosuchkey".*new is not unlocked: mend that, and enrol it again/s, 'a bad configuration');
+says(enrol('new', $bad), 1, qr/unknown key "nosuchkey".*new is not unlocked: mend that, and enrol it again;/s, 'a bad configuration');
 says($lab->hub('authorise', 'new', '--yes-if-unchanged', '--wait', 20), 1, qr/enrolment was not finished: enrol it again/, 'authorise says what is to be done');
 says(enrol('node1', $good), 1, qr/node1 is enrolled already/, 'it does not get a name that another has');
 says(enrol('new', $good), 0, qr/new is enrolled and authorised/, 'done again with a good one');
