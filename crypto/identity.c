@@ -138,7 +138,9 @@ int identity_make(int dir, char *err, size_t n)
 	if (rc == 0 && (made || (faccessat(dir, CERT, F_OK, 0) != 0 && errno == ENOENT))) {
 		struct rd own = rd_init(der, certify_own(key, der));
 
-		if (put_certs(dir, &own, 1) != 0)
+		if (rd_left(&own) == 0)
+			rc = fail(err, n, CERT, "it can't be made");
+		else if (put_certs(dir, &own, 1) != 0)
 			rc = fail(err, n, CERT, strerror(errno));
 	}
 	signer_free(key);

@@ -277,8 +277,12 @@ int grant_auth(const struct station *s, struct machine_record *m, struct remote 
 	}
 	snprintf(why, n, "%s", text.n > 1 ? (char *)text.p : "done");
 	buf_free(&text);
-	if (code == GATE_DONE)
-		return record_success(s, m, r, g, tickets + 1);
+	if (code == GATE_DONE) {
+		/* the machine is unlocked, whatever becomes of our note of it */
+		if (record_success(s, m, r, g, tickets + 1) != 0)
+			station_complain("%s is unlocked, but the station has no record of it: its next start looks changed", m->name);
+		return 0;
+	}
 	station_complain("%s: %s", m->name, code == GATE_NO ? "refused; its console says why" : why);
 	return 1;
 }

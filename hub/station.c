@@ -523,13 +523,16 @@ int record_put_ticket(const struct station *s, const struct machine_record *m, c
 
 int record_make(const struct station *s, struct machine_record *m)
 {
-	char path[PATH_MAX], host[304];
+	char path[PATH_MAX], minimum[PATH_MAX + 16], host[304];
 	folder_of(s, m->name, path);
 	if (mkdir(path, 0700) != 0 && errno != EEXIST)
 		return station_complain("%s: %s", path, strerror(errno));
 	static const uint8_t none[1][GATE_TICKET];
 	if ((m->lock = lock_record(s, m->name)) < 0)
 		return 1;
+	snprintf(minimum, sizeof minimum, "%s/minimum", path);
+	if (unlink(minimum) != 0 && errno != ENOENT) /* that of the machine before it */
+		return station_complain("%s: %s", minimum, strerror(errno));
 	int n = snprintf(host, sizeof host, "%s\n", m->host);
 	return record_put_ticket(s, m, none, 1) || record_put(s, m, "boots", "0\n", 2) ||
 	       record_put(s, m, "conf", m->conf.p, m->conf.n) || record_put(s, m, "bundle", m->bundle.p, m->bundle.n) ||

@@ -165,9 +165,10 @@ static bool begin_session(struct conn *c, uint64_t now)
 		drop(c);
 		return false;
 	}
-	if (g->one && strcmp(session_peer(g->one->session)->name, peer->name) == 0)
+	bool waits = has_to_wait(g, peer, now);
+	if (!waits && g->one && strcmp(session_peer(g->one->session)->name, peer->name) == 0)
 		drop(g->one); /* the same person once more */
-	if (has_to_wait(g, peer, now)) {
+	if (waits) {
 		session_turn_away(c->session, "too many failures: wait a minute");
 	} else if (g->one) {
 		char text[200];

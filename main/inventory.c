@@ -315,9 +315,11 @@ int inventory_image(uint8_t out[static 32])
 	while ((n = read(fd, b, sizeof b)) > 0 || (n < 0 && errno == EINTR))
 		if (n > 0)
 			sha_update(&s, b, (size_t)n);
-	sha_out(&s, out);
 	int e = errno;
 	close(fd);
 	errno = e;
-	return n == 0 ? 0 : -1;
+	if (n != 0)
+		return -1; /* no hash of a half */
+	sha_out(&s, out);
+	return 0;
 }

@@ -33,6 +33,7 @@ struct session {
 	struct ctl_conn *job; /* the command at work */
 	bool answering;      /* a RESULT is on its way, perhaps in pieces */
 	bool answered;       /* its text is whole */
+	bool cut;            /* it did not fit: the command has failed */
 	enum gate_code code;
 	struct buf text;
 	size_t text_at;
@@ -89,7 +90,7 @@ static void push(struct session *s, uint64_t now)
 		s->text_at += r.text_len;
 		s->answering = r.more;
 	}
-	s->answered = false;
+	s->answered = s->cut = false;
 	s->text.n = s->text_at = 0;
 }
 
@@ -97,7 +98,8 @@ static void job_out(void *owner, int stream, const char *p, size_t n)
 {
 	struct session *s = owner;
 	(void)stream;
-	if (s->text.n + n <= ANSWER_MAX)
+	s->cut |= s->text.n + n > ANSWER_MAX;
+	if (!s->cut)
 		buf_put(&s->text, p, n);
 	s->conf.wake(s->conn);
 }
@@ -106,7 +108,7 @@ static void job_done(void *owner, int code)
 {
 	struct session *s = owner;
 	s->job = NULL;
-	s->code = code == 0 ? GATE_DONE : GATE_FAILED;
+	s->code = code == 0 && !s->cut && !s->text.bad ? GATE_DONE : GATE_FAILED;
 	s->answered = true;
 	s->conf.wake(s->conn);
 }
