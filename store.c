@@ -571,17 +571,17 @@ void view_advance(struct store *st)
 }
 
 /* Counts a version at its extent, and the one that it replaces no more. */
-static void count_versions(struct store *st, const struct change *c, uint64_t unit, bool had, const struct raw *old)
+static void count_versions(struct store *st, const struct change *c, const struct laid *at, bool had, const struct raw *old)
 {
 	if (had && !old->gone) {
-		log_live(st, old->unit, -(int64_t)raw_units(old));
+		log_live(st, old->unit, -(int64_t)old->units);
 		if (st->nneed && view_pinned(st, old->f.seq, c->seq)) {
-			st->log[st->log[old->unit / BLOCK_UNITS].first].held += (uint32_t)raw_units(old);
-			st->held_units += raw_units(old);
+			st->log[st->log[old->unit / BLOCK_UNITS].first].held += old->units;
+			st->held_units += old->units;
 		}
 	}
 	if (!(c->flags & FRAG_GONE))
-		log_live(st, unit, (int64_t)frag_units((uint8_t)c->kind, FRAG_HEAD + c->keylen + c->len));
+		log_live(st, at->unit, (int64_t)at->units);
 }
 
 /* ---- changes ---- */
@@ -590,18 +590,19 @@ static void count_versions(struct store *st, const struct change *c, uint64_t un
 static int append(struct store *st, const struct change *c, const struct probe *p,
                   enum store_found was, const struct raw *old)
 {
-	uint64_t older = 0, unit;
+	uint64_t older = 0;
+	struct laid at;
 	if (was == STORE_FOUND)
 		older = view_needs(st, old->f.seq, c->seq) ? old->unit : old->older;
-	if (log_append(st, c, older, &unit) != 0)
+	if (log_append(st, c, older, &at) != 0)
 		return store_fail(st);
 	st->changes++;
-	count_versions(st, c, unit, was == STORE_FOUND, old);
+	count_versions(st, c, &at, was == STORE_FOUND, old);
 	/* appending may have flushed what was pending */
 	struct pending *w = was == STORE_FOUND ? store_pending(st, p->hash) : NULL;
 	if (w)
-		w->unit = unit;
-	else if (store_pending_add(st, p->hash, unit, was == STORE_FOUND ? old->unit : 0) != 0)
+		w->unit = at.unit;
+	else if (store_pending_add(st, p->hash, at.unit, was == STORE_FOUND ? old->unit : 0) != 0)
 		return store_fail(st);
 	if (c->seq > st->last_seq)
 		st->last_seq = c->seq;
@@ -713,6 +714,7 @@ static int change(struct store *st, struct change *c, uint8_t zone_labels)
 	struct probe p;
 	struct raw old = { 0 };
 	size_t mark = st->scratch.used;
+	uint64_t before = st->tail_bytes;
 	probe_make(st, &p, c->kind, c->inst, c->key, c->keylen);
 	enum store_found was = c->fresh ? STORE_ABSENT : newest(st, &p, &old);
 	st->head.known = false;
@@ -731,7 +733,7 @@ static int change(struct store *st, struct change *c, uint8_t zone_labels)
 			st->names += (uint64_t)has - (uint64_t)had;
 	}
 	st->scratch.used = mark;
-	uint64_t units = frag_units((uint8_t)c->kind, FRAG_HEAD + c->keylen + c->len);
+	uint64_t units = (st->tail_bytes - before) / UNIT + 1;
 	return r != 0 || tree_trim(st->trees, c->seq) != 0 || compact_pay(st, units) != 0 ? -1 : 0;
 }
 

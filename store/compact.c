@@ -65,12 +65,13 @@ enum why { NEWEST, PINNED, IN_USE };
 static enum done copy(struct store *st, const struct probe *p, const struct raw *r, uint64_t older, enum why why,
                       uint64_t *to)
 {
+	struct laid at;
 	struct change c = { (enum frag_kind)r->kind, r->f.seq, r->f.inst, (uint16_t)(r->f.flags | (r->gone ? FRAG_GONE : 0)),
 		            r->f.cut, r->f.owner, r->keylen, r->f.body, r->f.len, false };
-	uint64_t units = raw_units(r);
-	if (log_append(st, &c, older, to) != 0 || log_settle(st) != 0)
+	if (log_append(st, &c, older, &at) != 0 || log_settle(st) != 0)
 		return FAILED;
-	st->compact.moved += units;
+	*to = at.unit;
+	st->compact.moved += at.units;
 	if (why == NEWEST) {
 		struct pending *w = store_pending(st, p->hash);
 		if (w)
@@ -78,12 +79,12 @@ static enum done copy(struct store *st, const struct probe *p, const struct raw 
 		else if (store_pending_add(st, p->hash, *to, r->unit) != 0)
 			return FAILED;
 		if (!r->gone) {
-			log_live(st, r->unit, -(int64_t)units);
-			log_live(st, *to, (int64_t)units);
+			log_live(st, r->unit, -(int64_t)r->units);
+			log_live(st, *to, (int64_t)at.units);
 		}
 	} else if (why == PINNED) {
-		st->log[st->log[*to / BLOCK_UNITS].first].held += (uint32_t)units;
-		st->held_units += units;
+		st->log[st->log[*to / BLOCK_UNITS].first].held += (uint32_t)at.units;
+		st->held_units += at.units;
 	}
 	return DONE;
 }
@@ -107,7 +108,7 @@ static enum done forget(struct store *st, const struct probe *p, uint64_t unit, 
 	if (segment_unset(st, p->hash, unit) != 0)
 		return errno == EBADMSG ? DAMAGED : FAILED;
 	if (r && !r->gone) {
-		log_live(st, unit, -(int64_t)raw_units(r));
+		log_live(st, unit, -(int64_t)r->units);
 		st->names -= r->kind == FRAG_NAME;
 	}
 	return DONE;
@@ -325,8 +326,8 @@ static enum done settle_all(struct store *st, const struct found *f, unsigned n,
 		enum done d = settle(st, f + i);
 		if (d != DONE)
 			return d;
-		st->compact.unit += raw_units(&f[i].r);
-		*cost += raw_units(&f[i].r) / SCAN_COST + 1;
+		st->compact.unit += f[i].r.units;
+		*cost += f[i].r.units / SCAN_COST + 1;
 	}
 	return DONE;
 }
@@ -349,7 +350,7 @@ static int turn(struct store *st, uint64_t *cost)
 		sound = look(st, unit, f + n);
 		if (!sound)
 			break;
-		unit += raw_units(&f[n].r);
+		unit += f[n].r.units;
 	}
 	enum done d = settle_all(st, f, n, cost);
 	st->scratch.used = mark;

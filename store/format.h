@@ -25,12 +25,23 @@
  * Log: extents of 1 to 16 blocks, filled with fragments from unit to unit:
  *   kind 8 | plain length 24 | ciphertext | tag: 8 octets, 16 for commit and next
  * sealed under HKDF(K_data, "frag", salt of the extent), nonce = serial of the
- * extent 56 | unit 40, additional data = the four octets in front.  Plain:
- *   sequence 48 | older version: unit 40 | instance 32 | flags 16 | cut 8 |
- *   key length 8 | key | body
+ * extent 56 | unit 40, additional data = the four octets in front.  Plain (pack.c):
+ *   octets of the sequence less one 3 | there is an older version 1 | octets of the
+ *   instance less one 2 | body is packed 1 | tombstone 1 | 0 4 | flags are: none,
+ *   NODE_CUT, 8 bits, 16 bits 2 | cut is: 0, the owner's labels, told 2 |
+ *   sequence | older version: unit 40 | instance | flags | cut 8 | key length 8 |
+ *   key | body
  * where the key is the owner (lower-case wire form), or for a tree node
- * chain 32 | number 40, or for a note (a tree node of instance 0) number 32.  An older version 0 means none.  Flag FRAG_GONE marks
- * a tombstone: the name is absent from this sequence on.
+ * chain 32 | number 40, or for a note (a tree node of instance 0) number 32.  After
+ * a tombstone the name is absent from this sequence on.  A packed body is a row of
+ * sets:
+ *   type 8, or 255 and 16 | signatures 2: 0 to 2, or 3 and 8 more bits | records 2:
+ *   1 to 3, or 0 and 16 more bits | flags follow 1 | form of the signatures 1 and of
+ *   the records 2 | TTL: its number among pack.c's 8, or 254 and 16, or 255 and 32 |
+ *   records 16 | signatures 8 | flags 8 | records | signatures
+ * A record in the forms of pack.c: with its length (7 bits, or 1 and 15 bits), or
+ * in the fields of its type with names in labels that end with 0 or with 64 + n:
+ * the n-th name or end of a name that has stood before, the owner's first.
  *   commit: sequence 64 | tag of the commit before: 16 octets | fragments 32 |
  *           next instance 32 | the journal's: 128 octets
  *   next:   block 32 | blocks 16 | serial 40
@@ -59,7 +70,7 @@
 
 #include <stdatomic.h>
 
-#define STORE_VERSION  2
+#define STORE_VERSION  3
 #define SUPER_SIZE     4096
 #define SUPER_BODY     82
 #define REACHED_AT     (2u * SUPER_SIZE)
@@ -81,14 +92,15 @@
 #define TAG_BITS       27u
 
 #define FRAG_CLEAR     4
-#define FRAG_HEAD      19 /* sequence .. key length */
+#define FRAG_LEAST     5  /* octets of the shortest plain, */
+#define FRAG_HEAD_MAX  21 /* and of the longest head: up to the key's length */
 #define FRAG_GONE      0x8000 /* beside enum node_flag */
 #define TAG_SHORT      8
 #define TAG_LONG       16
 #define COMMIT_LEN     (8 + 16 + 4 + 4 + STORE_META)
 #define NEXT_LEN       (4 + 2 + 5)
 /* The longest fragment: it must lie in one extent together with a NEXT. */
-#define FRAG_PLAIN_MAX (FRAG_HEAD + NAME_MAX_LEN + BODY_MAX)
+#define FRAG_PLAIN_MAX (FRAG_HEAD_MAX + NAME_MAX_LEN + BODY_MAX)
 
 static inline size_t frag_taglen(uint8_t kind)
 {

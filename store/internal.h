@@ -63,9 +63,19 @@ void probe_init(const struct store_map *m, struct probe *p, enum frag_kind kind,
 struct raw {
 	struct frag f;
 	uint64_t unit, older;
+	uint32_t units; /* of the log */
 	uint8_t kind, keylen;
 	bool gone;
 };
+/* pack.c: reads the plain octets of a fragment; what was packed goes to the scratch. */
+bool frag_unpack(const uint8_t *p, size_t n, struct scratch *s, struct raw *out);
+static inline void scratch_take(struct scratch *s, size_t n)
+{
+	size_t end = s->used + n, next = (end + 7) & ~(size_t)7;
+	if (s->top < end)
+		s->top = end;
+	s->used = next < s->size ? next : s->size;
+}
 enum store_found frag_open(const struct store_map *m, const struct store_root *root, uint64_t unit,
                            struct scratch *s, struct raw *out);
 /* Finds the newest version of a key that the index has. */

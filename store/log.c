@@ -62,33 +62,23 @@ static uint64_t extent_end(const struct extent *e)
 }
 
 /* Puts a fragment at st->at, which has room. */
-static uint64_t put(struct store *st, const struct change *c, uint64_t older)
+static struct laid put(struct store *st, const struct change *c, uint64_t older)
 {
-	uint32_t plain = FRAG_HEAD + (uint32_t)c->keylen + c->len;
-	size_t tag = frag_taglen((uint8_t)c->kind), used = FRAG_CLEAR + plain + tag;
-	uint64_t units = frag_units((uint8_t)c->kind, plain);
 	uint8_t *p = st->fill.buf + st->fill.len;
-	struct wr w = wr_init(p, units * UNIT);
-	wr_u8(&w, c->kind);
-	wr_u24(&w, plain);
-	wr_u48(&w, c->seq);
-	wr_u40(&w, older);
-	wr_u32(&w, c->inst);
-	wr_u16(&w, c->flags);
-	wr_u8(&w, c->cut);
-	wr_u8(&w, (unsigned)c->keylen);
-	wr_bytes(&w, c->key, c->keylen);
-	wr_bytes(&w, c->body, c->len);
-	memset(p + used, 0, units * UNIT - used);
-	uint64_t unit = st->at;
-	st->at += units;
-	st->fill.len += (uint32_t)(units * UNIT);
+	uint32_t plain = (uint32_t)frag_pack(c, older, p + FRAG_CLEAR);
+	size_t used = FRAG_CLEAR + plain + frag_taglen((uint8_t)c->kind);
+	struct laid at = { st->at, frag_units((uint8_t)c->kind, plain) };
+	p[0] = (uint8_t)c->kind;
+	put_u24(p + 1, plain);
+	memset(p + used, 0, at.units * UNIT - used);
+	st->at += at.units;
+	st->fill.len += (uint32_t)(at.units * UNIT);
 	st->map.pending_units = st->fill.len / UNIT;
 	if (!c->fresh)
 		log_seal(st);
-	st->tail_bytes += units * UNIT;
+	st->tail_bytes += at.units * UNIT;
 	extent(st)->insts |= inst_bit(c->inst);
-	return unit;
+	return at;
 }
 
 /* What waits in the buffer goes to the file while others are appended. */
@@ -122,10 +112,10 @@ static int next_extent(struct store *st, uint64_t units)
 	return 0;
 }
 
-int log_append(struct store *st, const struct change *c, uint64_t older, uint64_t *unit)
+int log_append(struct store *st, const struct change *c, uint64_t older, struct laid *at)
 {
-	uint64_t need = frag_units((uint8_t)c->kind, FRAG_HEAD + c->keylen + c->len) +
-	                frag_units(FRAG_NEXT, FRAG_HEAD + NEXT_LEN);
+	uint64_t need = frag_units((uint8_t)c->kind, FRAG_HEAD_MAX + c->keylen + c->len) +
+	                frag_units(FRAG_NEXT, FRAG_HEAD_MAX + NEXT_LEN);
 	if (st->at + need > extent_end(extent(st)) && next_extent(st, need) != 0)
 		return -1;
 	/* the buffer always has room for one more fragment: it is full far below its size */
@@ -134,7 +124,7 @@ int log_append(struct store *st, const struct change *c, uint64_t older, uint64_
 			return -1;
 		hand_over(st);
 	}
-	*unit = put(st, c, older);
+	*at = put(st, c, older);
 	if (c->kind != FRAG_COMMIT)
 		st->group++;
 	st->tail_ops++;
@@ -189,7 +179,7 @@ bool log_reached_sound(const struct store *st, unsigned which)
 int log_commit(struct store *st, uint64_t seq, const uint8_t meta[static STORE_META])
 {
 	uint8_t body[COMMIT_LEN];
-	uint64_t unit;
+	struct laid at;
 	struct wr w = wr_init(body, sizeof body);
 	wr_u64(&w, seq);
 	wr_bytes(&w, st->commit_tag, TAG_LONG);
@@ -197,10 +187,10 @@ int log_commit(struct store *st, uint64_t seq, const uint8_t meta[static STORE_M
 	wr_u32(&w, st->next_inst);
 	wr_bytes(&w, meta, STORE_META);
 	struct change c = { .kind = FRAG_COMMIT, .seq = seq, .body = body, .len = sizeof body };
-	if (log_append(st, &c, 0, &unit) != 0)
+	if (log_append(st, &c, 0, &at) != 0)
 		return store_fail(st);
-	memcpy(st->commit_tag, st->fill.buf + (unit - st->fill.unit) * UNIT + FRAG_CLEAR + FRAG_HEAD + COMMIT_LEN,
-	       TAG_LONG);
+	const uint8_t *sealed = st->fill.buf + (at.unit - st->fill.unit) * UNIT;
+	memcpy(st->commit_tag, sealed + FRAG_CLEAR + get_u24(sealed + 1), TAG_LONG);
 	if (log_flush(st, true) != 0)
 		return -1;
 	if (!st->memory && extent(st)->serial > st->reached && reached_write(st) != 0)
@@ -287,7 +277,7 @@ static int tail_scan(struct store *st, struct tail *t, char *err, size_t n)
 	struct extent e;
 	*t = (struct tail){ unit, st->nextents, 0 };
 	while (tail_read(st, unit, &r)) {
-		unit += frag_units(r.kind, get_u24(st->base + unit * UNIT + 1));
+		unit += r.units;
 		if (r.kind == FRAG_NEXT) {
 			if (!next_parse(st, &r, &e))
 				break;
@@ -356,9 +346,9 @@ static int tail_apply(struct store *st, const struct raw *r)
 	if (r->kind == FRAG_NAME)
 		st->names += (uint64_t)!r->gone - (uint64_t)had;
 	if (had)
-		log_live(st, old.unit, -(int64_t)raw_units(&old));
+		log_live(st, old.unit, -(int64_t)old.units);
 	if (!r->gone)
-		log_live(st, r->unit, (int64_t)raw_units(r));
+		log_live(st, r->unit, (int64_t)r->units);
 	if (r->kind == FRAG_ZONE && had && zone_replayed(st, &old, r) != 0)
 		return -1;
 	return segment_set(st, p.hash, r->unit, was == STORE_FOUND ? old.unit : 0);
@@ -379,7 +369,7 @@ int log_recover(struct store *st, char *err, size_t n)
 			snprintf(err, n, "%s: can't be read", st->name);
 			return -1;
 		}
-		unit += frag_units(r.kind, get_u24(st->base + unit * UNIT + 1));
+		unit += r.units;
 		if (!st->check && (r.kind == FRAG_NEXT || unit == t.end) && tail_rewrite(st, from, unit) != 0) {
 			snprintf(err, n, "%s: the log can't be written: %s", st->name, strerror(errno));
 			return -1;

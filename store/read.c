@@ -63,24 +63,6 @@ static const uint8_t *frag_bytes(const struct store_map *m, uint64_t unit)
 	return m->base + unit * UNIT;
 }
 
-/* The owner or number in front of a body. */
-static bool parse_plain(const uint8_t *p, size_t n, struct raw *out)
-{
-	struct rd r = rd_init(p, n);
-	out->f.seq = rd_u48(&r);
-	out->older = rd_u40(&r);
-	out->f.inst = rd_u32(&r);
-	uint16_t flags = rd_u16(&r);
-	out->gone = flags & FRAG_GONE;
-	out->f.flags = flags & (uint16_t)~FRAG_GONE;
-	out->f.cut = rd_u8(&r);
-	out->keylen = rd_u8(&r);
-	out->f.owner = rd_take(&r, out->keylen);
-	out->f.body = r.p;
-	out->f.len = (uint32_t)rd_left(&r);
-	return !r.bad;
-}
-
 enum store_found frag_open(const struct store_map *m, const struct store_root *root, uint64_t unit,
                            struct scratch *s, struct raw *out)
 {
@@ -95,7 +77,7 @@ enum store_found frag_open(const struct store_map *m, const struct store_root *r
 	memcpy(head, c, sizeof head); /* once: the file may change under our eyes */
 	uint8_t kind = head[0];
 	uint32_t len = get_u24(head + 1);
-	if (info_use(info) != USE_LOG || !a || len < FRAG_HEAD || len > FRAG_PLAIN_MAX ||
+	if (info_use(info) != USE_LOG || !a || len < FRAG_LEAST || len > FRAG_PLAIN_MAX ||
 	    unit + frag_units(kind, len) > blocks * BLOCK_UNITS || s->size - s->used < len)
 		return STORE_DAMAGED;
 	frag_nonce(nonce, info_serial(info), unit);
@@ -105,14 +87,11 @@ enum store_found frag_open(const struct store_map *m, const struct store_root *r
 	if (!aead_open(a, nonce, head, FRAG_CLEAR, c + FRAG_CLEAR, len, c + FRAG_CLEAR + len,
 	               frag_taglen(kind), plain))
 		return STORE_DAMAGED;
-	if (!parse_plain(plain, len, out))
-		return STORE_DAMAGED;
+	scratch_take(s, len);
 	out->unit = unit;
+	out->units = (uint32_t)frag_units(kind, len);
 	out->kind = kind;
-	s->used += (len + 7u) & ~7u;
-	if (s->used > s->size)
-		s->used = s->size;
-	return STORE_FOUND;
+	return frag_unpack(plain, len, s, out) ? STORE_FOUND : STORE_DAMAGED;
 }
 
 void probe_init(const struct store_map *m, struct probe *p, enum frag_kind kind, uint32_t inst,

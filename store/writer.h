@@ -236,8 +236,9 @@ int space_whole(const struct store *st);
 void space_use(struct store *st, uint32_t block, uint32_t n, uint64_t info);
 
 /* log.c */
-/* older: unit of the version before, 0 = none.  *unit: where this one lies. */
-int log_append(struct store *st, const struct change *c, uint64_t older, uint64_t *unit);
+/* older: unit of the version before, 0 = none.  *at: where this one lies. */
+struct laid { uint64_t unit, units; };
+int log_append(struct store *st, const struct change *c, uint64_t older, struct laid *at);
 int log_commit(struct store *st, uint64_t seq, const uint8_t meta[static STORE_META]);
 int log_extent(struct store *st);               /* begins the first extent of this writer */
 int log_extent_add(struct store *st, struct extent e);
@@ -245,10 +246,10 @@ int log_recover(struct store *st, char *err, size_t n); /* replays the tail behi
 bool log_reached_sound(const struct store *st, unsigned which); /* one of the two marks; unwritten is sound */
 int store_fail(struct store *st);               /* latches the failure; -1 */
 void log_live(struct store *st, uint64_t unit, int64_t units); /* counts at its extent */
-static inline uint64_t raw_units(const struct raw *r)
-{
-	return frag_units(r->kind, FRAG_HEAD + r->keylen + (size_t)r->f.len);
-}
+
+/* pack.c: the plain octets of a fragment, FRAG_HEAD_MAX + keylen + len at most.
+ * Returns how many. */
+size_t frag_pack(const struct change *c, uint64_t older, uint8_t *out);
 
 /* behind.c */
 int log_flush(struct store *st, bool sync);     /* octets to the file, then slots */
