@@ -238,6 +238,7 @@ int checkpoint_cut(struct store *st)
 	c->phase = CKPT_SEGMENTS;
 	st->cuts++;
 	st->tail_ops = st->tail_bytes = 0;
+	st->cut_live = st->live_units;
 	space_cut(st);
 	return 0;
 }
@@ -385,20 +386,28 @@ int checkpoint_write(struct store *st)
 
 /* ---- when ---- */
 
-/* So many octets of log make one due. */
-static uint64_t tail_due(const struct store *st)
+/* So many octets that are there for the last one's sake make one due. */
+static uint64_t waste_due(const struct store *st)
 {
 	uint64_t bytes = st->live_units * UNIT / TAIL_PART;
 	bytes = bytes < TAIL_BYTES ? bytes : TAIL_BYTES;
 	return bytes > st->tune.tail_least ? bytes : st->tune.tail_least;
 }
 
+/* So many octets of log do: what only grows, as in a bulk load, wastes nothing, and
+ * each checkpoint writes the whole index. */
+static uint64_t tail_due(const struct store *st)
+{
+	uint64_t grown = st->live_units > st->cut_live ? (st->live_units - st->cut_live) * UNIT : 0;
+	uint64_t bytes = waste_due(st) + grown;
+	return bytes < TAIL_BYTES ? bytes : TAIL_BYTES;
+}
+
 /* By the log's tail, and when much of the log is only kept for the last one. */
 bool checkpoint_due(const struct store *st)
 {
-	uint64_t bytes = tail_due(st);
-	return !checkpoint_going(st) && (st->tail_ops >= TAIL_OPS || st->tail_bytes >= bytes ||
-	                                 (uint64_t)st->log_waiting * BLOCK >= bytes);
+	return !checkpoint_going(st) && (st->tail_ops >= TAIL_OPS || st->tail_bytes >= tail_due(st) ||
+	                                 (uint64_t)st->log_waiting * BLOCK >= waste_due(st));
 }
 
 /* Is it less far than if it were to be done when such a part of the log is there
@@ -676,5 +685,6 @@ int checkpoint_load(struct store *st, char *err, size_t n)
 	st->super = !newer;
 	st->ckpt_serial = best->serial;
 	st->salt_id = best->salt_id;
+	st->cut_live = st->live_units;
 	return 0;
 }

@@ -50,10 +50,11 @@
  * eight 8-octet slots (little-endian), then 256 overflow pairs {slot, home}.
  *   slot = unit 36 | displaced 1 | tag 27          0 = empty
  * From the 128-bit hash h (SipHash-2-4 of instance 32 | kind 8 | key):
- *   x = top 32 bits of h[0];  y = x + x(1-x)/3 in 32-bit fixed point; tag = top
+ *   x = top 32 bits of h[0];  y = x + x(1-x)(a - bx) in 32-bit fixed point; tag = top
  *   27 bits of y; its top 16 bits choose the segment by the directory.  The
- *   warp makes equal ranges of y hold from 1 to 2 times as many names, so that
- *   segments split one after another and never all at once.
+ *   warp, near 2 - 2^(1-x), makes equal ranges of y hold from 1 to 2 times as many
+ *   names, as many of each degree, so that segments split one after another and
+ *   never all at once.
  *   home = low 32 bits of h[0] scaled to 4032;  other = mix(tag) - home mod 4032
  * A displaced slot lies in its other bucket.  Invariant: a slot is displaced
  * only while its home bucket is full, so a home with room ends a search; the
@@ -90,6 +91,8 @@
 #define DIR_BITS       16u
 #define DIR_SIZE       (1u << DIR_BITS)
 #define TAG_BITS       27u
+#define WARP_A         0x62e42ff0u /* 2 ln 2 - 1 */
+#define WARP_B         0x145647e7u /* 3 ln 2 - 2 */
 
 #define FRAG_CLEAR     4
 #define FRAG_LEAST     5  /* octets of the shortest plain, */
@@ -161,7 +164,8 @@ static inline uint32_t other_bucket(uint32_t tag, uint32_t bucket)
 static inline struct place place_of(uint64_t h)
 {
 	uint32_t x = (uint32_t)(h >> 32);
-	uint32_t y = x + (uint32_t)(((uint64_t)x * (UINT32_MAX - x) >> 32) / 3);
+	uint64_t bow = (uint64_t)x * (UINT32_MAX - x) >> 32;
+	uint32_t y = x + (uint32_t)(bow * (WARP_A - ((uint64_t)x * WARP_B >> 32)) >> 32);
 	struct place p;
 	p.tag = y >> (32 - TAG_BITS);
 	p.home = (uint32_t)((uint64_t)(uint32_t)h * BUCKETS >> 32);

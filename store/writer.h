@@ -161,6 +161,7 @@ struct store {
 	struct logmeta *log;       /* by block */
 	uint64_t log_blocks;       /* of all extents */
 	uint64_t live_units, held_units;
+	uint64_t cut_live;         /* the former at the last checkpoint's cut */
 	struct compact compact;
 	struct instances insts;
 	uint64_t next_serial;
