@@ -105,9 +105,8 @@ static void work(void *p)
 	st->behind_errno = good ? 0 : errno ? errno : EIO;
 }
 
-int log_settle(struct store *st)
+int log_wait(struct store *st)
 {
-	log_seal(st);
 	if (!st->behind)
 		return 0;
 	helper_wait(&st->helper);
@@ -116,6 +115,12 @@ int log_settle(struct store *st)
 		return 0;
 	errno = st->behind_errno;
 	return store_fail(st);
+}
+
+int log_settle(struct store *st)
+{
+	log_seal(st);
+	return log_wait(st);
 }
 
 void log_hand_over(struct store *st, uint64_t next)

@@ -95,7 +95,7 @@ static int next_extent(struct store *st, uint64_t units)
 {
 	uint8_t body[NEXT_LEN];
 	uint32_t block, n;
-	if (log_settle(st) != 0 ||
+	if (log_wait(st) != 0 ||
 	    space_extent(st, (uint32_t)((units + BLOCK_UNITS - 1) / BLOCK_UNITS), &block, &n) != 0)
 		return -1;
 	struct extent e = { .block = block, .nblocks = n, .serial = st->next_serial++, .salt = st->salt_id };
@@ -120,7 +120,7 @@ int log_append(struct store *st, const struct change *c, uint64_t older, struct 
 		return -1;
 	/* the buffer always has room for one more fragment: it is full far below its size */
 	if (st->fill.len >= LOG_FLUSH) {
-		if (log_settle(st) != 0)
+		if (log_wait(st) != 0)
 			return -1;
 		hand_over(st);
 	}

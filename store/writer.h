@@ -257,9 +257,10 @@ int log_flush(struct store *st, bool sync);     /* octets to the file, then slot
 /* All that was appended can be looked at, and nobody else is at work: to be
  * called before anything but appending.  -1: errno, the store has failed. */
 int log_settle(struct store *st);
+int log_wait(struct store *st); /* only the latter */
 int log_sync(struct store *st); /* what was written is durable */
 void log_seal(struct store *st);                /* what was appended, and is still plain */
-/* The buffer is full: settled, it is handed over, and the log goes on at `next`;
+/* The buffer is full: nobody else at work, it is handed over, and the log goes on at `next`;
  * then the helper begins. */
 void log_hand_over(struct store *st, uint64_t next);
 void log_behind(struct store *st);
