@@ -431,14 +431,20 @@ static int drop_others(struct journal *j)
 	return r == STORE_ABSENT ? 0 : -1;
 }
 
+/* Are the chunks that have come those of the manifest? */
+static bool chunks_fit(const struct journal *j, const struct manifest *m)
+{
+	uint8_t sum[32];
+	sha256(j->snap_hashes.p, j->snap_hashes.n, sum);
+	return m->chunks * 32ull == j->snap_hashes.n && memcmp(m->sum, sum, sizeof sum) == 0;
+}
+
 static void on_manifest(struct journal *j, const uint8_t *p, size_t n)
 {
 	struct manifest m;
 	bool zone = j->state == JOURNAL_REPAIR;
 	if ((!zone && j->state != JOURNAL_SNAPSHOT) || !manifest_open(j->meta.pub, j->meta.id, zone ? j->zone : NULL, p, n, &m) ||
-	    m.seq != j->snap.seq || memcmp(m.chain, j->snap.chain, CHAIN_LEN) != 0 ||
-	    m.chunks * 32ull != j->snap_hashes.n ||
-	    (m.chunks && memcmp(m.hashes, j->snap_hashes.p, j->snap_hashes.n) != 0) ||
+	    m.seq != j->snap.seq || memcmp(m.chain, j->snap.chain, CHAIN_LEN) != 0 || !chunks_fit(j, &m) ||
 	    m.zones != j->applier.zones) {
 		refuse(j, "a snapshot that its manifest does not fit");
 		return;

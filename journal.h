@@ -14,7 +14,7 @@
 #include "store.h"
 
 #define JOURNAL_VERSION 1 /* of what is kept, */
-#define LINK_VERSION    2 /* and of what is said */
+#define LINK_VERSION    3 /* and of what is said */
 #define JOURNAL_ID      16
 #define CHAIN_LEN       32
 #define FRAME_MAX       (2u << 20) /* octets of a frame's content */
@@ -111,14 +111,14 @@ bool head_open(const uint8_t pub[static SIGN_PUB], const uint8_t id[static JOURN
                const uint8_t *p, size_t n, struct head *out);
 
 /* manifest: sequence 64 | chain 32 | time 64 | zones 32 | chunks 32 |
- * SHA-256 of each chunk | signature 64 (over the journal id too, and for one
+ * SHA-256 over the SHA-256 of each chunk | signature 64 (over the journal id too, and for one
  * zone alone its name, under a label of its own: neither passes for the other) */
 struct manifest {
 	const uint8_t *zone; /* NULL: all */
 	uint64_t seq, time;
 	uint8_t chain[CHAIN_LEN];
 	uint32_t zones, chunks;
-	const uint8_t *hashes;
+	uint8_t sum[32];
 };
 int manifest_sign(const struct signer *s, const uint8_t id[static JOURNAL_ID], const struct manifest *m,
                   struct buf *out);

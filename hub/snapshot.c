@@ -201,7 +201,8 @@ int snapshot_next(struct snapshot *s, struct buf *out)
 		return s->hashes.bad || s->places.bad ? -1 : 1;
 	}
 	struct manifest m = { .seq = s->at.seq, .time = s->at.time, .zones = (uint32_t)s->nzones,
-		              .chunks = (uint32_t)(s->hashes.n / 32), .hashes = s->hashes.p };
+		              .chunks = (uint32_t)(s->hashes.n / 32) };
+	sha256(s->hashes.p, s->hashes.n, m.sum);
 	memcpy(m.chain, s->at.chain, CHAIN_LEN);
 	if (s->alone)
 		m.zone = s->names.p;

@@ -138,24 +138,28 @@ int bulk_part(struct bulk *l, const struct applier *a, const uint8_t *hash, size
 static bool state_read(struct bulk *l, const struct frag *f)
 {
 	struct rd r = rd_init(f->body, f->len);
-	l->what = (enum bulk_what)rd_u8(&r);
-	rd_copy(&r, l->id, JOURNAL_ID);
-	l->at.seq = rd_u64(&r);
-	rd_copy(&r, l->at.chain, CHAIN_LEN);
-	l->at.time = rd_u64(&r);
-	l->first_inst = rd_u32(&r);
-	l->parts = rd_u32(&r);
-	l->zones = rd_u32(&r);
-	l->notes = rd_u32(&r);
-	l->zone.inst = rd_u32(&r);
-	if (!name_read(&r, l->zone.name))
+	struct bulk b = *l;
+	b.what = (enum bulk_what)rd_u8(&r);
+	rd_copy(&r, b.id, JOURNAL_ID);
+	b.at.seq = rd_u64(&r);
+	rd_copy(&r, b.at.chain, CHAIN_LEN);
+	b.at.time = rd_u64(&r);
+	b.first_inst = rd_u32(&r);
+	b.parts = rd_u32(&r);
+	b.zones = rd_u32(&r);
+	b.notes = rd_u32(&r);
+	b.zone.inst = rd_u32(&r);
+	if (!name_read(&r, b.zone.name))
 		return false;
-	l->zone.labels = (uint8_t)name_labels(l->zone.name);
-	l->last_kind = rd_u8(&r);
-	l->last[0] = 0;
-	if (l->last_kind)
-		name_read(&r, l->last);
-	return !r.bad && rd_left(&r) == 0;
+	b.zone.labels = (uint8_t)name_labels(b.zone.name);
+	b.last_kind = rd_u8(&r);
+	b.last[0] = 0;
+	if (b.last_kind)
+		name_read(&r, b.last);
+	if (r.bad || rd_left(&r))
+		return false;
+	*l = b;
+	return true;
 }
 
 /* A note: its hashes go behind `hashes`, its zones to each(). */

@@ -276,7 +276,7 @@ bool head_open(const uint8_t pub[static SIGN_PUB], const uint8_t id[static JOURN
 int manifest_sign(const struct signer *s, const uint8_t id[static JOURNAL_ID], const struct manifest *m,
                   struct buf *out)
 {
-	uint8_t p[8 + CHAIN_LEN + 8 + 4 + 4], hash[32], sig[SIGN_SIG];
+	uint8_t p[8 + CHAIN_LEN + 8 + 4 + 4 + 32], hash[32], sig[SIGN_SIG];
 	size_t at = out->n;
 	struct wr w = wr_init(p, sizeof p);
 	wr_u64(&w, m->seq);
@@ -284,8 +284,8 @@ int manifest_sign(const struct signer *s, const uint8_t id[static JOURNAL_ID], c
 	wr_u64(&w, m->time);
 	wr_u32(&w, m->zones);
 	wr_u32(&w, m->chunks);
+	wr_bytes(&w, m->sum, sizeof m->sum);
 	buf_put(out, p, sizeof p);
-	buf_put(out, m->hashes, m->chunks * 32ul);
 	if (out->bad)
 		return -1;
 	signed_hash(m->zone ? zone_label : manifest_label, id, m->zone, out->p + at, out->n - at, hash);
@@ -306,7 +306,7 @@ bool manifest_open(const uint8_t pub[static SIGN_PUB], const uint8_t id[static J
 	m.time = rd_u64(&r);
 	m.zones = rd_u32(&r);
 	m.chunks = rd_u32(&r);
-	m.hashes = rd_take(&r, (size_t)m.chunks * 32);
+	rd_copy(&r, m.sum, sizeof m.sum);
 	const uint8_t *sig = rd_take(&r, SIGN_SIG);
 	if (!sig || rd_left(&r))
 		return false;

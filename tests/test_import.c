@@ -393,7 +393,7 @@ static struct store *take_snapshot(struct hub *h, struct snapshot *s, unsigned *
 		}
 	}
 	if (r != 0 || !manifest_open(h->pub, h->id, NULL, b.p, b.n, &m) || m.chunks != *chunks || m.zones != a.zones ||
-	    m.seq != snapshot_seq(s) || (m.chunks && memcmp(m.hashes, hashes.p, hashes.n) != 0) ||
+	    m.seq != snapshot_seq(s) || (sha256(hashes.p, hashes.n, sum), memcmp(m.sum, sum, sizeof sum) != 0) ||
 	    store_commit(st, m.seq, meta) != 0) {
 		store_close(st);
 		st = NULL;

@@ -115,7 +115,8 @@ static void snapshot(uint64_t names)
 		frame(FRAME_CHUNK, &b);
 		b.n = 0;
 	}
-	struct manifest m = { .seq = seq, .zones = 1, .chunks = (uint32_t)(hashes.n / 32), .hashes = hashes.p };
+	struct manifest m = { .seq = seq, .zones = 1, .chunks = (uint32_t)(hashes.n / 32) };
+	sha256(hashes.p, hashes.n, m.sum);
 	manifest_sign(signer, id, &m, &b);
 	frame(FRAME_MANIFEST, &b);
 	buf_free(&b);

@@ -71,7 +71,7 @@ static void head(const uint8_t *p, size_t n)
 
 static void manifest(const uint8_t *p, size_t n)
 {
-	struct manifest m = { .zones = 1, .chunks = (uint32_t)(n / 32), .hashes = p }, out;
+	struct manifest m = { .zones = 1, .chunks = (uint32_t)(n / 32) }, out;
 	struct buf b = { 0 };
 	if (manifest_open(pub, id, NULL, p, n, &out))
 		abort();
