@@ -181,7 +181,7 @@ $B/tests/test_%: $B/tests/test_%.o $(HUB_LIB) $(LIB) $$(call mock,tests/test_$$*
 	$(Q)$(call link,$(filter-out %.a,$^) $(HUB_LIB))
 
 # Parts of tests/bench that are programs; nothing else needs them.
-$B/tests/bench/store $B/tests/bench/stream: $B/tests/bench/%: $B/tests/bench/%.o $(LIB)
+$B/tests/bench/store $B/tests/bench/stream $B/tests/bench/large: $B/tests/bench/%: $B/tests/bench/%.o $(LIB)
 	$(say)
 	$(Q)$(call link,$(filter-out %.a,$^))
 

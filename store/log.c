@@ -331,13 +331,17 @@ static int tail_rewrite(struct store *st, uint64_t unit, uint64_t end)
 	return 0;
 }
 
+/* Fragments of the tail on their way to the index: a few at a time, so that what
+ * the index has of their keys is on its way, too. */
+#define TAIL_AHEAD 32u
+struct ahead { unsigned n; struct { struct raw r; struct probe p; } at[TAIL_AHEAD]; };
+
 /* Second pass: one fragment into the index. */
-static int tail_apply(struct store *st, const struct raw *r)
+static int tail_apply(struct store *st, const struct raw *r, const struct probe *p)
 {
-	struct probe p;
 	struct raw old;
-	probe_init(&st->map, &p, (enum frag_kind)r->kind, r->f.inst, r->f.owner, r->keylen, UINT64_MAX);
-	enum store_found was = frag_find(&st->map, st->root, &p, &st->scratch, &old);
+	size_t mark = st->scratch.used;
+	enum store_found was = frag_find(&st->map, st->root, p, &st->scratch, &old);
 	if (was == STORE_DAMAGED) {
 		errno = EBADMSG;
 		return -1;
@@ -351,20 +355,46 @@ static int tail_apply(struct store *st, const struct raw *r)
 		log_live(st, r->unit, (int64_t)r->units);
 	if (r->kind == FRAG_ZONE && had && zone_replayed(st, &old, r) != 0)
 		return -1;
-	return segment_set(st, p.hash, r->unit, was == STORE_FOUND ? old.unit : 0);
+	st->scratch.used = mark;
+	return segment_set(st, p->hash, r->unit, was == STORE_FOUND ? old.unit : 0);
+}
+
+static int tail_apply_all(struct store *st, struct ahead *a)
+{
+	int r = 0;
+	for (unsigned i = 0; i < a->n; i++)
+		store_fetch(&st->map, &a->at[i].p);
+	for (unsigned i = 0; i < a->n && r == 0; i++)
+		r = tail_apply(st, &a->at[i].r, &a->at[i].p);
+	a->n = 0;
+	st->scratch.used = 0;
+	return r;
+}
+
+static int tail_take(struct store *st, struct ahead *a, const struct raw *r)
+{
+	struct probe *p = &a->at[a->n].p;
+	a->at[a->n++].r = *r;
+	probe_init(&st->map, p, (enum frag_kind)r->kind, r->f.inst, r->f.owner, r->keylen, UINT64_MAX);
+	segment_touch(st, p->hash);
+	/* the longest come alone: the scratch has room for a few */
+	bool full = a->n == TAIL_AHEAD || st->scratch.size - st->scratch.used < 4 * (size_t)FRAG_PLAIN_MAX;
+	return full ? tail_apply_all(st, a) : 0;
 }
 
 int log_recover(struct store *st, char *err, size_t n)
 {
 	struct tail t;
+	struct ahead ahead RAW;
 	struct raw r;
 	struct extent e;
 	uint64_t unit = st->at, from = unit;
 	size_t x = st->nextents - 1;
 	if (tail_scan(st, &t, err, n) != 0)
 		return -1;
+	ahead.n = 0;
+	st->scratch.used = 0;
 	while (unit != t.end) {
-		st->scratch.used = 0;
 		if (frag_open(&st->map, st->root, unit, &st->scratch, &r) != STORE_FOUND) {
 			snprintf(err, n, "%s: can't be read", st->name);
 			return -1;
@@ -374,15 +404,19 @@ int log_recover(struct store *st, char *err, size_t n)
 			snprintf(err, n, "%s: the log can't be written: %s", st->name, strerror(errno));
 			return -1;
 		}
+		int bad = 0;
 		if (r.kind == FRAG_NEXT) {
 			e = st->extents[++x];
 			from = unit = (uint64_t)e.block * BLOCK_UNITS;
 		} else if (r.kind != FRAG_COMMIT) {
 			st->extents[x].insts |= inst_bit(r.f.inst);
-			if (tail_apply(st, &r) != 0) {
-				snprintf(err, n, "%s: the index can't be brought up to date: %s", st->name, strerror(errno));
-				return -1;
-			}
+			bad = tail_take(st, &ahead, &r);
+		}
+		if (unit == t.end && !bad)
+			bad = tail_apply_all(st, &ahead);
+		if (bad) {
+			snprintf(err, n, "%s: the index can't be brought up to date: %s", st->name, strerror(errno));
+			return -1;
 		}
 	}
 	/* extents of an unfinished group, and what the last one has left, go back */
