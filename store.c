@@ -27,6 +27,9 @@
 #ifndef BLKGETSIZE64
 #define BLKGETSIZE64 _IOR(0x12, 114, size_t) /* linux/fs.h */
 #endif
+#ifndef BLKROGET
+#define BLKROGET     _IO(0x12, 94)
+#endif
 
 /* ---- opening ---- */
 
@@ -48,9 +51,14 @@ static int open_file(struct store *st, const struct store_conf *c, uint64_t *siz
 	}
 	*size = (uint64_t)sb.st_size;
 	if (S_ISBLK(sb.st_mode)) {
+		int read_only = 0;
 		st->fixed_size = true;
 		if (ioctl(st->fd, BLKGETSIZE64, size) != 0 || *size < 64u * BLOCK) {
 			snprintf(err, n, "%s: the partition is too small (16 MiB at least)", st->name);
+			return -1;
+		}
+		if (!c->check && ioctl(st->fd, BLKROGET, &read_only) == 0 && read_only) {
+			snprintf(err, n, "%s: the partition is read-only", st->name);
 			return -1;
 		}
 	} else if (!S_ISREG(sb.st_mode)) {

@@ -97,7 +97,7 @@ struct limit {
 	bool self;   /* or is the process's own id */
 	int fails;   /* or: not allowed, but it fails with this and doesn't end us */
 	uint32_t never, always;
-	uint32_t one_of[5];
+	uint32_t one_of[6];
 };
 static const struct limit no_code = { .arg = 2, .never = PROT_EXEC };
 static const struct limit no_namespace = {
@@ -108,7 +108,7 @@ static const struct limit threads = { .arg = CLONE_FLAGS, .always = CLONE_THREAD
 static const struct limit any_family = { .n = 4, .one_of = { AF_UNIX, AF_INET, AF_INET6, AF_NETLINK } };
 static const struct limit local_or_inet = { .n = 3, .one_of = { AF_UNIX, AF_INET, AF_INET6 } };
 static const struct limit local_or_netlink = { .n = 2, .one_of = { AF_UNIX, AF_NETLINK } };
-static const struct limit looks = { .arg = 1, .n = 5, .one_of = { TIOCOUTQ, BLKGETSIZE64, TIOCGWINSZ, SIOCGIFINDEX, SIOCGIFNAME } };
+static const struct limit looks = { .arg = 1, .n = 6, .one_of = { TIOCOUTQ, BLKGETSIZE64, BLKROGET, TIOCGWINSZ, SIOCGIFINDEX, SIOCGIFNAME } };
 static const struct limit interfaces = { .arg = 1, .n = 2, .one_of = { SIOCGIFINDEX, SIOCGIFNAME } };
 static const struct limit of_connections = { .arg = 2, .n = 2, .one_of = { TCP_NODELAY, SO_LINGER } };
 static const struct limit unsent = { .arg = 1, .n = 1, .one_of = { TIOCOUTQ } };
