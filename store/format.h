@@ -40,8 +40,8 @@
  *   the records 2 | TTL: its number among pack.c's 8, or 254 and 16, or 255 and 32 |
  *   records 16 | signatures 8 | flags 8 | records | signatures
  * A record in the forms of pack.c: with its length (7 bits, or 1 and 15 bits), or
- * in the fields of its type with names in labels that end with 0 or with 64 + n:
- * the n-th name or end of a name that has stood before, the owner's first.
+ * in the fields of its type with names in labels that end with 0, or with 64 + n or
+ * 49152 + n: what stands n octets behind the beginning of the key goes on.
  *   commit: sequence 64 | tag of the commit before: 16 octets | fragments 32 |
  *           next instance 32 | the journal's: 128 octets
  *   next:   block 32 | blocks 16 | serial 40

@@ -9,7 +9,7 @@
 
 #define PACK_MAX 4096u /* octets of a body that is packed */
 
-/* TTLs that take one octet.  Part of the format. */
+/* TTLs that take one octet, in rising order.  Part of the format. */
 static const uint32_t ttls[] = {
 	0, 1, 5, 10, 15, 20, 30, 60, 90, 120, 180, 240, 300, 360, 600, 720, 900, 1200, 1500, 1800, 2400, 2700, 3000, 3600,
 	5400, 7200, 9000, 10800, 12600, 14400, 16200, 18000, 21600, 25200, 28800, 36000, 38400, 43200, 54000, 57600, 64800,
@@ -20,27 +20,40 @@ static const uint32_t ttls[] = {
 #define TTL_SHORT 254u /* 16 bits follow */
 #define TTL_LONG  255u /* 32 bits follow */
 
-/* ---- names: suffixes that have stood before are told by their number ---- */
+/* ---- names: one whose end has stood before points back to it ---- */
 
-#define SUFFIX     64u           /* octets from here on tell a suffix, smaller ones a label's length */
-#define SUFFIX_MAX (256 - SUFFIX)
+/* Where a name goes on that has no more labels of its own: at an offset from the
+ * key's first octet, behind which the body's follow. */
+#define REF_SHORT 64u  /* + offset, below 128 */
+#define REF_LONG  192u /* its upper 6 bits, the lower 8 follow */
 
-struct suffixes { unsigned n; const uint8_t *at[SUFFIX_MAX]; uint8_t len[SUFFIX_MAX]; };
+/* Ends of names that stand in the key or the packed body, for the packer; he who
+ * unpacks needs no more than the offset. */
+#define SUFFIXES 64u
+struct suffixes {
+	const uint8_t *base; /* the key */
+	unsigned n;
+	const uint8_t *at[SUFFIXES];
+	uint16_t off[SUFFIXES];
+	uint8_t len[SUFFIXES];
+};
 
-/* Those of a name of so many octets that begin before `stop`. */
-static void suffixes_add(struct suffixes *t, const uint8_t *name, const uint8_t *stop, size_t len)
+/* Those of a name of so many octets that begin before `stop`; it stands at `here`. */
+static void suffixes_add(struct suffixes *t, const uint8_t *name, const uint8_t *stop, size_t len, const uint8_t *here)
 {
-	for (const uint8_t *p = name; p < stop && t->n < SUFFIX_MAX; p += *p + 1) {
+	for (const uint8_t *p = name; p < stop && t->n < SUFFIXES; p += *p + 1, t->n++) {
 		t->at[t->n] = p;
-		t->len[t->n++] = (uint8_t)(len - (size_t)(p - name));
+		t->len[t->n] = (uint8_t)(len - (size_t)(p - name));
+		t->off[t->n] = (uint16_t)(here - t->base + (p - name));
 	}
 }
 
-static void suffixes_begin(struct suffixes *t, const uint8_t *owner, size_t len)
+static void suffixes_begin(struct suffixes *t, const uint8_t *key, size_t len)
 {
+	t->base = key;
 	t->n = 0;
-	if (name_measure(owner, len) == len)
-		suffixes_add(t, owner, owner + len - 1, len);
+	if (name_measure(key, len) == len)
+		suffixes_add(t, key, key + len - 1, len, key);
 }
 
 static unsigned suffix_find(const struct suffixes *t, const uint8_t *p, size_t len)
@@ -53,36 +66,50 @@ static unsigned suffix_find(const struct suffixes *t, const uint8_t *p, size_t l
 
 static void pack_name(struct wr *w, struct suffixes *t, const uint8_t *name, size_t len)
 {
-	const uint8_t *p = name, *end = name + len - 1;
+	const uint8_t *p = name, *end = name + len - 1, *here = w->p;
 	unsigned known = t->n;
 	while (p < end && (known = suffix_find(t, p, (size_t)(end - p) + 1)) == t->n)
 		p += *p + 1;
 	wr_bytes(w, name, (size_t)(p - name));
-	wr_u8(w, p < end ? SUFFIX + known : 0);
-	suffixes_add(t, name, p, len);
+	if (p == end)
+		wr_u8(w, 0);
+	else if (t->off[known] < REF_LONG - REF_SHORT)
+		wr_u8(w, REF_SHORT + t->off[known]);
+	else
+		wr_u16(w, REF_LONG << 8 | t->off[known]);
+	suffixes_add(t, name, p, len, here);
 }
 
-static void unpack_name(struct rd *r, struct suffixes *t, struct wr *w)
+/* Labels stand as they are in a name, so what stands together is copied in one go. */
+static void unpack_name(struct rd *r, const uint8_t *base, struct wr *w)
 {
-	const uint8_t *name = w->p, *stop;
-	uint8_t c;
-	while ((c = rd_u8(r)) != 0 && c < SUFFIX) {
-		const uint8_t *label = rd_take(r, c);
-		wr_u8(w, c);
-		if (label)
-			wr_bytes(w, label, c);
+	const uint8_t *p = r->p, *next = NULL; /* behind the name */
+	uint8_t *to = w->p;
+	size_t room = (size_t)(w->end - w->p) < NAME_MAX_LEN ? (size_t)(w->end - w->p) : NAME_MAX_LEN;
+	for (;;) {
+		const uint8_t *from = p;
+		while (p < r->end && *p && *p < REF_SHORT && *p < r->end - p)
+			p += *p + 1;
+		size_t n = (size_t)(p - from);
+		if (p == r->end || (*p && *p < REF_SHORT) || (*p >= REF_LONG && p + 1 == r->end) || n >= room)
+			break;
+		copy_short(to, from, n);
+		to += n;
+		room -= n;
+		uint8_t c = *p++;
+		size_t off = c < REF_LONG ? c - REF_SHORT : (size_t)(c & 63) << 8 | *p++;
+		next = next ? next : p;
+		if (c == 0) {
+			*to = 0;
+			wr_take(w, (size_t)(to - w->p) + 1);
+			r->p = next;
+			return;
+		}
+		if (off >= (size_t)(from - base)) /* always further back */
+			break;
+		p = base + off;
 	}
-	stop = w->p;
-	if (c == 0)
-		wr_u8(w, 0);
-	else if (c >= SUFFIX && c - SUFFIX < t->n)
-		wr_bytes(w, t->at[c - SUFFIX], t->len[c - SUFFIX]);
-	else
-		r->bad = true;
-	if ((size_t)(w->p - name) > NAME_MAX_LEN)
-		r->bad = true;
-	if (!r->bad && !w->bad)
-		suffixes_add(t, name, stop, (size_t)(w->p - name));
+	r->bad = true;
 }
 
 /* ---- rdata ---- */
@@ -95,12 +122,8 @@ enum form {
 	FORM_TAIL,  /* the same, and more with its length behind them */
 };
 
-/* Fields that can be told apart without looking into them. */
-static const char *fields(uint16_t type)
-{
-	const char *f = rr_type_names(type);
-	return f && !strchr(f, 's') ? f : NULL;
-}
+/* Fields that can be told apart without looking into them: of all but one. */
+static const char *fields(uint16_t type) { return type == T_NAPTR ? NULL : rr_type_names(type); }
 
 static void put_len(struct wr *w, size_t n)
 {
@@ -167,25 +190,25 @@ static void pack_rrs(struct wr *w, struct suffixes *t, const uint8_t *rr, unsign
 	}
 }
 
-static void unpack_fields(struct rd *r, struct suffixes *t, struct wr *w, const char *f)
+static void unpack_fields(struct rd *r, const uint8_t *base, struct wr *w, const char *f)
 {
 	for (; *f && !r->bad; f++) {
 		size_t n = (size_t)(*f - '0');
 		const uint8_t *p;
 		if (*f >= 'A')
-			unpack_name(r, t, w);
+			unpack_name(r, base, w);
 		else if ((p = rd_take(r, n)) != NULL)
 			wr_bytes(w, p, n);
 	}
 }
 
-static void unpack_rrs(struct rd *r, struct suffixes *t, struct wr *w, unsigned n, enum form form, const char *f)
+static void unpack_rrs(struct rd *r, const uint8_t *base, struct wr *w, unsigned n, enum form form, const char *f)
 {
 	size_t len = form == FORM_EQUAL ? take_len(r) : 0;
 	for (; n && !r->bad && !w->bad; n--) {
 		uint8_t *head = wr_take(w, 2), *from = w->p;
 		if (form >= FORM_NAMES)
-			unpack_fields(r, t, w, f);
+			unpack_fields(r, base, w, f);
 		if (form == FORM_PLAIN || form == FORM_TAIL)
 			len = take_len(r);
 		const uint8_t *p = rd_take(r, len);
@@ -208,11 +231,13 @@ static void unpack_rrs(struct rd *r, struct suffixes *t, struct wr *w, unsigned 
 
 static void pack_ttl(struct wr *w, uint32_t ttl)
 {
-	for (unsigned i = 0; i < TTLS; i++)
-		if (ttls[i] == ttl) {
-			wr_u8(w, i);
-			return;
-		}
+	unsigned low = 0, n = TTLS; /* it lies in low .. low + n - 1, or nowhere */
+	for (; n > 1; n -= n / 2)
+		low += ttls[low + n / 2] <= ttl ? n / 2 : 0;
+	if (ttls[low] == ttl) {
+		wr_u8(w, low);
+		return;
+	}
 	wr_u8(w, ttl < 65536 ? TTL_SHORT : TTL_LONG);
 	if (ttl < 65536)
 		wr_u16(w, ttl);
@@ -253,7 +278,7 @@ static void pack_set(struct wr *w, struct suffixes *t, const struct rrset *s)
 	pack_rrs(w, t, s->sigs, s->nsig, sigs ? FORM_TAIL : FORM_PLAIN, sigf);
 }
 
-static void unpack_set(struct rd *r, struct suffixes *t, struct wr *w)
+static void unpack_set(struct rd *r, const uint8_t *base, struct wr *w)
 {
 	uint16_t type = rd_u8(r);
 	if (type == TYPE_LONG)
@@ -272,8 +297,8 @@ static void unpack_set(struct rd *r, struct suffixes *t, struct wr *w)
 	put_u16(head + 6, nrr);
 	head[8] = (uint8_t)nsig;
 	head[9] = o & SET_FLAGS ? rd_u8(r) : 0;
-	unpack_rrs(r, t, w, nrr, SET_FORM(o), f);
-	unpack_rrs(r, t, w, nsig, o & SET_SIGS ? FORM_TAIL : FORM_PLAIN, fields(T_RRSIG));
+	unpack_rrs(r, base, w, nrr, SET_FORM(o), f);
+	unpack_rrs(r, base, w, nsig, o & SET_SIGS ? FORM_TAIL : FORM_PLAIN, fields(T_RRSIG));
 	put_u32(head + 10, (uint32_t)(w->p - from));
 }
 
@@ -286,7 +311,7 @@ static bool pack_body(struct wr *w, const struct change *c)
 	struct wr to = wr_init(w->p, c->len);
 	if (c->len > PACK_MAX)
 		return false;
-	suffixes_begin(&t, c->key, c->keylen);
+	suffixes_begin(&t, w->p - c->keylen, c->keylen);
 	while (rrset_next(&r, &s))
 		pack_set(&to, &t, &s);
 	if (r.bad || to.bad || wr_len(&to) >= c->len)
@@ -297,12 +322,10 @@ static bool pack_body(struct wr *w, const struct change *c)
 
 static bool unpack_body(struct rd *r, struct scratch *s, struct raw *out)
 {
-	struct suffixes t RAW;
 	size_t room = s->size - s->used;
 	struct wr w = wr_init(s->mem + s->used, room < PACK_MAX ? room : PACK_MAX);
-	suffixes_begin(&t, out->f.owner, out->keylen);
 	while (rd_left(r) && !w.bad)
-		unpack_set(r, &t, &w);
+		unpack_set(r, out->f.owner, &w);
 	out->f.body = w.start;
 	out->f.len = (uint32_t)wr_len(&w);
 	scratch_take(s, wr_len(&w));

@@ -156,7 +156,7 @@ static uint32_t ns_body(uint8_t *out, const uint8_t *const target[], unsigned n)
 /* As the format tells, so that nobody changes it without a new version. */
 static void test_octets(void)
 {
-	static const uint8_t want[] = "\x40\x05" "\x09" "\x02" "\x0d" "\7example\3tld\0" "\2\x22\x2a" "\3ns1\1p\x41" "\3ns2\x43";
+	static const uint8_t want[] = "\x40\x05" "\x09" "\x02" "\x0d" "\7example\3tld\0" "\2\x22\x2a" "\3ns1\1p\x48" "\3ns2\x54";
 	static const uint8_t key[] = "\7example\3tld";
 	const uint8_t *const ns[] = { (const uint8_t *)"\3ns1\1p\3tld", (const uint8_t *)"\3ns2\1p\3tld" };
 	uint8_t body[512], plain[512];
