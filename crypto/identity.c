@@ -33,6 +33,18 @@ void machine_id(const uint8_t pub[static SIGN_PUB], uint8_t out[static MACHINE_I
 	memcpy(out, hash, MACHINE_ID);
 }
 
+void machine_id_text(const uint8_t id[static MACHINE_ID], char out[static 3 * MACHINE_ID])
+{
+	char hex[2 * MACHINE_ID + 1], *o = out;
+	hex_text(hex, id, MACHINE_ID);
+	for (unsigned i = 0; i < 2 * MACHINE_ID; i++) {
+		if (i && i % 4 == 0)
+			*o++ = ' ';
+		*o++ = hex[i];
+	}
+	*o = 0;
+}
+
 static int fail(char *err, size_t n, const char *file, const char *why)
 {
 	if (n > 0)

@@ -176,22 +176,6 @@ static int compare(struct changes *c, const struct machine_record *m, const stru
 
 struct minimum { uint64_t seq; uint8_t chain[32]; bool chained, connected; };
 
-static int digit(char c)
-{
-	return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
-static bool hash_of(const char *text, uint8_t out[static 32])
-{
-	for (unsigned i = 0; i < 64; i += 2) {
-		int hi = digit(text[i]), lo = hi < 0 ? -1 : digit(text[i + 1]);
-		if (lo < 0)
-			return false;
-		out[i / 2] = (uint8_t)(hi << 4 | lo);
-	}
-	return true;
-}
-
 static void keep(void *owner, int stream, const char *p, size_t n)
 {
 	if (stream == CTL_OUT)
@@ -206,7 +190,7 @@ static int ask_hub(const struct args *a, const char *name, struct minimum *out)
 	uint8_t chain[32];
 	int code = ctl_ask(a->hub, 2, words, keep, &b), connected = 0, at = 0;
 	buf_put(&b, "", 1);
-	bool good = code == 0 && !b.bad && sscanf((char *)b.p, "%llu %n", &seq, &at) == 1 && hash_of((char *)b.p + at, chain) &&
+	bool good = code == 0 && !b.bad && sscanf((char *)b.p, "%llu %n", &seq, &at) == 1 && hex_read(chain, (char *)b.p + at, sizeof chain) &&
 	            sscanf((char *)b.p + at + 64, "%d", &connected) == 1;
 	buf_free(&b);
 	if (!good)
@@ -227,7 +211,7 @@ static int get_minimum(const struct args *a, const struct machine_record *m, str
 	if (!a->minimum)
 		return 0;
 	out->seq = strtoull(a->minimum, &end, 10);
-	out->chained = *end == ':' && hash_of(end + 1, out->chain);
+	out->chained = *end == ':' && hex_read(out->chain, end + 1, sizeof out->chain);
 	return out->chained && end != a->minimum && end[65] == 0 ? 0 : station_complain("--minimum wants SEQUENCE:CHAIN, as a hub's status shows them");
 }
 

@@ -179,7 +179,7 @@ static bool is_it(const struct args *a, const struct remote *r)
 {
 	char shown[3 * MACHINE_ID], hex[2 * MACHINE_ID + 1], question[200];
 	size_t n = 0;
-	grant_fingerprint(r->hello.id, shown);
+	machine_id_text(r->hello.id, shown);
 	if (!a->json) {
 		printf("a machine at %s that is %s, started %llu times; its inventory:\n", a->host,
 		       gate_state_text(r->hello.state), (unsigned long long)r->hello.boots);

@@ -43,7 +43,7 @@ static struct buf *slot(struct grant_files *f, const char *name)
 	return &f->at[f->n++].b;
 }
 
-const struct buf *grant_file_find(const struct grant_files *f, const char *name)
+static const struct buf *file_find(const struct grant_files *f, const char *name)
 {
 	for (unsigned i = 0; i < f->n; i++)
 		if (strcmp(f->at[i].name, name) == 0)
@@ -51,7 +51,7 @@ const struct buf *grant_file_find(const struct grant_files *f, const char *name)
 	return NULL;
 }
 
-int grant_file_put(struct grant_files *f, const char *name, const void *p, size_t n)
+static int file_put(struct grant_files *f, const char *name, const void *p, size_t n)
 {
 	struct buf *b = slot(f, name);
 	if (!b)
@@ -83,7 +83,7 @@ int grant_file_word(struct grant_files *f, const char *word)
 static struct bundle *open_bundle(const struct station *s, const struct machine_record *m, const struct denials *denied,
                                   const char **why)
 {
-	struct key *k = grant_key_system(s, m);
+	struct key *k = gate_key_system(s->master, m->salt, m->id);
 	struct bundle_terms t = { .k_system = k, .id = m->id, .cred = s->cred };
 	*why = "no memory for keys";
 	cred_deny(s->cred, denied);
@@ -117,9 +117,9 @@ int grant_files_merge(const struct station *s, const struct machine_record *m, s
 	if (!b)
 		return station_complain("%s's bundle: %s", m->name, why);
 	for (unsigned i = 0; r == 0 && bundle_at(b, i, &old); i++) {
-		const struct buf *new = grant_file_find(f, old.name);
+		const struct buf *new = file_find(f, old.name);
 		if (!new)
-			r = grant_file_put(f, old.name, old.p, old.n);
+			r = file_put(f, old.name, old.p, old.n);
 		else
 			same += new->n == old.n && memcmp(new->p, old.p, old.n) == 0;
 	}
@@ -161,7 +161,7 @@ int grant_credentials(const struct station *s, const struct machine_record *m, s
 	int fd = open(path, O_RDONLY | O_CLOEXEC);
 	struct cred *c = fd >= 0 ? cred_read_pass(fd, s->pass, err, sizeof err) : NULL;
 	int wrong = !c || put_credentials(c, &b) != 0 ? station_complain("%s: it can't be read", path)
-	                                              : grant_file_put(f, "credentials", b.p, b.n);
+	                                              : file_put(f, "credentials", b.p, b.n);
 	if (fd >= 0)
 		close(fd);
 	cred_free(c);
@@ -174,13 +174,13 @@ int grant_seal(const struct station *s, struct machine_record *m, const struct g
 {
 	struct bundle_file file[GRANT_FILES];
 	struct bundle_head h = { .generation = generation, .sealed_at = (uint64_t)time(NULL) };
-	const struct buf *conf = grant_file_find(f, "conf");
+	const struct buf *conf = file_find(f, "conf");
 	memcpy(h.id, m->id, MACHINE_ID);
 	for (unsigned i = 0; i < f->n; i++)
 		file[i] = (struct bundle_file){ f->at[i].name, f->at[i].b.p, f->at[i].b.n };
 	size_t n = bundle_size(file, f->n, s->cred);
 	uint8_t *p = n ? malloc(n) : NULL;
-	struct key *k = grant_key_system(s, m);
+	struct key *k = gate_key_system(s->master, m->salt, m->id);
 	bool good = p && k && bundle_seal(p, &h, k, file, f->n, s->cred) == 0;
 	key_free(k);
 	m->bundle.n = m->conf.n = 0;
@@ -196,11 +196,6 @@ int grant_seal(const struct station *s, struct machine_record *m, const struct g
 
 /* ---- keys ---- */
 
-struct key *grant_key_system(const struct station *s, const struct machine_record *m)
-{
-	return gate_key_system(s->master, m->salt, m->id);
-}
-
 struct key *grant_key_data(const struct station *s, const struct machine_record *m)
 {
 	return gate_key_data(s->master, m->salt, m->id, m->epoch);
@@ -212,7 +207,7 @@ static int put_auth(const struct station *s, const struct machine_record *m, str
 	struct bundle_head head;
 	uint64_t now = (uint64_t)time(NULL);
 	struct gate_auth a = { .issued = now, .time = now, .expiry = now + LIFE_S, .seq = g->seq, .flags = g->flags,
-		               .k_system = grant_key_system(s, m), .k_data = grant_key_data(s, m) };
+		               .k_system = gate_key_system(s->master, m->salt, m->id), .k_data = grant_key_data(s, m) };
 	memcpy(a.id, m->id, MACHINE_ID);
 	memcpy(a.nonce, r->nonce, GATE_NONCE);
 	memcpy(a.ticket, ticket, GATE_TICKET);
@@ -298,16 +293,4 @@ bool grant_asked(const char *question)
 		return putchar('\n'), false;
 	line[strcspn(line, "\r\n")] = 0;
 	return strcmp(line, "yes") == 0 || strcmp(line, "y") == 0;
-}
-
-void grant_fingerprint(const uint8_t id[static MACHINE_ID], char out[static 3 * MACHINE_ID])
-{
-	char hex[2 * MACHINE_ID + 1], *o = out;
-	hex_text(hex, id, MACHINE_ID);
-	for (unsigned i = 0; i < 2 * MACHINE_ID; i++) {
-		if (i && i % 4 == 0)
-			*o++ = ' ';
-		*o++ = hex[i];
-	}
-	*o = 0;
 }

@@ -16,8 +16,6 @@ void grant_files_free(struct grant_files *f);
 int grant_file_read(struct grant_files *f, const char *name, const char *path);
 /* NAME=FILE */
 int grant_file_word(struct grant_files *f, const char *word);
-int grant_file_put(struct grant_files *f, const char *name, const void *p, size_t n);
-const struct buf *grant_file_find(const struct grant_files *f, const char *name);
 /* Those of the record's bundle, where f has none of that name; *changed: f has others
  * than the bundle. */
 int grant_files_merge(const struct station *s, const struct machine_record *m, struct grant_files *f, bool *changed);
@@ -35,14 +33,11 @@ int grant_auth(const struct station *s, struct machine_record *m, struct remote 
 bool grant_ticket_shown(const uint8_t ticket[static GATE_TICKET], const uint8_t shown[static 32]);
 /* Has somebody sealed the station's copy who is denied by now? */
 bool grant_bundle_denied(const struct station *s, const struct machine_record *m);
-/* The two keys. */
-struct key *grant_key_system(const struct station *s, const struct machine_record *m);
+/* The key of its store. */
 struct key *grant_key_data(const struct station *s, const struct machine_record *m);
 
 /* An answer from stdin; anything but yes is no. */
 bool grant_asked(const char *question);
-/* The id in groups, as the console shows it. */
-void grant_fingerprint(const uint8_t id[static MACHINE_ID], char out[static 3 * MACHINE_ID]);
 
 /* The commands. */
 int enrol_main(int argc, char **argv);

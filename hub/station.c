@@ -72,24 +72,6 @@ int read_whole(const char *path, struct buf *out, size_t max)
 	return n == 0 && !out->bad ? 0 : -1;
 }
 
-static int digit(char c)
-{
-	return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
-static bool from_hex(const char *text, size_t chars, uint8_t *out, size_t n)
-{
-	if (chars < 2 * n)
-		return false;
-	for (size_t i = 0; i < n; i++) {
-		int hi = digit(text[2 * i]), lo = digit(text[2 * i + 1]);
-		if (hi < 0 || lo < 0)
-			return false;
-		out[i] = (uint8_t)(hi << 4 | lo);
-	}
-	return true;
-}
-
 bool host_split(const char *what, char host[static 256], char port[static 8])
 {
 	const char *at = strchr(what, '@');
@@ -101,8 +83,6 @@ bool host_split(const char *what, char host[static 256], char port[static 8])
 	snprintf(port, 8, "%s", at ? at + 1 : "22");
 	return strspn(port, "0123456789") == strlen(port);
 }
-
-/* ---- the station ---- */
 
 /* ---- the passphrase, and what is under it ---- */
 
@@ -138,8 +118,8 @@ static struct key *open_master(const char *path, const char *text, const struct 
 	char *end;
 	unsigned long rounds = strtoul(text + strlen(MASTER_LINE), &end, 10);
 	if (rounds < 1 || rounds > 100000000 || strlen(end) < 2 + 2 * PASS_SALT + 2 * SEALED_LEN ||
-	    !from_hex(end + 1, 2 * PASS_SALT, salt, PASS_SALT) ||
-	    !from_hex(end + 2 + 2 * PASS_SALT, 2 * SEALED_LEN, b, SEALED_LEN)) {
+	    !hex_read(salt, end + 1, PASS_SALT) ||
+	    !hex_read(b, end + 2 + 2 * PASS_SALT, SEALED_LEN)) {
 		station_complain("%s: it is damaged", path);
 		return NULL;
 	}
@@ -168,7 +148,7 @@ static int read_master(struct station *s, const char *pass)
 		snprintf(prompt, sizeof prompt, "passphrase of the station in %s", s->dir);
 		if (get_pass(pass, prompt, NULL, &s->pass) == 0)
 			s->master = open_master(path, (char *)b.p, s->pass);
-	} else if (!b.bad && from_hex((char *)b.p, b.n - 1, raw, sizeof raw)) {
+	} else if (!b.bad && hex_read(raw, (char *)b.p, sizeof raw)) {
 		s->master = key_from(raw);
 		crypto_wipe(raw, sizeof raw);
 	} else {
@@ -335,13 +315,13 @@ static bool read_hex(const struct station *s, const struct machine_record *m, co
                      struct buf *b)
 {
 	const char *text = read_text(s, m, file, b);
-	return text && from_hex(text, strlen(text), out, n);
+	return text && hex_read(out, text, n);
 }
 
 static void read_tickets(const struct station *s, struct machine_record *m, struct buf *b)
 {
 	const char *text = read_text(s, m, "ticket", b);
-	for (m->tickets = 0; text && m->tickets < 2 && from_hex(text, strlen(text), m->ticket[m->tickets], GATE_TICKET);) {
+	for (m->tickets = 0; text && m->tickets < 2 && hex_read(m->ticket[m->tickets], text, GATE_TICKET);) {
 		m->tickets++;
 		text += 2 * GATE_TICKET;
 		text += *text == '\n';
@@ -365,7 +345,7 @@ static int load(const struct station *s, const char *name, struct machine_record
 		if ((text = read_text(s, m, "minimum", &b)) != NULL) {
 			char *end;
 			m->seq = strtoull(text, &end, 10);
-			if (*end != ' ' || !from_hex(end + 1, strlen(end + 1), m->chain, sizeof m->chain))
+			if (*end != ' ' || !hex_read(m->chain, end + 1, sizeof m->chain))
 				m->seq = 0;
 		}
 		good = read_file(s, m, "inventory", &m->inventory) == 0 && read_file(s, m, "bundle", &m->bundle) == 0 &&

@@ -382,8 +382,6 @@ static void on_tick(struct src *s, uint32_t got, uint64_t now)
 
 /* ---- life ---- */
 
-const char *gate_operator(const struct gate *g) { return g->one ? session_who(g->one->session) : NULL; }
-
 struct gate *gate_new(struct loop *l, const struct gate_conf *c, const struct gate_calls *calls, void *owner)
 {
 	struct gate *g = calloc(1, sizeof *g);

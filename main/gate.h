@@ -33,7 +33,5 @@ struct gate_conf {
 /* NULL: errno. */
 struct gate *gate_new(struct loop *l, const struct gate_conf *c, const struct gate_calls *calls, void *owner);
 void gate_free(struct gate *g); /* NULL is fine */
-/* The operator whose session is open, or NULL. */
-const char *gate_operator(const struct gate *g);
 
 #endif

@@ -46,7 +46,7 @@ static int sync_dir(int dir)
 	return fsync(dir) == 0 || errno == EINVAL ? 0 : -1; /* EINVAL: a file system without */
 }
 
-int machine_write(const struct machine *m, const char *name, const void *p, size_t n)
+static int write_file(const struct machine *m, const char *name, const void *p, size_t n)
 {
 	char new[80];
 	snprintf(new, sizeof new, "%s.tmp", name);
@@ -70,7 +70,7 @@ int machine_write_hex(const struct machine *m, const char *name, const uint8_t v
 	char text[66];
 	hex_text(text, v, 32);
 	text[64] = '\n';
-	return machine_write(m, name, text, 65);
+	return write_file(m, name, text, 65);
 }
 
 static ssize_t read_small(const struct machine *m, const char *name, char *text, size_t n)
@@ -83,23 +83,13 @@ static ssize_t read_small(const struct machine *m, const char *name, char *text,
 	return got;
 }
 
-static int digit(char c)
-{
-	return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
 bool machine_read_hex(const struct machine *m, const char *name, uint8_t v[static 32])
 {
 	char text[80];
 	uint8_t out[32];
-	if (read_small(m, name, text, sizeof text) < 64 || (text[64] != 0 && text[64] != '\n'))
+	if (read_small(m, name, text, sizeof text) < 64 || (text[64] != 0 && text[64] != '\n') ||
+	    !hex_read(out, text, sizeof out))
 		return false;
-	for (unsigned i = 0; i < 32; i++) {
-		int hi = digit(text[2 * i]), lo = digit(text[2 * i + 1]);
-		if (hi < 0 || lo < 0)
-			return false;
-		out[i] = (uint8_t)(hi << 4 | lo);
-	}
 	memcpy(v, out, sizeof out);
 	return true;
 }
@@ -175,7 +165,7 @@ static int count_start(struct machine *m)
 	if (read_small(m, "boots", text, sizeof text) > 0)
 		m->boots = strtoull(text, NULL, 10);
 	int n = snprintf(text, sizeof text, "%llu\n", (unsigned long long)++m->boots);
-	return machine_write(m, "boots", text, (size_t)n) == 0 ? 0 : fail(m, "boots", strerror(errno));
+	return write_file(m, "boots", text, (size_t)n) == 0 ? 0 : fail(m, "boots", strerror(errno));
 }
 
 int machine_reopen(struct machine *m)

@@ -53,7 +53,6 @@ int machine_reopen(struct machine *m);
 void machine_look(struct machine *m);
 
 /* Whole or not at all, and durable.  0, or -1 with errno. */
-int machine_write(const struct machine *m, const char *name, const void *p, size_t n);
 int machine_write_hex(const struct machine *m, const char *name, const uint8_t v[static 32]);
 /* False: it isn't there, or isn't right. */
 bool machine_read_hex(const struct machine *m, const char *name, uint8_t v[static 32]);

@@ -25,7 +25,6 @@
 #include <stdlib.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
-#include <sys/prctl.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
@@ -38,7 +37,6 @@
 #define PAUSE_MAX_MS 5000u
 #define UNLOCKED_LEN (8 + 8 + 32 + 8 + 1)
 #define EXIT_TAMPER  7          /* the child: something foreign spoke, and that is to have consequences */
-#define EXIT_HANDED  8          /* the child: the supervisor has the keys */
 
 /* ---- what is handed on ---- */
 
@@ -123,19 +121,6 @@ static void where(const struct waiting *w, char *out, size_t n)
 		                        w->m->boot.unlock.at[i].port);
 }
 
-/* The id in groups, as it is compared by eye. */
-static void id_text(const struct machine *m, char out[static 3 * MACHINE_ID])
-{
-	char hex[2 * MACHINE_ID + 1], *o = out;
-	hex_text(hex, m->id, MACHINE_ID);
-	for (unsigned i = 0; i < 2 * MACHINE_ID; i++) {
-		if (i && i % 4 == 0)
-			*o++ = ' ';
-		*o++ = hex[i];
-	}
-	*o = 0;
-}
-
 /* How many lines of a terminal a text takes; each octet that begins a character is one wide. */
 static unsigned lines_of(const char *text, unsigned columns)
 {
@@ -157,7 +142,7 @@ static void draw(struct waiting *w)
 	gmtime_r(&t, &tm);
 	strftime(clock, sizeof clock, "%H:%M:%S", &tm);
 	where(w, at, sizeof at);
-	id_text(w->m, id);
+	machine_id_text(w->m->id, id);
 	snprintf(text, sizeof text, "%s waiting for authorisation at %s", clock, at);
 	unsigned up = lines_of(text, size.ws_col) + lines_of(w->m->boot.contact, size.ws_col) - 1;
 	int n = snprintf(line, sizeof line, "\r\033[J%s\n", text);
@@ -179,7 +164,7 @@ static void tick(struct src *s, uint32_t got, uint64_t now)
 		draw(w);
 	} else if (now >= w->line_ns) {
 		where(w, at, sizeof at);
-		id_text(w->m, id);
+		machine_id_text(w->m->id, id);
 		log_say(LOG_NOTICE, "waiting for authorisation at %s for %llu min; fingerprint %s%s%s", at,
 		        (unsigned long long)((now - w->begun_ns) / (60 * SEC)), id,
 		        *w->m->boot.contact ? "; contact: " : "", w->m->boot.contact);
@@ -301,7 +286,6 @@ static const char *judge(void *owner, struct gate_auth *a, const char *name, con
 static void hand_over(void *owner)
 {
 	struct waiting *w = owner;
-	w->code = EXIT_HANDED;
 	if (send_unlocked(w->sup.fd, &w->got) != 0) {
 		log_say(LOG_ERROR, "the supervisor does not take the keys: %s", strerror(errno));
 		w->code = 1;
@@ -399,8 +383,8 @@ static int child_main(struct machine *m, int sup, const int *socks, unsigned nso
 		w.code = 1;
 	gate_free(w.gate);
 	ctl_close(w.ctl);
-	if (terminal && write(2, "\r\033[J", 4) < 0)
-		return w.code;
+	if (terminal)
+		(void)!write(2, "\r\033[J", 4);
 	return w.code;
 }
 

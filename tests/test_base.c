@@ -819,12 +819,27 @@ static void test_memory(void)
 	ok(wrong == 0, "they are compared as octets without a sign, the first difference decides");
 }
 
+/* ---- octets in hex ---- */
+
+static void test_hex(void)
+{
+	static const char *const wrong[] = { "", "00ff1", "00ff1g", "00fF10", "00 ff1", "0x00ff" };
+	uint8_t v[3];
+	char text[7];
+	ok(hex_read(v, "00ff1a and more", 3) && memcmp(v, "\0\xff\x1a", 3) == 0, "what follows the digits is not looked at");
+	hex_text(text, v, 3);
+	ok(strcmp(text, "00ff1a") == 0, "and back: %s", text);
+	for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++)
+		ok(!hex_read(v, wrong[i], 3), "\"%s\" is refused", wrong[i]);
+}
+
 int main(void)
 {
 	snprintf(dir, sizeof dir, "/tmp/base-test-XXXXXX");
 	if (crypto_init() != 0 || !mkdtemp(dir))
 		return 1;
 	test_memory();
+	test_hex();
 	test_conf_values();
 	test_conf_file();
 	test_timers();

@@ -4,6 +4,7 @@
 #include "crypto/internal.h"
 #include "crypto/issue.h"
 #include "hub/ca.h"
+#include "tests/pump.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -1082,37 +1083,6 @@ static void test_cert_misuse(void)
 }
 
 /* ---- TLS in memory ---- */
-
-/* Moves octets between the two until nothing moves; `flip` counts the octets
- * of the wire and changes that one.  How many were moved. */
-static size_t pump(struct tls *a, struct tls *b, size_t step, size_t flip)
-{
-	size_t total = 0;
-
-	for (bool moved = true; moved;) {
-		moved = false;
-		for (int dir = 0; dir < 2; dir++) {
-			struct tls *from = dir ? b : a, *to = dir ? a : b;
-			size_t have, room;
-			const uint8_t *p = tls_wire_out(from, &have);
-			uint8_t *q = tls_wire_in(to, &room);
-
-			if (!p || !q)
-				continue;
-			size_t n = have < room ? have : room;
-			if (step && n > step)
-				n = step;
-			memcpy(q, p, n);
-			if (flip >= total && flip < total + n)
-				q[flip - total] ^= 1;
-			total += n;
-			tls_wire_out_done(from, n);
-			tls_wire_in_done(to, n);
-			moved = true;
-		}
-	}
-	return total;
-}
 
 static size_t say(struct tls *t, const void *p, size_t n)
 {
