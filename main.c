@@ -743,7 +743,7 @@ static int take_unlocked(struct super *s, struct unlocked *u)
 	u->k_data = NULL;
 	n->least_seq = u->seq;
 	memcpy(n->least_chain, u->chain, CHAIN_LEN);
-	n->machine->foreign = u->refill || n->machine->boot.refill;
+	n->machine->refill = u->refill || n->machine->boot.refill;
 	take_time((int64_t)u->time);
 	return unlocked_conf(u->bundle, &n->conf, &conf_say_stderr) ? node_complain("nothing was started") : 0;
 }

@@ -428,9 +428,9 @@ static bool is_ours(struct control *c)
 	char err[PATH_MAX + 200];
 	if (!n->machine || n->filling || store_whose(n->store_rw, n->conf.store, c->key, err, sizeof err) != STORE_STRANGE)
 		return true;
-	if (n->machine->foreign)
+	if (n->machine->refill)
 		c->code = EXIT_STRANGE;
-	log_say(LOG_ERROR, "%s%s", err, n->machine->foreign ? "" : "; authorise with --refill to have it filled again from the hub");
+	log_say(LOG_ERROR, "%s%s", err, n->machine->refill ? "" : "; authorise with --refill to have it filled again from the hub");
 	return false;
 }
 

@@ -20,7 +20,7 @@ struct gate_calls {
 	/* Running: a command. */
 	ctl_handler *command;
 	/* Something that is no operator's program spoke to the port; NULL: it is said, no more. */
-	void (*foreign)(void *owner);
+	void (*stranger)(void *owner);
 };
 
 struct gate_conf {

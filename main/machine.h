@@ -40,7 +40,7 @@ struct machine {
 	uint64_t boots;
 	char *inventory;       /* as machine_look() has found it; NULL: to be looked for each time */
 	size_t inventory_len;
-	bool foreign;          /* the store was found to be another machine's, and may be filled anew */
+	bool refill;           /* a store that is another machine's may be filled anew */
 };
 
 /* Makes what is missing at the first start, reads the rest, and counts it when it is a

@@ -37,9 +37,11 @@ struct session {
 	enum gate_code code;
 	struct buf text;
 	size_t text_at;
+	uint64_t since_ns;   /* session_since() */
 	bool ending, failed, unlocked;
 };
 
+uint64_t session_since(const struct session *s) { return s->since_ns; }
 bool session_ending(const struct session *s) { return s->ending; }
 bool session_failed(const struct session *s) { return s->failed; }
 bool session_unlocked(const struct session *s) { return s->unlocked; }
@@ -89,6 +91,7 @@ static void push(struct session *s, uint64_t now)
 			return;
 		s->text_at += r.text_len;
 		s->answering = r.more;
+		s->since_ns = now;
 	}
 	s->answered = s->cut = false;
 	s->text.n = s->text_at = 0;
@@ -288,6 +291,7 @@ bool session_turn(struct session *s, uint64_t now)
 	gate_buf_take(s->in, s->tls);
 	/* an answer first, as the message's content is in use until then */
 	while (!s->ending && !s->answering && !s->job && (r = gate_next(s->in, &type, &p, &n)) == 1) {
+		s->since_ns = now;
 		on_frame(s, type, p, n, now);
 		push(s, now);
 		gate_buf_take(s->in, s->tls);
@@ -307,6 +311,7 @@ struct session *session_new(const struct session_conf *c, struct tls *t, const c
 	s->conf = *c;
 	s->tls = t;
 	s->conn = conn;
+	s->since_ns = now;
 	s->bundle_fd = -1;
 	s->in = gate_buf_new();
 	s->out = gate_buf_new();

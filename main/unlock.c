@@ -294,7 +294,7 @@ static void hand_over(void *owner)
 	w->stop = true;
 }
 
-static void on_foreign(void *owner)
+static void on_stranger(void *owner)
 {
 	struct waiting *w = owner;
 	if (!w->m->boot.tamper_reboot || w->got.k_data)
@@ -340,7 +340,7 @@ static void status(void *owner, struct ctl_conn *c, int argc, char **argv)
 	ctl_done(c, 0);
 }
 
-static const struct gate_calls gate_calls = { judge, hand_over, NULL, on_foreign };
+static const struct gate_calls gate_calls = { judge, hand_over, NULL, on_stranger };
 
 static int begin(struct waiting *w, const int *socks, unsigned nsocks)
 {
