@@ -303,7 +303,7 @@ static int unlock(const struct station *s, struct args *a, struct machine_record
 		           .flags = (uint8_t)((c->ticket ? GATE_TICKET_WRONG : 0) | (a->refill ? GATE_STORE_REFILL : 0)) };
 	int wrong = remote_resume(r, m->host, a->wait) || renew_bundle(s, a, m, r) || deliver(m, r) || grant_auth(s, m, r, &g, why, sizeof why);
 	if (wrong)
-		snprintf(details, sizeof details, "%s", why);
+		snprintf(details, sizeof details, "%s", *r->err ? r->err : why);
 	else
 		say_changes(c, "", details);
 	station_audit(s, "authorise", m->name, wrong ? "failed" : "done", details);

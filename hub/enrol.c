@@ -258,7 +258,7 @@ static int enrol(const struct station *s, struct args *a, struct remote *r, stru
 	    record_make(s, m) != 0)
 		return 1;
 	int wrong = remote_resume(r, a->host, a->wait) || certify(s, a, r) || remote_put_bundle(r, m->bundle.p, m->bundle.n) || grant_auth(s, m, r, &g, why, sizeof why);
-	station_audit(s, "enrol", m->name, wrong ? "failed" : "done", wrong ? why : m->host);
+	station_audit(s, "enrol", m->name, wrong ? "failed" : "done", !wrong ? m->host : *r->err ? r->err : why);
 	if (wrong)
 		return station_complain("%s is not unlocked: mend that, and enrol it again; if it is enrolled already then, authorise it", m->name);
 	if (a->json)

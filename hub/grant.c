@@ -264,7 +264,6 @@ int grant_auth(const struct station *s, struct machine_record *m, struct remote 
 	enum gate_code code;
 	ticket_it_has(m, r->hello.ticket, tickets[0]);
 	crypto_random(tickets[1], GATE_TICKET);
-	snprintf(why, n, "the connection broke");
 	if (record_put_ticket(s, m, tickets, 2) || put_auth(s, m, r, g, tickets[1]) || remote_flush(r) ||
 	    remote_result(r, &code, &text)) {
 		buf_free(&text);

@@ -35,6 +35,17 @@ static int cannot(struct remote *r, const char *what, const char *why)
 	return fail(r, text);
 }
 
+/* What a machine says that will hear no more. */
+static int read_refusal(struct remote *r, uint8_t *p, size_t n)
+{
+	struct gate_result res;
+	char text[200];
+	if (gate_read_result(p, n, &res) != NULL)
+		return fail(r, "it speaks another language");
+	snprintf(text, sizeof text, "it says: %.*s", (int)(res.text_len < 150 ? res.text_len : 150), res.text);
+	return fail(r, text);
+}
+
 /* ---- the wire ---- */
 
 static int send_wire(struct remote *r)
@@ -83,7 +94,45 @@ static int turn(struct remote *r, uint64_t until)
 	struct pollfd p = { r->fd, (short)((tls_wire_in(r->tls, &n) ? POLLIN : 0) | (tls_wire_out(r->tls, &n) ? POLLOUT : 0)), 0 };
 	if (poll(&p, 1, (int)((until - now) / MS + 1)) < 0 && errno != EINTR)
 		return fail(r, strerror(errno));
+	if (p.revents & (POLLHUP | POLLERR) && !tls_wire_in(r->tls, &n))
+		return fail(r, "it has closed the connection"); /* before all it had sent was taken */
 	return p.revents & (POLLIN | POLLHUP | POLLERR) ? take_wire(r) : 0;
+}
+
+/* The next message that has come: 1, 0: none is whole yet, -1: it is none. */
+static int take(struct remote *r, enum gate_type *type, uint8_t **p, size_t *n)
+{
+	gate_buf_take(r->in, r->tls);
+	int got = gate_next(r->in, type, p, n);
+	return got < 0 ? fail(r, "it speaks another language") : got;
+}
+
+/* A message that comes before ours is out says why the machine won't hear it. */
+static int interrupted(struct remote *r)
+{
+	enum gate_type type;
+	uint8_t *p;
+	size_t n;
+	int got = take(r, &type, &p, &n);
+	if (got > 0)
+		return type == GATE_RESULT ? read_refusal(r, p, n) : fail(r, "it speaks out of turn");
+	return got;
+}
+
+/* The connection is broken on our way out: what it said before may still lie here. */
+static int broken(struct remote *r)
+{
+	char why[sizeof r->err];
+	size_t n;
+	memcpy(why, r->err, sizeof why);
+	*r->err = 0;
+	for (uint8_t *to; interrupted(r) == 0 && (to = tls_wire_in(r->tls, &n)) != NULL;) {
+		ssize_t got = recv(r->fd, to, n, MSG_DONTWAIT);
+		if (got <= 0)
+			break;
+		tls_wire_in_done(r->tls, (size_t)got);
+	}
+	return fail(r, why);
 }
 
 static int flush(struct remote *r)
@@ -91,15 +140,17 @@ static int flush(struct remote *r)
 	uint64_t until = loop_now() + STEP_MS * MS;
 	size_t n;
 	for (;;) {
+		if (interrupted(r) != 0)
+			return -1;
 		bool given = gate_buf_give(r->out, r->tls);
 		if (send_wire(r) != 0)
-			return -1;
+			return broken(r);
 		if (given && !tls_wire_out(r->tls, &n))
 			return 0;
 		if (!tls_wire_out(r->tls, &n) && !tls_closed(r->tls)) /* there is room now for what waits */
 			continue;
 		if (turn(r, until) != 0)
-			return -1;
+			return broken(r);
 	}
 }
 
@@ -107,13 +158,10 @@ static int next(struct remote *r, unsigned ms, enum gate_type *type, uint8_t **p
 {
 	uint64_t until = loop_now() + ms * MS;
 	int got;
-	for (;;) {
-		gate_buf_take(r->in, r->tls);
-		if ((got = gate_next(r->in, type, p, n)) != 0)
-			return got > 0 ? 0 : fail(r, "it speaks another language");
+	while ((got = take(r, type, p, n)) == 0)
 		if (turn(r, until) != 0)
 			return -1;
-	}
+	return got > 0 ? 0 : -1;
 }
 
 /* ---- connecting ---- */
@@ -152,17 +200,7 @@ static int handshake(struct remote *r)
 		if (turn(r, until) != 0)
 			return -1;
 	memcpy(r->pub, tls_peer(r->tls)->pub, SIGN_PUB);
-	return tls_export(r->tls, GATE_EXPORT, r->exporter);
-}
-
-static int read_refusal(struct remote *r, uint8_t *p, size_t n)
-{
-	struct gate_result res;
-	char text[200];
-	if (gate_read_result(p, n, &res) != NULL)
-		return fail(r, "it speaks another language");
-	snprintf(text, sizeof text, "it says: %.*s", (int)(res.text_len < 150 ? res.text_len : 150), res.text);
-	return fail(r, text);
+	return tls_export(r->tls, GATE_EXPORT, r->exporter) == 0 ? 0 : fail(r, "its session yields no key of its own");
 }
 
 static int hear_hello(struct remote *r)
