@@ -26,7 +26,7 @@ int grant_seal(const struct station *s, struct machine_record *m, const struct g
 
 struct grant { uint64_t seq; const uint8_t *chain; uint8_t flags; }; /* chain: NULL: not said */
 /* Sends keys, minimum and a new ticket; 0: the machine is unlocked, and the record
- * says so; 1: it is not (said, also in why). */
+ * says so; 1: it is not (said; also in why, or r->err). */
 int grant_auth(const struct station *s, struct machine_record *m, struct remote *r, const struct grant *g,
                char *why, size_t n);
 /* The machine shows the hash of this ticket (zeros: of none). */

@@ -159,11 +159,14 @@ static int get_salt(struct machine *m)
 	return machine_write_hex(m, "salt", m->salt) == 0 ? 0 : fail(m, "salt", strerror(errno));
 }
 
-static int count_start(struct machine *m)
+/* How often it was started; start: once more now. */
+static int count_starts(struct machine *m, bool start)
 {
 	char text[32];
 	if (read_small(m, "boots", text, sizeof text) > 0)
 		m->boots = strtoull(text, NULL, 10);
+	if (!start)
+		return 0;
 	int n = snprintf(text, sizeof text, "%llu\n", (unsigned long long)++m->boots);
 	return write_file(m, "boots", text, (size_t)n) == 0 ? 0 : fail(m, "boots", strerror(errno));
 }
@@ -207,5 +210,5 @@ int machine_open(struct machine *m, const char *dir, bool start)
 		return 1;
 	signer_pub(cred_signer(m->cred), pub);
 	machine_id(pub, m->id);
-	return start ? count_start(m) : 0;
+	return count_starts(m, start);
 }

@@ -183,6 +183,8 @@ SKIP: {
 	ok(serves(2), 'and runs');
 	my ($super) = $lab->pids('node1', 'encdns-super');
 	like(readlink("/proc/$super/exe") // '', qr/memfd:encdns/, 'from memory');
+	my ($starts) = Lab::slurp("$base/node1/boots") =~ /(\d+)/;
+	like(authorise()->{out}, qr/started $starts times/, 'which knows how often the machine was started');
 	is(level(), 4, 'as before');
 	ok($lab->hub('node', 'node1', 'status')->{status} == 0, 'its port goes on');
 }
