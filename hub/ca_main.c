@@ -227,7 +227,7 @@ static void print_one(const struct ca_listed *l, bool json, const char *sep)
 	hex_text(serial, l->e.serial, CERT_SERIAL);
 	register_time(l->e.from, from);
 	register_time(l->e.until, until);
-	register_time(l->denied, denied);
+	register_time(l->denied_at, denied);
 	if (!json) {
 		printf("%s %-8s %-20s until %s  %s%s%s%s%s\n", serial, cert_role_text(l->e.role), l->e.name, until,
 		       ca_state_text(l->state), l->denied ? " " : "", l->denied ? denied : "", *l->reason ? ": " : "", l->reason);

@@ -10,7 +10,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
@@ -18,30 +17,12 @@
 
 #define DAY 86400
 
-/* DIR/denials; NULL and 0: there is none. */
+/* NULL and 0: there is none. */
 static int load_denials(const char *dir, const struct ca *root, struct denials **out, struct said err)
 {
-	char path[PATH_MAX];
-	uint8_t *p = malloc(DENIALS_BYTES + 1);
-	const char *why = "no memory";
-	size_t n = 0;
-	FILE *f = ca_path(path, dir, "denials", "") == 0 ? fopen(path, "re") : NULL;
+	const char *why;
 
-	*out = NULL;
-	if (!f && errno == ENOENT) {
-		free(p);
-		return 0;
-	}
-	if (!f)
-		why = strerror(errno);
-	if (f && p) {
-		n = fread(p, 1, DENIALS_BYTES + 1, f);
-		*out = denials_read(p, n, root->cert.pub, &why);
-	}
-	if (f)
-		fclose(f);
-	free(p);
-	return *out ? 0 : ca_fail(err, "%s: %s", path, why);
+	return denials_load(dir, root->cert.pub, out, &why) == 0 ? 0 : ca_fail(err, "%s/denials: %s", dir, why);
 }
 
 /* ---- denying ---- */
@@ -184,17 +165,6 @@ const char *ca_state_text(enum ca_state s)
 	return s <= CA_DENIED ? text[s] : "unknown";
 }
 
-static int64_t denied_at(const struct denials *d, const uint8_t *serial)
-{
-	struct denials_at at = { 0 };
-	struct denial e;
-
-	while (denials_next(d, &at, &e))
-		if (memcmp(e.serial, serial, CERT_SERIAL) == 0)
-			return (int64_t)e.time;
-	return 0;
-}
-
 /* Is there a later one of the same role and name that is good? */
 static bool renewed(const struct ca_listed *all, size_t n, const struct ca_listed *l)
 {
@@ -231,10 +201,13 @@ int ca_list(const char *dir, struct ca_listed **out, size_t *count, uint64_t *nu
 	if (rc == 0 && !l)
 		rc = ca_fail(err, "no memory");
 	for (size_t i = 0; rc == 0 && i < *count; i++) {
+		struct denial d;
 		l[i].e = all[i];
-		l[i].denied = denied_at(denials, all[i].serial);
-		if (l[i].denied)
-			register_reason(dir, all[i].serial, l[i].reason);
+		l[i].denied = denials_find(denials, all[i].serial, &d);
+		if (!l[i].denied)
+			continue;
+		l[i].denied_at = (int64_t)d.time;
+		register_reason(dir, all[i].serial, l[i].reason);
 	}
 	for (size_t i = 0; rc == 0 && i < *count; i++)
 		l[i].state = judge(l, *count, &l[i], cert_now());

@@ -86,6 +86,14 @@ static void test_octets(void)
 	m = denials_write(q, many, DENIALS_MAX, 9, 77, root);
 	struct denials *full = denials_read(q, m, pub, &why);
 	ok(m == DENIALS_BYTES && full && denials_have(full, many[DENIALS_MAX - 1].serial), "the longest list: %zu octets", m);
+	unsigned found = 0;
+	for (unsigned i = 0; full && i < DENIALS_MAX; i++) {
+		struct denial one;
+		found += denials_find(full, many[i].serial, &one) && memcmp(&one, &many[i], sizeof e) == 0;
+	}
+	ok(found == DENIALS_MAX, "each is found in it: %u", found);
+	ok(!denials_have(full, many[DENIALS_MAX].serial) && !denials_have(full, (uint8_t[CERT_SERIAL]){ 1 }) && !denials_have(none, many[0].serial) &&
+	           !denials_have(NULL, many[0].serial), "and nobody else");
 	ok(denials_write(q, many, DENIALS_MAX + 1, 9, 77, root) == 0, "one more is too many");
 	free(many);
 	denials_free(l);
