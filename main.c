@@ -119,9 +119,9 @@ static int make_route_page(struct node *n)
 		return 0;
 	n->route_fd = memfd_create("encdns-route", MFD_CLOEXEC);
 	if (n->route_fd < 0 || ftruncate(n->route_fd, sizeof *n->route_page) != 0)
-		return node_complain(strerror(errno));
+		return node_complain("encdns-route's page can't be made: %s", strerror(errno));
 	n->route_page = mmap(NULL, sizeof *n->route_page, PROT_READ, MAP_SHARED, n->route_fd, 0);
-	return n->route_page == MAP_FAILED ? node_complain(strerror(errno)) : 0;
+	return n->route_page == MAP_FAILED ? node_complain("encdns-route's page can't be mapped: %s", strerror(errno)) : 0;
 }
 
 static int channel(int out[2])
@@ -662,7 +662,7 @@ static int supervise(struct super *s)
 	s->timer = (struct src){ .fd = -1, .due_ns = LOOP_NEVER, .wake = on_timer };
 	if (s->signals.fd < 0 || loop_init(&s->loop) != 0 || loop_add(&s->loop, &s->signals) != 0 ||
 	    loop_add(&s->loop, &s->timer) != 0 || loop_add(&s->loop, &s->watch) != 0)
-		return node_complain(strerror(errno));
+		return node_complain("signals and timers can't be waited for: %s", strerror(errno));
 	for (int i = 0; i < CHILDREN; i++)
 		s->child[i] = (struct child){ .src = { .fd = -1 }, .super = s, .name = names[i], .again = loop_now() };
 	if (!s->node.route_page)
@@ -670,7 +670,7 @@ static int supervise(struct super *s)
 	log_say(LOG_NOTICE, "Entering run level 2");
 	look_after(s, loop_now());
 	if (loop_run(&s->loop, &s->stop) != 0)
-		return node_complain(strerror(errno));
+		return node_complain("what happens can't be waited for: %s", strerror(errno));
 	loopback_remove(&s->node);
 	log_say(LOG_NOTICE, "stopped");
 	if (s->reboot && machine_reboot(s->off) != 0)

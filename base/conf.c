@@ -7,6 +7,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -162,7 +163,38 @@ static void say_stderr(void *ctx, const char *path, unsigned line, const char *t
 	else
 		fprintf(stderr, "%s: %s\n", path, text);
 }
-const struct conf_say conf_say_stderr = { say_stderr, NULL };
+
+static void note_stderr(void *ctx, const char *path, const char *text)
+{
+	(void)ctx;
+	fprintf(stderr, "%s: note: %s\n", path, text);
+}
+const struct conf_say conf_say_stderr = { say_stderr, note_stderr, NULL };
+
+#define SAID_MAX 400 /* octets of what is not about one line */
+
+int conf_wrong(const struct conf_say *say, const char *path, const char *fmt, ...)
+{
+	char text[SAID_MAX];
+	va_list ap;
+	va_start(ap, fmt);
+	vsnprintf(text, sizeof text, fmt, ap);
+	va_end(ap);
+	say->line(say->ctx, path, 0, text);
+	return 1;
+}
+
+void conf_note(const struct conf_say *say, const char *path, const char *fmt, ...)
+{
+	char text[SAID_MAX];
+	va_list ap;
+	if (!say->note)
+		return;
+	va_start(ap, fmt);
+	vsnprintf(text, sizeof text, fmt, ap);
+	va_end(ap);
+	say->note(say->ctx, path, text);
+}
 
 static const struct conf_key *find(const struct conf_key *t, size_t n, const char *key)
 {

@@ -198,16 +198,11 @@ static int complete(struct node_conf *c, const char *path, const struct conf_say
 	if (c->credentials < 0 && conf_bundle)
 		c->credentials = conf_source("credentials", "bundle:credentials", text, sizeof text);
 	for (size_t i = 0; i < 2; i++)
-		if (((struct conf_addrs *)(void *)((char *)c + wanted[i].off))->n == 0) {
-			snprintf(text, sizeof text, "at least one line \"%s ADDRESS@PORT\" is wanted", wanted[i].key);
-			say->line(say->ctx, path, 0, text);
-			wrong++;
-		}
-	if (c->credentials < 0) {
-		say->line(say->ctx, path, 0, "a line \"credentials fd:N\" is wanted");
-		wrong++;
-	}
-	return wrong + route_check(&c->route, &c->service, path);
+		if (((struct conf_addrs *)(void *)((char *)c + wanted[i].off))->n == 0)
+			wrong += conf_wrong(say, path, "at least one line \"%s ADDRESS@PORT\" is wanted", wanted[i].key);
+	if (c->credentials < 0)
+		wrong += conf_wrong(say, path, "a line \"credentials fd:N\" is wanted");
+	return wrong + route_check(&c->route, &c->service, path, say) + admin_check(c, path, say);
 }
 
 int node_conf_read(const char *path, struct node_conf *c)
@@ -218,8 +213,7 @@ int node_conf_read(const char *path, struct node_conf *c)
 		return wrong;
 	if (c->workers == 0)
 		c->workers = processors();
-	wrong += path ? complete(c, path, &conf_say_stderr) : 0;
-	return wrong + admin_check(c, path);
+	return wrong + (path ? complete(c, path, &conf_say_stderr) : 0);
 }
 
 int node_conf_text(const char *text, size_t n, struct node_conf *c, const struct conf_say *say)
@@ -229,5 +223,5 @@ int node_conf_text(const char *text, size_t n, struct node_conf *c, const struct
 	int wrong = conf_read_text(text, n, path, node_keys, node_nkeys, c, say);
 	if (c->workers == 0)
 		c->workers = processors();
-	return wrong + complete(c, path, say) + admin_check(c, path);
+	return wrong + complete(c, path, say);
 }

@@ -138,7 +138,7 @@ void process_begin(const char *name, pid_t parent);
 int machine_reboot(bool off);
 
 /* open.c: what is made before the children; 0, or 1 and it is said why not. */
-int node_complain(const char *what); /* says it; 1 */
+int node_complain(const char *fmt, ...) __attribute__((format(printf, 1, 2))); /* says it; 1 */
 /* Is it a node's certificate, with its key, and not denied?  Better said now than by
  * a child.  0; EXIT_DENIED or 1, and it is said why not. */
 int node_check_credentials(const struct blob *b, const char *dir);
@@ -152,7 +152,7 @@ int node_make_pages(struct node *n);
 
 /* admin.c: is what the configuration says of admin addresses possible?  The
  * number of mistakes, each said. */
-int admin_check(const struct node_conf *c, const char *path);
+int admin_check(const struct node_conf *c, const char *path, const struct conf_say *say);
 /* Makes them silent; 0, or 1 and it is said why not. */
 int admin_open(struct node *n);
 

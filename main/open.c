@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,9 +18,14 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-int node_complain(const char *what)
+int node_complain(const char *fmt, ...)
 {
-	fprintf(stderr, "encdns: %s\n", what);
+	va_list ap;
+	va_start(ap, fmt);
+	fputs("encdns: ", stderr);
+	vfprintf(stderr, fmt, ap);
+	fputc('\n', stderr);
+	va_end(ap);
 	return 1;
 }
 
@@ -156,7 +162,7 @@ int node_open_store(struct node *n)
 		n->store_ro = open(fdpath, O_RDONLY | O_CLOEXEC);
 		if (n->store_ro < 0) /* no /proc: the readers get the same descriptor */
 			n->store_ro = dup(n->store_rw);
-		return n->store_rw < 0 || n->store_ro < 0 ? node_complain(strerror(errno)) : 0;
+		return n->store_rw < 0 || n->store_ro < 0 ? node_complain("a store in memory can't be made: %s", strerror(errno)) : 0;
 	}
 	if (*n->conf.store == 0)
 		snprintf(n->conf.store, sizeof n->conf.store, "%.4000s/store", n->dir);
@@ -174,9 +180,9 @@ int node_make_pages(struct node *n)
 	size_t size = n->conf.workers * WORKER_STEP;
 	n->pages_fd = memfd_create("encdns-workers", MFD_CLOEXEC);
 	if (n->pages_fd < 0 || ftruncate(n->pages_fd, (off_t)size) != 0)
-		return node_complain(strerror(errno));
+		return node_complain("the workers' pages can't be made: %s", strerror(errno));
 	n->pages = mmap(NULL, size, PROT_READ, MAP_SHARED, n->pages_fd, 0);
-	return n->pages == MAP_FAILED ? node_complain(strerror(errno)) : 0;
+	return n->pages == MAP_FAILED ? node_complain("the workers' pages can't be mapped: %s", strerror(errno)) : 0;
 }
 
 /* Nodes that share an address share the secret; a lone one makes its own, and

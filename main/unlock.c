@@ -236,7 +236,7 @@ int unlocked_conf(const struct bundle *b, struct node_conf *c, const struct conf
 static const char *try_out(struct waiting *w, const struct bundle *b, const struct gate_auth *a)
 {
 	static struct node_conf c;
-	struct conf_say say = { first_mistake, w };
+	struct conf_say say = { .line = first_mistake, .note = conf_say_stderr.note, .ctx = w };
 	char path[PATH_MAX];
 	w->mistakes = 0;
 	int wrong = unlocked_conf(b, &c, &say);
@@ -245,8 +245,12 @@ static const char *try_out(struct waiting *w, const struct bundle *b, const stru
 		return w->mistakes ? w->wrong : "a mistake in the bundle's configuration: its console says which";
 	snprintf(path, sizeof path, *c.store ? "%s" : "%.4000s/store", *c.store ? c.store : w->m->path);
 	int fd = open(path, O_RDONLY | O_CLOEXEC);
-	if (fd < 0)
-		return errno == ENOENT ? NULL : strerror(errno);
+	if (fd < 0 && errno == ENOENT)
+		return NULL;
+	if (fd < 0) {
+		snprintf(w->wrong, sizeof w->wrong, "%s: %s", path, strerror(errno));
+		return w->wrong;
+	}
 	enum store_owner o = store_whose(fd, path, a->k_data, w->wrong, sizeof w->wrong);
 	close(fd);
 	bool refill = w->m->boot.refill || a->flags & GATE_STORE_REFILL;
@@ -270,9 +274,11 @@ static const char *judge(void *owner, struct gate_auth *a, const char *name, con
 	bundle_free(b);
 	if (why)
 		return why;
-	if ((strcmp(name, "bundle") != 0 && machine_take_bundle(w->m) != 0) ||
-	    machine_write_hex(w->m, "ticket", a->ticket) != 0) {
-		snprintf(w->wrong, sizeof w->wrong, "%.150s: %s", w->m->path, strerror(errno));
+	const char *file = strcmp(name, "bundle") != 0 && machine_take_bundle(w->m) != 0 ? "bundle"
+	                   : machine_write_hex(w->m, "ticket", a->ticket) != 0          ? "ticket"
+	                                                                                : NULL;
+	if (file) {
+		snprintf(w->wrong, sizeof w->wrong, "%.4000s/%s: %s", w->m->path, file, strerror(errno));
 		return w->wrong;
 	}
 	w->got = (struct unlocked){ .k_system = a->k_system, .k_data = a->k_data, .time = a->time, .seq = a->seq,
@@ -459,8 +465,11 @@ static enum outcome attend(struct watch *w, struct unlocked *out)
 	const char *why;
 	for (;;) {
 		struct pollfd p[2] = { { w->signals, POLLIN, 0 }, { w->fd, POLLIN, 0 } };
-		if (poll(p, 2, -1) < 0 && errno != EINTR)
-			return OVER;
+		if (poll(p, 2, -1) < 0 && errno != EINTR) {
+			log_say(LOG_ERROR, "encdns-control can't be watched, and is ended: %s", strerror(errno));
+			bury(w, 0);
+			return AGAIN;
+		}
 		if (p[0].revents && stop_asked(w)) {
 			kill(w->pid, SIGTERM);
 			bury(w, HANDED_MS);
@@ -475,12 +484,14 @@ static enum outcome attend(struct watch *w, struct unlocked *out)
 			machine_reboot(false);
 			return OVER;
 		}
-		if (!got)
+		if (!got) {
+			log_say(LOG_WARNING, "encdns-control has died; starting it again");
 			return AGAIN;
+		}
 		out->bundle = open_bundle(w->m, "bundle", out->k_system, out->generation, &why);
 		if (out->bundle)
 			return UNLOCKED;
-		log_say(LOG_ERROR, "the bundle: %s", why);
+		log_say(LOG_ERROR, "an operator has sent the keys, but not for %s/bundle: %s; waiting again", w->m->path, why);
 		unlocked_wipe(out);
 		return AGAIN;
 	}
@@ -503,7 +514,7 @@ int unlock_wait(struct machine *m, const int *socks, unsigned nsocks, struct unl
 	enum outcome r = AGAIN;
 	w.signals = loop_signals(SIGCHLD);
 	if (w.signals < 0)
-		return node_complain(strerror(errno));
+		return node_complain("signals can't be waited for: %s", strerror(errno));
 	if (w.terminal)
 		log_before("\r\033[J");
 	log_say(LOG_NOTICE, "Entering run level 1");
@@ -517,7 +528,6 @@ int unlock_wait(struct machine *m, const int *socks, unsigned nsocks, struct unl
 			break;
 		if (loop_now() - began > 10 * SEC)
 			pause_ms = 20;
-		log_say(LOG_WARNING, "encdns-control has died; starting it again");
 		if (rest(&w, pause_ms))
 			r = OVER;
 		pause_ms = pause_ms * 2 < PAUSE_MAX_MS ? pause_ms * 2 : PAUSE_MAX_MS;
@@ -560,7 +570,7 @@ int unlock_take(struct machine *m, int fd, int *socks, unsigned *nsocks, struct 
 	if (out->bundle)
 		return 0;
 	unlocked_wipe(out);
-	return node_complain(why);
+	return node_complain("what the one before has handed on: %s", why);
 }
 
 static int executable(const struct bundle_file *f)
