@@ -76,7 +76,8 @@ void key_mac(const struct key *k, const struct part *parts, size_t nparts, uint8
 
 /* ---- passphrases ---- */
 #define PASS_MAX    1023    /* octets */
-#define PASS_ROUNDS 600000u /* of PBKDF2-HMAC-SHA256, in all that we write */
+#define PASS_ROUNDS 600000u /* of PBKDF2-HMAC-SHA256, in all that we write, */
+#define PASS_ROUNDS_MAX 10000000u /* and at most in what we read */
 struct pass;
 /* All of a descriptor, one line.  NULL: errno, for pass_error(). */
 struct pass *pass_read(int fd);

@@ -18,6 +18,7 @@
 #include "base/addr.h"
 #include "base/ctl.h"
 #include "base/log.h"
+#include "base/options.h"
 #include "base/sandbox.h"
 #include "crypto/cert.h"
 #include "crypto/denial.h"
@@ -678,7 +679,7 @@ static int supervise(struct super *s)
 	return s->code;
 }
 
-struct args { const char *dir, *conf, *store; int key, handed; uint16_t port; bool ad_hoc, json; };
+struct args { const char *dir, *conf, *store; int key, handed; uint64_t port; bool ad_hoc, json; };
 
 static void ad_hoc_conf(struct super *s, uint16_t port)
 {
@@ -792,7 +793,7 @@ static int run(const struct args *a, char **argv)
 		return node_complain("nothing was started");
 	}
 	if (a->ad_hoc)
-		ad_hoc_conf(&s, a->port);
+		ad_hoc_conf(&s, (uint16_t)a->port);
 	/* by way of /proc/self, which is closed to an undumpable process */
 	if (a->ad_hoc && node_open_store(&s.node) != 0)
 		return 1;
@@ -839,51 +840,29 @@ static void rename_process(char **argv)
 
 /* ---- the command line ---- */
 
+static const struct conf_key options[] = {
+	{ .key = "--dir", .parse = option_word, .off = offsetof(struct args, dir) },
+	{ .key = "--conf", .parse = option_word, .off = offsetof(struct args, conf) },
+	{ .key = "--store", .parse = option_word, .off = offsetof(struct args, store) },
+	{ .key = "--key", .parse = conf_fd, .off = offsetof(struct args, key) },
+	{ .key = "--handed", .parse = conf_fd, .off = offsetof(struct args, handed) }, /* from ourselves: unlock_become() */
+	{ .key = "--port", .parse = conf_number, .off = offsetof(struct args, port), .min = 1, .max = 65535 },
+	{ .key = "--ad-hoc", .off = offsetof(struct args, ad_hoc) },
+	{ .key = "--json", .off = offsetof(struct args, json) },
+};
+
 static int parse_args(int argc, char **argv, struct args *out)
 {
-	char err[100];
-	struct conf_key fd = { .key = "--key" }, number = { .key = "--port", .min = 1, .max = 65535 };
-	uint64_t port;
+	char err[200];
 	*out = (struct args){ .key = -1, .handed = -1, .port = 5300 };
-	for (int i = 0; i < argc; i++) {
-		const char *a = argv[i], *v = i + 1 < argc ? argv[i + 1] : NULL;
-		if (strcmp(a, "--help") == 0 || strcmp(a, "-h") == 0) {
-			fputs(usage, stdout);
-			exit(0);
-		}
-		bool valued = strcmp(a, "--dir") == 0 || strcmp(a, "--conf") == 0 || strcmp(a, "--key") == 0 ||
-		              strcmp(a, "--port") == 0 || strcmp(a, "--store") == 0 || strcmp(a, "--handed") == 0;
-		if (valued && !v) {
-			snprintf(err, sizeof err, "%s lacks its value", a);
-			return wrong_usage(err);
-		}
-		if (strcmp(a, "--dir") == 0) {
-			out->dir = v;
-		} else if (strcmp(a, "--conf") == 0) {
-			out->conf = v;
-		} else if (strcmp(a, "--store") == 0) {
-			out->store = v;
-		} else if (strcmp(a, "--key") == 0) {
-			if (conf_fd(&fd, &out->key, v, err, sizeof err) != 0)
-				return wrong_usage(err);
-		} else if (strcmp(a, "--handed") == 0) { /* from ourselves: unlock_become() */
-			if (conf_fd(&fd, &out->handed, v, err, sizeof err) != 0)
-				return wrong_usage(err);
-		} else if (strcmp(a, "--port") == 0) {
-			if (conf_number(&number, &port, v, err, sizeof err) != 0)
-				return wrong_usage(err);
-			out->port = (uint16_t)port;
-		} else if (strcmp(a, "--ad-hoc") == 0) {
-			out->ad_hoc = true;
-		} else if (strcmp(a, "--json") == 0) {
-			out->json = true;
-		} else {
-			snprintf(err, sizeof err, "unknown option %.80s", a);
-			return wrong_usage(err);
-		}
-		i += valued;
+	if (options_help(argc, argv)) {
+		fputs(usage, stdout);
+		exit(0);
 	}
-	return 0;
+	int words = options_read(argc, argv, options, sizeof options / sizeof *options, out, err, sizeof err);
+	if (words > 0)
+		snprintf(err, sizeof err, "no word is wanted here: %.80s", argv[0]);
+	return words ? wrong_usage(err) : 0;
 }
 
 static int command_run(int argc, char **argv)

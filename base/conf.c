@@ -16,7 +16,7 @@
 #define FILE_MAX (1u << 20)
 #define KEYS_MAX 64
 
-static int parse_number(const char *v, uint64_t *out, const char **end)
+int conf_digits(const char *v, uint64_t *out, const char **end)
 {
 	uint64_t x = 0;
 	const char *p = v;
@@ -42,7 +42,7 @@ int conf_number(const struct conf_key *k, void *at, const char *v, char *err, si
 {
 	uint64_t x;
 	const char *end;
-	if (parse_number(v, &x, &end) != 0 || *end) {
+	if (conf_digits(v, &x, &end) != 0 || *end) {
 		snprintf(err, n, "%s wants a number, not \"%s\"", k->key, v);
 		return -1;
 	}
@@ -57,7 +57,7 @@ int conf_size(const struct conf_key *k, void *at, const char *v, char *err, size
 	static const char units[] = "KMGT";
 	uint64_t x;
 	const char *end, *u;
-	if (parse_number(v, &x, &end) != 0 || (*end && (*end == ' ' || !(u = strchr(units, *end & ~32)) || end[1]))) {
+	if (conf_digits(v, &x, &end) != 0 || (*end && (*end == ' ' || !(u = strchr(units, *end & ~32)) || end[1]))) {
 		snprintf(err, n, "%s wants a size such as 512M or 2G, not \"%s\"", k->key, v);
 		return -1;
 	}
@@ -111,7 +111,7 @@ int conf_addr(const struct conf_key *k, void *at, const char *v, char *err, size
 		a.host[len] = 0;
 	}
 	if (len >= sizeof a.host || (inet_pton(AF_INET, a.host, raw) != 1 && inet_pton(AF_INET6, a.host, raw) != 1) ||
-	    parse_number(sep + 1, &port, &end) != 0 || *end || port < 1 || port > 65535) {
+	    conf_digits(sep + 1, &port, &end) != 0 || *end || port < 1 || port > 65535) {
 		snprintf(err, n, "%s wants ADDRESS@PORT with an IPv4 or IPv6 address, not \"%s\"", k->key, v);
 		return -1;
 	}
@@ -138,7 +138,7 @@ int conf_source(const char *key, const char *v, char *err, size_t n)
 			snprintf(err, n, "%s: the bundle's file \"%.64s\": %s", key, v + 7, strerror(errno));
 		return fd;
 	}
-	if (strncmp(v, "fd:", 3) == 0 && parse_number(v + 3, &x, &end) == 0 && !*end && x <= 65535)
+	if (strncmp(v, "fd:", 3) == 0 && conf_digits(v + 3, &x, &end) == 0 && !*end && x <= 65535)
 		return (int)x;
 	snprintf(err, n, "%s comes by a descriptor, fd:N, or from the bundle, bundle:NAME (never from a file), not \"%.80s\"", key, v);
 	return -1;

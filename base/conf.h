@@ -48,6 +48,10 @@ struct conf_addr { char host[64]; uint16_t port; };
 #define CONF_ADDRS 64
 struct conf_addrs { struct conf_addr at[CONF_ADDRS]; unsigned n; };
 
+/* A number at the beginning of v, digits only; *end: what stands behind it.  -1: there is
+ * none, or it is too large. */
+int conf_digits(const char *v, uint64_t *out, const char **end);
+
 int conf_number(const struct conf_key *k, void *at, const char *v, char *err, size_t n);  /* uint64_t */
 int conf_size(const struct conf_key *k, void *at, const char *v, char *err, size_t n);    /* uint64_t, K M G T */
 int conf_yes(const struct conf_key *k, void *at, const char *v, char *err, size_t n);     /* bool */

@@ -40,52 +40,37 @@ static const char usage[] =
 
 struct args {
 	const char *station, *pass, *conf, *minimum, *hub, *who;
-	unsigned wait;
+	uint64_t wait;
 	bool unchanged, accept, refill, renew, json;
 	struct grant_files files;
 };
 
+static const struct conf_key options[] = {
+	{ .key = "--station", .parse = option_word, .off = offsetof(struct args, station) },
+	{ .key = "--passphrase", .parse = option_word, .off = offsetof(struct args, pass) },
+	{ .key = "--conf", .parse = option_word, .off = offsetof(struct args, conf) },
+	{ .key = "--file", .parse = grant_file_word, .off = offsetof(struct args, files) },
+	{ .key = "--minimum", .parse = option_word, .off = offsetof(struct args, minimum) },
+	{ .key = "--hub", .parse = option_word, .off = offsetof(struct args, hub) },
+	{ .key = "--wait", .parse = conf_number, .off = offsetof(struct args, wait), .max = REMOTE_WAIT_MAX },
+	{ .key = "--yes-if-unchanged", .off = offsetof(struct args, unchanged) },
+	{ .key = "--accept-ticket", .off = offsetof(struct args, accept) },
+	{ .key = "--refill", .off = offsetof(struct args, refill) },
+	{ .key = "--renew", .off = offsetof(struct args, renew) },
+	{ .key = "--json", .off = offsetof(struct args, json) },
+};
+
+/* 0, or 2 on wrong usage. */
 static int parse(int argc, char **argv, struct args *a)
 {
+	char err[PATH_MAX + 200];
 	*a = (struct args){ .wait = 10 };
-	const struct { const char *word; const char **to; } valued[] = {
-		{ "--station", &a->station }, { "--conf", &a->conf }, { "--minimum", &a->minimum }, { "--hub", &a->hub },
-		{ "--passphrase", &a->pass },
-	};
-	const struct { const char *word; bool *to; } flags[] = {
-		{ "--yes-if-unchanged", &a->unchanged }, { "--accept-ticket", &a->accept }, { "--refill", &a->refill },
-		{ "--renew", &a->renew }, { "--json", &a->json },
-	};
-	for (int i = 1; i < argc; i++) {
-		const char *w = argv[i], *v = i + 1 < argc ? argv[i + 1] : NULL;
-		bool taken = false;
-		for (size_t k = 0; k < sizeof valued / sizeof *valued && !taken; k++)
-			if ((taken = strcmp(w, valued[k].word) == 0)) {
-				if (!v)
-					return station_misuse("authorise", "%s lacks its value", w);
-				*valued[k].to = v;
-				i++;
-			}
-		for (size_t k = 0; k < sizeof flags / sizeof *flags && !taken; k++)
-			if ((taken = strcmp(w, flags[k].word) == 0))
-				*flags[k].to = true;
-		if (taken)
-			continue;
-		if (v && strcmp(w, "--file") == 0) {
-			if (grant_file_word(&a->files, v) != 0)
-				return 1;
-			i++;
-		} else if (v && strcmp(w, "--wait") == 0) {
-			a->wait = (unsigned)strtoul(v, NULL, 10);
-			i++;
-		} else if (w[0] == '-') {
-			return station_misuse("authorise", "%.80s is not understood, or lacks its value", w);
-		} else if (a->who) {
-			return station_misuse("authorise", "one machine at a time, not %.80s too", w);
-		} else {
-			a->who = w;
-		}
-	}
+	int words = options_read(argc, argv, options, sizeof options / sizeof *options, a, err, sizeof err);
+	if (words < 0)
+		return station_misuse("authorise", "%s", err);
+	if (words > 1)
+		return station_misuse("authorise", "one machine at a time, not %.80s too", argv[1]);
+	a->who = words ? argv[0] : NULL;
 	if (!a->who || !a->station)
 		return station_misuse("authorise", "%s is wanted", a->who ? "--station DIR" : "HOST or NAME");
 	return a->minimum && a->hub ? station_misuse("authorise", "--minimum or --hub, not both") : 0;
@@ -203,16 +188,16 @@ static int ask_hub(const struct args *a, const char *name, struct minimum *out)
 /* What is said, what the hub says, or what it was the last time. */
 static int get_minimum(const struct args *a, const struct machine_record *m, struct minimum *out)
 {
-	char *end;
+	const char *end;
 	*out = (struct minimum){ .seq = m->seq, .chained = m->seq > 0 };
 	memcpy(out->chain, m->chain, sizeof out->chain);
 	if (a->hub)
 		return ask_hub(a, m->name, out);
 	if (!a->minimum)
 		return 0;
-	out->seq = strtoull(a->minimum, &end, 10);
-	out->chained = *end == ':' && hex_read(out->chain, end + 1, sizeof out->chain);
-	return out->chained && end != a->minimum && end[65] == 0 ? 0 : station_complain("--minimum wants SEQUENCE:CHAIN, as a hub's status shows them");
+	out->chained = conf_digits(a->minimum, &out->seq, &end) == 0 && *end == ':' &&
+	               hex_read(out->chain, end + 1, sizeof out->chain) && end[65] == 0;
+	return out->chained ? 0 : station_complain("--minimum wants SEQUENCE:CHAIN, as a hub's status shows them");
 }
 
 /* A hub whose disk was put back would have old zones served again. */
@@ -301,7 +286,7 @@ static int unlock(const struct station *s, struct args *a, struct machine_record
 	char why[300] = "nothing was sent", details[DETAILS];
 	struct grant g = { .seq = min->seq, .chain = min->chained ? min->chain : NULL,
 		           .flags = (uint8_t)((c->ticket ? GATE_TICKET_WRONG : 0) | (a->refill ? GATE_STORE_REFILL : 0)) };
-	int wrong = remote_resume(r, m->host, a->wait) || renew_bundle(s, a, m, r) || deliver(m, r) || grant_auth(s, m, r, &g, why, sizeof why);
+	int wrong = remote_resume(r, m->host, (unsigned)a->wait) || renew_bundle(s, a, m, r) || deliver(m, r) || grant_auth(s, m, r, &g, why, sizeof why);
 	if (wrong)
 		snprintf(details, sizeof details, "%s", *r->err ? r->err : why);
 	else
@@ -368,10 +353,10 @@ static int run(struct args *a)
 	struct station s;
 	struct remote r;
 	int wrong = 1;
-	if (station_open(&s, a->station, a->pass) != 0)
+	if (grant_files_read(&a->files) != 0 || station_open(&s, a->station, a->pass) != 0)
 		return 1;
 	if (record_open_alone(&s, a->who, &m) == 0) {
-		if (check_denied(&s, &m) == 0 && remote_open(&r, m.host, s.cred, m.pub, a->wait) == 0) {
+		if (check_denied(&s, &m) == 0 && remote_open(&r, m.host, s.cred, m.pub, (unsigned)a->wait) == 0) {
 			wrong = judge(&s, a, &m, &r);
 			remote_close(&r);
 		}
@@ -384,11 +369,11 @@ static int run(struct args *a)
 int authorise_main(int argc, char **argv)
 {
 	struct args a;
-	if (argc < 2 || station_help(argc, argv)) {
+	if (argc < 2 || options_help(argc, argv)) {
 		fputs(usage, argc < 2 ? stderr : stdout);
 		return argc < 2 ? 2 : 0;
 	}
-	int r = parse(argc, argv, &a);
+	int r = parse(argc - 1, argv + 1, &a);
 	if (r == 0)
 		r = run(&a);
 	grant_files_free(&a.files);

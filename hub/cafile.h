@@ -40,6 +40,10 @@ struct draft {
 int draft_open(struct draft *d, const char *path);
 /* Puts it in its place when rc is 0, drops it otherwise. */
 int draft_end(struct draft *d, int rc, bool replace);
+struct ca_chain;
+/* Credentials: the certificates, and the key (NULL: it lies elsewhere), sealed or not; what
+ * is there is replaced.  0, or -1 with errno. */
+int ca_write_chain(const char *path, const struct ca_chain *chain, const struct signer *key, const struct pass *pass);
 int ca_write_cert(int fd, const uint8_t *der, size_t n);
 
 #endif

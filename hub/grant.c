@@ -68,15 +68,33 @@ int grant_file_read(struct grant_files *f, const char *name, const char *path)
 	return read_whole(path, b, BUNDLE_MAX) == 0 ? 0 : station_complain("%s: %s", path, strerror(errno));
 }
 
-int grant_file_word(struct grant_files *f, const char *word)
+int grant_file_word(const struct conf_key *k, void *at, const char *v, char *err, size_t n)
 {
-	char name[BUNDLE_NAME];
-	const char *eq = strchr(word, '=');
-	if (!eq || (size_t)(eq - word) >= sizeof name)
-		return station_complain("--file wants NAME=FILE, not \"%.80s\"", word);
-	memcpy(name, word, (size_t)(eq - word));
-	name[eq - word] = 0;
-	return grant_file_read(f, name, eq + 1);
+	struct grant_files *f = at;
+	const char *eq = strchr(v, '=');
+	if (!eq || (size_t)(eq - v) >= BUNDLE_NAME) {
+		snprintf(err, n, "%s wants NAME=FILE, not \"%.80s\"", k->key, v);
+		return -1;
+	}
+	if (f->words == GRANT_FILES) {
+		snprintf(err, n, "%s: a bundle has at most %d files", k->key, GRANT_FILES);
+		return -1;
+	}
+	f->word[f->words++] = v;
+	return 0;
+}
+
+int grant_files_read(struct grant_files *f)
+{
+	for (unsigned i = 0; i < f->words; i++) {
+		char name[BUNDLE_NAME];
+		size_t n = strcspn(f->word[i], "=");
+		memcpy(name, f->word[i], n);
+		name[n] = 0;
+		if (grant_file_read(f, name, f->word[i] + n + 1) != 0)
+			return 1;
+	}
+	return 0;
 }
 
 /* The station's own copy; denied: whose bundles it refuses, NULL: nobody's. */

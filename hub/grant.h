@@ -2,6 +2,7 @@
 #ifndef HUB_GRANT_H
 #define HUB_GRANT_H
 
+#include "base/options.h"
 #include "hub/remote.h"
 
 #define GRANT_FILES BUNDLE_FILES
@@ -10,12 +11,15 @@
 struct grant_files {
 	struct { char name[BUNDLE_NAME]; struct buf b; } at[GRANT_FILES];
 	unsigned n;
+	const char *word[GRANT_FILES]; /* NAME=FILE, not read yet */
+	unsigned words;
 };
 void grant_files_free(struct grant_files *f);
 /* From a file; one of that name is replaced.  0, or 1 and it is said why not. */
 int grant_file_read(struct grant_files *f, const char *name, const char *path);
-/* NAME=FILE */
-int grant_file_word(struct grant_files *f, const char *word);
+/* An option's value, NAME=FILE; read with all others of its kind by grant_files_read(). */
+int grant_file_word(const struct conf_key *k, void *at, const char *v, char *err, size_t n);
+int grant_files_read(struct grant_files *f);
 /* Those of the record's bundle, where f has none of that name; *changed: f has others
  * than the bundle. */
 int grant_files_merge(const struct station *s, const struct machine_record *m, struct grant_files *f, bool *changed);

@@ -6,6 +6,7 @@
  * (jfile.c, the store).  Its key comes by descriptor or is typed in. */
 #include "base/conf.h"
 #include "base/log.h"
+#include "base/options.h"
 #include "base/sandbox.h"
 #include "crypto/denial.h"
 #include "hub/ca.h"
@@ -54,6 +55,7 @@ static const char usage[] =
 	"  encdns-hub status --dir DIR [--json]     where journal and nodes stand\n"
 	"  encdns-hub stop --dir DIR                clean stop\n"
 	"  encdns-hub stream ORIGIN=ZONEFILE...     zones to stdout, for: encdns run --ad-hoc\n"
+	"  encdns-hub checkconf FILE                is this configuration right?\n"
 	"  encdns-hub --help keys                   what a configuration file may say\n"
 	"  encdns-hub --version\n";
 
@@ -68,12 +70,6 @@ static const struct conf_key keys[] = {
 	  "Memory to read a zone in; a larger one is sorted on the disk, in DIR, sealed.", 16 << 20, 1ull << 46, false },
 };
 #define NKEYS (sizeof keys / sizeof *keys)
-
-static int complain(const char *what)
-{
-	fprintf(stderr, "encdns-hub: %s\n", what);
-	return 1;
-}
 
 static int wrong_usage(const char *what)
 {
@@ -491,9 +487,9 @@ static int serve(struct daemon *d, const char *dir, const struct conf *c, const 
 	struct hub *h = &d->hub;
 	d->cred = cred;
 	if (loop_init(&h->loop) != 0 || watch_signals(d) != 0)
-		return complain(strerror(errno));
+		return station_complain("signals can't be waited for: %s", strerror(errno));
 	if (hub_open(h, dir, k, err, sizeof err) != 0)
-		return complain(err);
+		return station_complain("%s", err);
 	h->feeds = feeds_new(h, cred, c->listen.at[0].host, c->listen.at[0].port, err, sizeof err);
 	d->ctl = h->feeds ? ctl_listen(&h->loop, dir, command, d, err, sizeof err) : NULL;
 	int code = 0;
@@ -501,11 +497,11 @@ static int serve(struct daemon *d, const char *dir, const struct conf *c, const 
 		sandbox_enter(&(struct sandbox){ .who = SANDBOX_HUB, .dir = dir });
 		log_say(LOG_NOTICE, "ready at sequence %llu", (unsigned long long)h->seq);
 		if (loop_run(&h->loop, &d->stop) != 0)
-			code = complain(strerror(errno));
+			code = station_complain("what happens can't be waited for: %s", strerror(errno));
 		else if (cred_denied(cred))
 			code = EXIT_DENIED;
 	} else {
-		code = complain(err);
+		code = station_complain("%s", err);
 	}
 	while (d->loads)
 		load_end(d->loads, 1);
@@ -534,15 +530,35 @@ static struct cred *hub_cred(int fd)
 	return cred;
 }
 
+/* 0, or how many mistakes there are (said). */
+static int read_conf(const char *path, struct conf *c)
+{
+	int wrong = conf_read(path, keys, NKEYS, c, &conf_say_stderr);
+	if (wrong < 0)
+		return wrong;
+	if (c->listen.n == 0)
+		wrong += conf_wrong(&conf_say_stderr, path, "a line \"listen ADDRESS@PORT\" is wanted");
+	if (c->credentials < 0)
+		wrong += conf_wrong(&conf_say_stderr, path, "a line \"credentials fd:N\" is wanted");
+	return wrong;
+}
+
+static int checkconf(const char *path)
+{
+	struct conf c = { .credentials = -1 };
+	if (read_conf(path, &c) != 0)
+		return 1;
+	printf("%s: all is right\n", path);
+	return 0;
+}
+
 static int run(const char *dir, const char *conf, int key_fd)
 {
 	static struct daemon d;
 	struct conf c = { .credentials = -1 };
 	char err[300];
-	if (conf_read(conf, keys, NKEYS, &c, &conf_say_stderr) != 0)
-		return complain("nothing was started");
-	if (c.listen.n == 0 || c.credentials < 0)
-		return complain("the configuration must have: listen ADDRESS@PORT and credentials fd:N");
+	if (read_conf(conf, &c) != 0)
+		return station_complain("nothing was started");
 	if (mkdir(dir, 0700) != 0 && errno != EEXIST) {
 		fprintf(stderr, "encdns-hub: %s: %s\n", dir, strerror(errno));
 		return 1;
@@ -552,7 +568,7 @@ static int run(const char *dir, const char *conf, int key_fd)
 		return 1;
 	struct key *k = key_fd >= 0 ? key_read(key_fd) : ask_key(dir, err, sizeof err);
 	if (!k)
-		return complain(key_fd >= 0 ? "--key: 64 hex digits or 32 octets are wanted on that descriptor" : err);
+		return station_complain("%s", key_fd >= 0 ? "--key: 64 hex digits or 32 octets are wanted on that descriptor" : err);
 	if (key_fd >= 0)
 		close(key_fd);
 	d.import_memory = c.import_memory;
@@ -585,8 +601,8 @@ static int stream(int argc, char **argv)
 		return wrong_usage("stream writes octets for a pipe: encdns-hub stream ORIGIN=FILE | encdns run --ad-hoc");
 	struct key *k = key_random();
 	if (!k)
-		return complain("no memory for keys");
-	int code = hub_open(&h, NULL, k, err, sizeof err) != 0 ? complain(err) : 0;
+		return station_complain("no memory for keys");
+	int code = hub_open(&h, NULL, k, err, sizeof err) != 0 ? station_complain("%s", err) : 0;
 	for (int i = 0; i < argc && code == 0; i++) {
 		char *eq = strchr(argv[i], '=');
 		if (!eq || !name_parse(argv[i], (size_t)(eq - argv[i]), NULL, origin)) {
@@ -599,11 +615,11 @@ static int stream(int argc, char **argv)
 		if (!z)
 			code = 1;
 		else if (hub_import(&h, z, true, &r, err, sizeof err) != 0 || hub_commit(&h, err, sizeof err) != 0)
-			code = complain(err);
+			code = station_complain("%s", err);
 		zone_free(z);
 	}
 	if (code == 0 && feed_plain(&h, 1, err, sizeof err) != 0)
-		code = complain(err);
+		code = station_complain("%s", err);
 	hub_close(&h);
 	key_free(k);
 	return code;
@@ -619,39 +635,25 @@ struct args {
 	char **argv; /* what is no option */
 };
 
+static const struct conf_key options[] = {
+	{ .key = "--dir", .parse = option_word, .off = offsetof(struct args, dir) },
+	{ .key = "--conf", .parse = option_word, .off = offsetof(struct args, conf) },
+	{ .key = "--list", .parse = option_word, .off = offsetof(struct args, list) },
+	{ .key = "--key", .parse = conf_fd, .off = offsetof(struct args, key) },
+	{ .key = "--force", .off = offsetof(struct args, force) },
+	{ .key = "--json", .off = offsetof(struct args, json) },
+};
+
 static int parse_args(int argc, char **argv, struct args *out)
 {
-	char err[100];
-	struct conf_key fd = { .key = "--key" };
+	char err[200];
 	*out = (struct args){ .key = -1, .argv = argv };
-	for (int i = 0; i < argc; i++) {
-		if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0) {
-			fputs(usage, stdout);
-			exit(0);
-		}
-		const char *a = argv[i], **to = strcmp(a, "--dir") == 0 ? &out->dir : strcmp(a, "--conf") == 0 ? &out->conf
-		                              : strcmp(a, "--list") == 0 ? &out->list : NULL;
-		if (to || strcmp(a, "--key") == 0) {
-			if (++i == argc) {
-				snprintf(err, sizeof err, "%s lacks its value", a);
-				return wrong_usage(err);
-			}
-			if (to)
-				*to = argv[i];
-			else if (conf_fd(&fd, &out->key, argv[i], err, sizeof err) != 0)
-				return wrong_usage(err);
-		} else if (strcmp(a, "--force") == 0) {
-			out->force = true;
-		} else if (strcmp(a, "--json") == 0) {
-			out->json = true;
-		} else if (a[0] == '-' && a[1]) {
-			snprintf(err, sizeof err, "unknown option %.80s", a);
-			return wrong_usage(err);
-		} else {
-			out->argv[out->argc++] = argv[i];
-		}
+	if (options_help(argc, argv)) {
+		fputs(usage, stdout);
+		exit(0);
 	}
-	return 0;
+	out->argc = options_read(argc, argv, options, sizeof options / sizeof *options, out, err, sizeof err);
+	return out->argc < 0 ? wrong_usage(err) : 0;
 }
 
 /* The hub runs elsewhere: paths (behind a '=', if there is one) become absolute. */
@@ -699,7 +701,7 @@ static int add_list(struct words *w, const char *path)
 	while (code == 0 && getline(&line, &n, f) > 0) {
 		line[strcspn(line, "\r\n")] = 0;
 		if (*line && *line != '#' && !add_word(w, absolute(line, false)))
-			code = complain("no memory");
+			code = station_complain("no memory");
 	}
 	if (code == 0 && !feof(f)) {
 		fprintf(stderr, "%s: %s\n", path, strerror(errno));
@@ -716,7 +718,7 @@ static int call(const struct args *a, const char *verb, const char *how)
 	bool good = add_word(&w, strdup(verb)) && add_word(&w, strdup(how));
 	for (int i = 0; i < a->argc && good; i++)
 		good = add_word(&w, absolute(a->argv[i], strcmp(verb, "denials") == 0));
-	int code = good ? 0 : complain("no memory");
+	int code = good ? 0 : station_complain("no memory");
 	if (code == 0 && a->list)
 		code = add_list(&w, a->list);
 	if (code == 0)
@@ -762,7 +764,7 @@ int main(int argc, char **argv)
 	const char *verb = argc > 1 ? argv[1] : "--help";
 	log_name("encdns-hub");
 	if (crypto_init() != 0)
-		return complain("no memory for keys");
+		return station_complain("no memory for keys");
 	crypto_harden();
 	if (strcmp(verb, "--version") == 0)
 		return printf("encdns-hub " VERSION "\n") < 0;
@@ -782,6 +784,8 @@ int main(int argc, char **argv)
 		return a.dir && a.conf ? run(a.dir, a.conf, a.key) : wrong_usage("run wants --dir DIR and --conf FILE");
 	if (strcmp(verb, "stream") == 0)
 		return stream(a.argc, a.argv);
+	if (strcmp(verb, "checkconf") == 0)
+		return a.argc == 1 ? checkconf(a.argv[0]) : wrong_usage("checkconf wants one FILE");
 	static const char *const verbs[] = { "load", "drop", "denials", "status", "stop" };
 	for (size_t i = 0; i < sizeof verbs / sizeof *verbs; i++)
 		if (strcmp(verb, verbs[i]) == 0)

@@ -7,7 +7,9 @@
 
 #include "base/conf.h"
 #include "base/io.h"
+#include "crypto/cred.h"
 #include "hub/ca.h"
+#include "hub/cafile.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -43,14 +45,6 @@ int station_misuse(const char *verb, const char *fmt, ...)
 	fprintf(stderr, "\nTry: encdns-hub %s --help\n", verb);
 	va_end(ap);
 	return 2;
-}
-
-bool station_help(int argc, char **argv)
-{
-	for (int i = 1; i < argc; i++)
-		if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0)
-			return true;
-	return false;
 }
 
 /* ---- files ---- */
@@ -90,16 +84,17 @@ bool host_split(const char *what, char host[static 256], char port[static 8])
 #define SEALED_LEN  (32 + 16)
 #define MASTER_LINE "encdns-master 1 "
 
-static int get_pass(const char *how, const char *prompt, const char *again, struct pass **out)
+static int get_pass(const char *option, const char *how, const char *prompt, const char *again, struct pass **out)
 {
 	char err[200];
-	int fd = how ? conf_source("--passphrase", how, err, sizeof err) : -1;
+	int fd = how ? conf_source(option, how, err, sizeof err) : -1;
 	if (how && fd < 0)
 		return station_complain("%s", err);
 	*out = how ? pass_read(fd) : pass_ask(prompt, again, err, sizeof err);
 	if (*out)
 		return 0;
-	return how ? station_complain("--passphrase %s: %s", how, pass_error(errno)) : station_complain("%s (or give --passphrase fd:N)", err);
+	return how ? station_complain("%s %s: %s", option, how, pass_error(errno))
+	           : station_complain("%s (or give %s fd:N)", err, option);
 }
 
 static struct aead *master_cipher(const struct pass *pass, const uint8_t *salt, unsigned rounds)
@@ -110,53 +105,56 @@ static struct aead *master_cipher(const struct pass *pass, const uint8_t *salt, 
 	return a;
 }
 
-/* "encdns-master 1 ROUNDS SALT SEALED" */
-static struct key *open_master(const char *path, const char *text, const struct pass *pass)
+/* "encdns-master 1 ROUNDS SALT SEALED"; the key to the front of b. */
+static int unseal_master(const char *path, const char *text, const struct pass *pass, uint8_t b[static SEALED_LEN])
 {
 	static const uint8_t nonce[12];
-	uint8_t salt[PASS_SALT], b[SEALED_LEN];
-	char *end;
-	unsigned long rounds = strtoul(text + strlen(MASTER_LINE), &end, 10);
-	if (rounds < 1 || rounds > 100000000 || strlen(end) < 2 + 2 * PASS_SALT + 2 * SEALED_LEN ||
-	    !hex_read(salt, end + 1, PASS_SALT) ||
-	    !hex_read(b, end + 2 + 2 * PASS_SALT, SEALED_LEN)) {
-		station_complain("%s: it is damaged", path);
-		return NULL;
-	}
+	uint8_t salt[PASS_SALT];
+	const char *end;
+	uint64_t rounds;
+	if (conf_digits(text + strlen(MASTER_LINE), &rounds, &end) != 0 || rounds < 1 || rounds > PASS_ROUNDS_MAX ||
+	    strlen(end) < 2 + 2 * PASS_SALT + 2 * SEALED_LEN || !hex_read(salt, end + 1, PASS_SALT) ||
+	    !hex_read(b, end + 2 + 2 * PASS_SALT, SEALED_LEN))
+		return station_complain("%s: it is damaged", path);
 	struct aead *a = master_cipher(pass, salt, (unsigned)rounds);
-	struct key *k = NULL;
-	if (a && aead_open(a, nonce, MASTER_LINE, strlen(MASTER_LINE), b, 32, b + 32, 16, b))
-		k = key_from(b);
-	else
-		station_complain("%s: %s", path, a ? "this is not its passphrase" : "no memory for keys");
-	crypto_wipe(b, sizeof b);
+	if (!a)
+		return station_complain("%s: no memory for keys", path);
+	bool good = aead_open(a, nonce, MASTER_LINE, strlen(MASTER_LINE), b, 32, b + 32, 16, b);
 	aead_free(a);
-	return k;
+	return good ? 0 : station_complain("%s: this is not its passphrase", path);
 }
 
-static int read_master(struct station *s, const char *pass)
+/* Its octets to the front of b, and what they are under. */
+static int read_master(const char *dir, const char *how, struct pass **pass, uint8_t b[static SEALED_LEN])
 {
-	char path[PATH_MAX];
-	struct buf b = { 0 };
-	snprintf(path, sizeof path, "%.4000s/master.key", s->dir);
-	if (read_whole(path, &b, FILE_MAX) != 0)
-		return station_complain("%s: %s%s", path, strerror(errno), errno == ENOENT ? " (encdns-hub station init makes one)" : "");
-	buf_put(&b, "", 1);
-	uint8_t raw[32];
-	if (!b.bad && strncmp((char *)b.p, MASTER_LINE, strlen(MASTER_LINE)) == 0) {
-		char prompt[PATH_MAX + 40];
-		snprintf(prompt, sizeof prompt, "passphrase of the station in %s", s->dir);
-		if (get_pass(pass, prompt, NULL, &s->pass) == 0)
-			s->master = open_master(path, (char *)b.p, s->pass);
-	} else if (!b.bad && hex_read(raw, (char *)b.p, sizeof raw)) {
-		s->master = key_from(raw);
-		crypto_wipe(raw, sizeof raw);
-	} else {
-		station_complain("%s: it is no key", path);
-	}
-	crypto_wipe(b.p, b.n);
-	buf_free(&b);
-	return s->master ? 0 : 1;
+	char path[PATH_MAX], prompt[PATH_MAX + 40];
+	struct buf text = { 0 };
+	int wrong = 0;
+	snprintf(path, sizeof path, "%.4000s/master.key", dir);
+	if (read_whole(path, &text, FILE_MAX) != 0)
+		return station_complain("%s: %s%s", path, strerror(errno),
+		                        errno == ENOENT ? " (encdns-hub station init makes one)" : "");
+	buf_put(&text, "", 1);
+	snprintf(prompt, sizeof prompt, "passphrase of the station in %s", dir);
+	if (text.bad)
+		wrong = station_complain("no memory");
+	else if (strncmp((char *)text.p, MASTER_LINE, strlen(MASTER_LINE)) == 0)
+		wrong = get_pass("--passphrase", how, prompt, NULL, pass) || unseal_master(path, (char *)text.p, *pass, b);
+	else if (!hex_read(b, (char *)text.p, 32))
+		wrong = station_complain("%s: it is no key", path);
+	crypto_wipe(text.p, text.n);
+	buf_free(&text);
+	return wrong;
+}
+
+static int open_master(struct station *s, const char *how)
+{
+	uint8_t b[SEALED_LEN];
+	int wrong = read_master(s->dir, how, &s->pass, b);
+	if (!wrong && (s->master = key_from(b)) == NULL)
+		wrong = station_complain("no memory for keys");
+	crypto_wipe(b, sizeof b);
+	return wrong;
 }
 
 static int read_operator(struct station *s)
@@ -192,10 +190,21 @@ int station_open(struct station *s, const char *dir, const char *pass)
 	*s = (struct station){ .master = NULL };
 	snprintf(s->dir, sizeof s->dir, "%.4000s", dir);
 	crypto_harden();
-	if (read_master(s, pass) == 0 && read_operator(s) == 0 && read_denials(s) == 0)
+	if (open_master(s, pass) == 0 && read_operator(s) == 0 && read_denials(s) == 0)
 		return 0;
 	station_close(s);
 	return 1;
+}
+
+int station_look(struct station *s, const char *dir)
+{
+	char path[PATH_MAX];
+	*s = (struct station){ .master = NULL };
+	snprintf(s->dir, sizeof s->dir, "%.4000s", dir);
+	snprintf(path, sizeof path, "%.4000s/master.key", dir);
+	if (access(path, F_OK) == 0)
+		return 0;
+	return station_complain("there is no station in %s: %s", dir, strerror(errno));
 }
 
 void station_close(struct station *s)
@@ -207,13 +216,13 @@ void station_close(struct station *s)
 	*s = (struct station){ .master = NULL };
 }
 
-static int make_master(const char *dir, const struct pass *pass)
+/* The key lies at the front of b, which is used up. */
+static int write_master(const char *dir, const struct pass *pass, uint8_t b[static SEALED_LEN])
 {
 	static const uint8_t nonce[12];
-	uint8_t b[SEALED_LEN], salt[PASS_SALT];
+	uint8_t salt[PASS_SALT];
 	char text[300], hex[2][2 * SEALED_LEN + 1];
 	struct aead *a = NULL;
-	crypto_random(b, 32);
 	crypto_random(salt, sizeof salt);
 	if (pass && (a = master_cipher(pass, salt, PASS_ROUNDS)) == NULL)
 		return station_complain("no memory for keys");
@@ -225,7 +234,7 @@ static int make_master(const char *dir, const struct pass *pass)
 	             : snprintf(text, sizeof text, "%s\n", hex[1]);
 	int r = io_save(dir, "master.key", text, (size_t)n, 0600);
 	aead_free(a);
-	crypto_wipe(b, sizeof b);
+	crypto_wipe(b, SEALED_LEN);
 	crypto_wipe(hex, sizeof hex);
 	crypto_wipe(text, sizeof text);
 	return r == 0 ? 0 : station_complain("%s/master.key: %s", dir, strerror(errno));
@@ -242,7 +251,9 @@ static int make_all(const char *dir, const char *operator, const struct pass *pa
 	snprintf(path, sizeof path, "%.4000s/machines", dir);
 	if (mkdir(path, 0700) != 0 && errno != EEXIST)
 		return station_complain("%s: %s", path, strerror(errno));
-	return make_master(dir, pass); /* last: with it the station is there */
+	uint8_t b[SEALED_LEN];
+	crypto_random(b, 32);
+	return write_master(dir, pass, b); /* last: with it the station is there */
 }
 
 int station_make(const char *dir, const char *operator, const char *how, bool plain)
@@ -252,13 +263,60 @@ int station_make(const char *dir, const char *operator, const char *how, bool pl
 	snprintf(path, sizeof path, "%.4000s/master.key", dir);
 	if (access(path, F_OK) == 0)
 		return station_complain("there is a station in %s already: it stays as it is", dir);
-	if (!plain && get_pass(how, "new passphrase for this station", "the same once more", &pass) != 0)
+	if (!plain && get_pass("--passphrase", how, "new passphrase for this station", "the same once more", &pass) != 0)
 		return 1;
 	crypto_harden();
 	int r = mkdir(dir, 0700) != 0 && errno != EEXIST ? station_complain("%s: %s", dir, strerror(errno))
 	                                                  : make_all(dir, operator, pass);
 	pass_free(pass);
 	return r;
+}
+
+/* ---- another passphrase ---- */
+
+/* Under `next` from now on, if it isn't already. */
+static int change_operator(const char *dir, const struct pass *pass, const struct pass *next)
+{
+	char path[PATH_MAX], err[300];
+	struct ca_chain chain;
+	struct cred *c = NULL;
+	snprintf(path, sizeof path, "%.4000s/operator.pem", dir);
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return station_complain("%s: %s", path, strerror(errno));
+	c = cred_read_pass(fd, pass, err, sizeof err);
+	if (!c && next && lseek(fd, 0, SEEK_SET) == 0) {
+		char unused[300];
+		c = cred_read_pass(fd, next, unused, sizeof unused);
+	}
+	close(fd);
+	if (!c)
+		return station_complain("%s: %s", path, err);
+	memcpy(chain.der, c->der, sizeof chain.der);
+	memcpy(chain.len, c->der_len, sizeof chain.len);
+	int rc = ca_write_chain(path, &chain, cred_signer(c), next);
+	int e = errno;
+	cred_free(c);
+	return rc == 0 ? 0 : station_complain("%s: %s", path, strerror(e));
+}
+
+int station_passphrase(const char *dir, const char *how, const char *next, bool plain)
+{
+	char ca[PATH_MAX], err[PATH_MAX + 256];
+	uint8_t b[SEALED_LEN];
+	struct pass *old = NULL, *new = NULL;
+	crypto_harden();
+	int wrong = read_master(dir, how, &old, b) ||
+	            (!plain && get_pass("--new-passphrase", next, "new passphrase for this station", "the same once more", &new));
+	snprintf(ca, sizeof ca, "%.4000s/ca", dir);
+	if (!wrong && ca_passphrase(ca, old, new, err, sizeof err) != 0)
+		wrong = station_complain("%s", err);
+	/* the master key last: while it is under the old one, all this can be done once more */
+	wrong = wrong || change_operator(dir, old, new) || write_master(dir, new, b);
+	crypto_wipe(b, sizeof b);
+	pass_free(old);
+	pass_free(new);
+	return wrong;
 }
 
 int station_audit(const struct station *s, const char *verb, const char *machine, const char *outcome,

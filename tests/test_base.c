@@ -1,6 +1,7 @@
 /* test_base.c - configuration, the loop, the control socket, and links. */
 #include "base/conf.h"
 #include "base/ctl.h"
+#include "base/options.h"
 #include "base/wire.h"
 #include "hub/ca.h"
 #include "journal.h"
@@ -833,6 +834,47 @@ static void test_hex(void)
 		ok(!hex_read(v, wrong[i], 3), "\"%s\" is refused", wrong[i]);
 }
 
+/* ---- the words of a command line ---- */
+
+struct words { const char *dir; uint64_t wait; int fd; bool yes; };
+
+static const struct conf_key words[] = {
+	{ .key = "--dir", .parse = option_word, .off = offsetof(struct words, dir) },
+	{ .key = "--wait", .parse = conf_number, .off = offsetof(struct words, wait), .max = 100 },
+	{ .key = "--key", .parse = conf_fd, .off = offsetof(struct words, fd) },
+	{ .key = "--yes", .off = offsetof(struct words, yes) },
+};
+
+/* text is split at blanks. */
+static int take_words(const char *text, struct words *w, char **argv, char *err)
+{
+	static char line[200];
+	int argc = 0;
+	snprintf(line, sizeof line, "%s", text);
+	for (char *p = strtok(line, " "); p; p = strtok(NULL, " "))
+		argv[argc++] = p;
+	*w = (struct words){ .wait = 7 };
+	return options_read(argc, argv, words, sizeof words / sizeof *words, w, err, 200);
+}
+
+static void test_options(void)
+{
+	static const struct { const char *text, *why; } wrong[] = {
+		{ "--dir", "lacking behind --dir" }, { "--what", "unknown option --what" }, { "--di x", "unknown option --di" },
+		{ "--dirs x", "unknown option --dirs" }, { "--wait ten", "--wait wants a number" }, { "--wait 101", "0 to 100" },
+		{ "--wait=", "--wait wants a number" }, { "--key 3", "by a descriptor" }, { "--yes=no", "no value" }, { "-x", "unknown" },
+	};
+	char *argv[20], err[200];
+	struct words w;
+	ok(take_words("a --dir x --wait=0 b --key fd:3 - --yes", &w, argv, err) == 3 && strcmp(argv[0], "a") == 0 &&
+	           strcmp(argv[1], "b") == 0 && strcmp(argv[2], "-") == 0, "words that are no options come first");
+	ok(strcmp(w.dir, "x") == 0 && w.wait == 0 && w.fd == 3 && w.yes, "options are taken");
+	ok(take_words("--dir a --dir=b=c", &w, argv, err) == 0 && strcmp(w.dir, "b=c") == 0 && w.wait == 7 && !w.yes,
+	   "the last one counts; what is not said stays");
+	for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++)
+		ok(take_words(wrong[i].text, &w, argv, err) == -1 && strstr(err, wrong[i].why), "%s: %s", wrong[i].text, err);
+}
+
 int main(void)
 {
 	snprintf(dir, sizeof dir, "/tmp/base-test-XXXXXX");
@@ -840,6 +882,7 @@ int main(void)
 		return 1;
 	test_memory();
 	test_hex();
+	test_options();
 	test_conf_values();
 	test_conf_file();
 	test_timers();
