@@ -84,6 +84,8 @@ struct child {
 	const char *name;
 	pid_t pid;               /* 0: not running */
 	bool ready;              /* it has done something useful since it was born */
+	bool ordered;            /* that it is started anew, */
+	char by[MSG_MAX];        /* by this operator */
 	uint64_t pause_ns, again; /* again: when to start it, 0: it runs */
 };
 
@@ -106,6 +108,7 @@ struct super {
 	bool held;               /* withdrawn by an operator */
 	bool reboot, off;        /* stopping: and then the machine */
 	enum order order;        /* that ends control: once it has answered, at order_at; 0: none */
+	char order_by[MSG_MAX];  /* whose it is */
 	uint64_t order_at;
 	uint64_t kill_at;        /* stopping: when patience ends */
 	_Atomic bool stop;
@@ -410,30 +413,45 @@ static bool refill(struct super *s, int status, uint64_t now)
 	return true;
 }
 
+static void start_anew(struct child *c, const char *who)
+{
+	kill(c->pid, SIGTERM);
+	c->ordered = true;
+	snprintf(c->by, sizeof c->by, "%s", who);
+}
+
 /* What has to wait until control has answered the operator. */
 static void obey_late(struct super *s, uint64_t now)
 {
 	enum order o = s->order;
 	s->order = 0;
 	if (o == ORDER_RESTART_CONTROL && s->child[CONTROL].pid) {
-		kill(s->child[CONTROL].pid, SIGTERM);
+		start_anew(&s->child[CONTROL], s->order_by);
 	} else if ((o == ORDER_REBOOT || o == ORDER_POWEROFF) && s->node.init) {
 		s->reboot = true;
 		s->off = o == ORDER_POWEROFF;
+		log_say(LOG_NOTICE, "the machine is %s: operator %s", s->off ? "switched off" : "started anew", s->order_by);
 		leave(s, now);
 	}
 }
 
-/* What an operator has ordered, by way of control. */
-static void obey(struct super *s, enum order o, uint64_t now)
+/* What an operator has ordered, by way of control, which says who. */
+static void obey(struct super *s, const struct msg *m, uint64_t now)
 {
+	enum order o = (enum order)m->p[0];
+	char who[MSG_MAX] = "";
+	memcpy(who, m->p + 1, m->n - 1);
+	for (char *p = who; *p; p++)
+		if (*p <= ' ' || *p > '~')
+			*p = '?';
 	if (o == ORDER_WITHDRAW || o == ORDER_ANNOUNCE) {
 		s->held = o == ORDER_WITHDRAW;
 		to_route(s, MSG_HELD, &(uint8_t){ s->held }, 1, -1);
 	} else if (o == ORDER_RESTART_DNS && s->child[DNS].pid) {
-		kill(s->child[DNS].pid, SIGTERM);
+		start_anew(&s->child[DNS], who);
 	} else if (o == ORDER_RESTART_CONTROL || o == ORDER_REBOOT || o == ORDER_POWEROFF) {
 		s->order = o;
+		memcpy(s->order_by, who, sizeof who);
 		s->order_at = now + ANSWER_NS;
 		loop_due(&s->loop, &s->timer, s->order_at);
 	}
@@ -474,8 +492,8 @@ static bool hear_control(struct super *s, struct msg *m, uint64_t now)
 		m->fd = -1;
 	} else if (m->type == MSG_PULSE && m->n == PULSE_LEN) {
 		to_route(s, MSG_PULSE, m->p, m->n, -1);
-	} else if (m->type == MSG_ORDER && m->n == 1) {
-		obey(s, (enum order)m->p[0], now);
+	} else if (m->type == MSG_ORDER && m->n >= 1) {
+		obey(s, m, now);
 	} else if (m->type == MSG_DENIED) {
 		denied(s, now);
 	} else if (m->type == MSG_END && n->ad_hoc) {
@@ -547,11 +565,14 @@ static void buried(struct super *s, struct child *c, int status, uint64_t now)
 		forget_roots(&s->node, s->child[CONTROL].pid ? 1 : 0);
 	else if (WIFEXITED(status) && WEXITSTATUS(status) == EXIT_DOUBT)
 		restart_dns(s);
-	if (WIFSIGNALED(status))
+	if (c->ordered && (!WIFSIGNALED(status) || WTERMSIG(status) == SIGTERM))
+		log_say(LOG_NOTICE, "%s is started anew: operator %s", c->name, *c->by ? c->by : "at the control socket");
+	else if (WIFSIGNALED(status))
 		log_say(LOG_WARNING, "%s was ended by signal %d%s; starting it again", c->name, WTERMSIG(status),
 		        WTERMSIG(status) == SIGSYS ? " (a system call that it may not make)" : "");
 	else
 		log_say(LOG_WARNING, "%s ended with status %d; starting it again", c->name, WEXITSTATUS(status));
+	c->ordered = false;
 }
 
 /* A store is dropped when its readers are gone and before its writer comes. */

@@ -369,13 +369,13 @@ static void status_text(struct control *c, struct ctl_conn *conn, const struct j
 	print_zones(c, conn, false);
 }
 
-/* By the control socket, or an operator's at port 22. */
-static void command(void *owner, struct ctl_conn *conn, int argc, char **argv)
+/* who: the operator at port 22, NULL: it came by the control socket. */
+static void command(void *owner, struct ctl_conn *conn, int argc, char **argv, const char *who)
 {
 	struct control *c = owner;
 	struct journal_status j;
 	struct store_stats s;
-	struct remote r = { c->node, c->sup.fd, c->journal, c->st };
+	struct remote r = { c->node, c->sup.fd, c->journal, c->st, who };
 	if (remote_command(&r, conn, argc, argv))
 		return;
 	if (strcmp(argv[0], "status") != 0) {
@@ -391,6 +391,11 @@ static void command(void *owner, struct ctl_conn *conn, int argc, char **argv)
 	else
 		status_text(c, conn, &j, &s);
 	ctl_done(conn, 0);
+}
+
+static void local_command(void *owner, struct ctl_conn *conn, int argc, char **argv)
+{
+	command(owner, conn, argc, argv, NULL);
 }
 
 /* ---- life ---- */
@@ -571,7 +576,7 @@ static int start(struct control *c, int key_fd, int cred_fd)
 	}
 	c->pulse = (struct src){ .fd = -1, .due_ns = n->route_page ? loop_now() : LOOP_NEVER, .wake = on_pulse };
 	loop_add(&c->loop, &c->pulse); /* a timer alone can't fail */
-	if (n->dir && !(c->ctl = ctl_listen(&c->loop, n->dir, command, c, err, sizeof err))) {
+	if (n->dir && !(c->ctl = ctl_listen(&c->loop, n->dir, local_command, c, err, sizeof err))) {
 		log_say(LOG_ERROR, "%s", err);
 		return -1;
 	}

@@ -17,8 +17,8 @@ struct gate_calls {
 	const char *(*unlock)(void *owner, struct gate_auth *a, const char *bundle, const char *who, bool *failed);
 	/* The answer is out, or will never be: nothing more is taken. */
 	void (*unlocked)(void *owner);
-	/* Running: a command. */
-	ctl_handler *command;
+	/* Running: a command, of the operator with that name. */
+	void (*command)(void *owner, struct ctl_conn *c, int argc, char **argv, const char *who);
 	/* Something that is no operator's program spoke to the port; NULL: it is said, no more. */
 	void (*stranger)(void *owner);
 };

@@ -108,7 +108,7 @@ enum node_msg {
 	MSG_PULSE,         /* control to super, then to route: four times a second */
 	MSG_MEMORY,        /* route to super, then to control: what is to be remembered */
 	MSG_CHILD,         /* super to route: which 8 (enum node_child) | alive 8 */
-	MSG_ORDER,         /* control to super: an operator's order 8 (remote.h) */
+	MSG_ORDER,         /* control to super: an operator's order 8 (remote.h) | who */
 	MSG_HELD,          /* super to route: is it withdrawn by an operator? 8 */
 	MSG_UNLOCKED,      /* waiting control to super: the machine is unlocked; keys follow (unlock.c) */
 };

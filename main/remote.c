@@ -19,8 +19,11 @@ static void done(struct ctl_conn *c, int code, const char *text)
 
 static void order(struct remote *r, struct ctl_conn *c, enum order o, const char *text)
 {
-	uint8_t p = (uint8_t)o;
-	if (msg_send(r->sup, MSG_ORDER, &p, 1, -1) == 0)
+	uint8_t p[MSG_MAX];
+	struct wr w = wr_init(p, sizeof p);
+	wr_u8(&w, o);
+	wr_bytes(&w, r->who ? r->who : "", r->who ? strlen(r->who) : 0);
+	if (!w.bad && msg_send(r->sup, MSG_ORDER, p, wr_len(&w), -1) == 0)
 		done(c, 0, text);
 	else
 		done(c, 1, strerror(errno));

@@ -258,7 +258,7 @@ static void on_command(struct session *s, const struct gate_terms *t, uint8_t *p
 	bool asks = strcmp(c.argv[0], "status") == 0 || strcmp(c.argv[0], "log") == 0; /* what acts, no stranger hides */
 	(asks ? log_limited : log_say)(LOG_NOTICE, "%s: %s%s%s", s->who, c.argv[0], c.argc > 1 ? " " : "",
 	                               c.argc > 1 ? c.argv[1] : "");
-	s->conf.calls->command(s->conf.owner, s->job, c.argc, c.argv);
+	s->conf.calls->command(s->conf.owner, s->job, c.argc, c.argv, session_peer(s)->name);
 }
 
 static void on_frame(struct session *s, enum gate_type type, uint8_t *p, size_t n, uint64_t now)
