@@ -288,6 +288,8 @@ int grant_auth(const struct station *s, struct machine_record *m, struct remote 
 		return 1;
 	}
 	snprintf(why, n, "%s", text.n > 1 ? (char *)text.p : "done");
+	if (code != GATE_DONE)
+		station_complain("%s: %s", m->name, code == GATE_NO ? "refused; its console says why" : (char *)text.p);
 	buf_free(&text);
 	if (code == GATE_DONE) {
 		/* the machine is unlocked, whatever becomes of our note of it */
@@ -295,7 +297,6 @@ int grant_auth(const struct station *s, struct machine_record *m, struct remote 
 			station_complain("%s is unlocked, but the station has no record of it: its next start looks changed", m->name);
 		return 0;
 	}
-	station_complain("%s: %s", m->name, code == GATE_NO ? "refused; its console says why" : why);
 	return 1;
 }
 

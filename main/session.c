@@ -233,7 +233,8 @@ static void on_auth(struct session *s, const struct gate_terms *t, uint8_t *p, s
 	if (why && !failed) {
 		refuse(s, why);
 	} else if (why) {
-		log_say(LOG_WARNING, "%s: not unlocked: %s", s->who, why); /* he has the right keys */
+		/* he has the right keys; of many lines the first, the others were said */
+		log_say(LOG_WARNING, "%s: not unlocked: %.*s", s->who, (int)strcspn(why, "\n"), why);
 		answer(s, GATE_FAILED, why);
 	} else {
 		answer(s, GATE_DONE, "");

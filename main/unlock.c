@@ -35,6 +35,7 @@
 #define LINE_NS      (60 * SEC) /* between two lines where there is no terminal */
 #define HANDED_MS    5000       /* patience with a child that ends */
 #define PAUSE_MAX_MS 5000u
+#define WRONG_MAX    8192
 #define UNLOCKED_LEN (8 + 8 + 32 + 8 + 1)
 #define EXIT_TAMPER  7          /* the child: something foreign spoke, and that is to have consequences */
 
@@ -107,8 +108,8 @@ struct waiting {
 	struct unlocked got;
 	uint64_t begun_ns, line_ns;
 	bool terminal;
-	char wrong[PATH_MAX + 300];        /* the first mistake in a configuration */
-	unsigned mistakes;
+	char wrong[WRONG_MAX]; /* the mistakes in a configuration, a line each */
+	unsigned left_out;     /* of them: there was no room */
 	_Atomic bool stop;
 	int code;
 };
@@ -173,12 +174,18 @@ static void tick(struct src *s, uint32_t got, uint64_t now)
 	loop_due(&w->loop, s, now + SEC);
 }
 
-static void first_mistake(void *ctx, const char *path, unsigned line, const char *text)
+static void on_mistake(void *ctx, const char *path, unsigned line, const char *text)
 {
 	struct waiting *w = ctx;
+	char *at = w->wrong + strlen(w->wrong), number[20] = "";
+	size_t room = sizeof w->wrong - (size_t)(at - w->wrong) - 60; /* for how many had none */
 	conf_say_stderr.line(NULL, path, line, text);
-	if (w->mistakes++ == 0)
-		snprintf(w->wrong, sizeof w->wrong, line ? "%s, line %u: %.200s" : "%s: %.0u%.200s", path, line, text);
+	if (line)
+		snprintf(number, sizeof number, ", line %u", line);
+	if (w->left_out || (size_t)snprintf(at, room, "%s%s%s: %s", at > w->wrong ? "\n" : "", path, number, text) >= room) {
+		*at = 0;
+		w->left_out++;
+	}
 }
 
 static const struct bundle *opened; /* what conf_bundle reads of */
@@ -236,13 +243,16 @@ int unlocked_conf(const struct bundle *b, struct node_conf *c, const struct conf
 static const char *try_out(struct waiting *w, const struct bundle *b, const struct gate_auth *a)
 {
 	static struct node_conf c;
-	struct conf_say say = { .line = first_mistake, .note = conf_say_stderr.note, .ctx = w };
+	struct conf_say say = { .line = on_mistake, .note = conf_say_stderr.note, .ctx = w };
 	char path[PATH_MAX];
-	w->mistakes = 0;
+	w->left_out = 0;
+	*w->wrong = 0;
 	int wrong = unlocked_conf(b, &c, &say);
 	close_secrets(&c);
+	if (w->left_out)
+		sprintf(w->wrong + strlen(w->wrong), "\nand %u more: its console has them", w->left_out);
 	if (wrong)
-		return w->mistakes ? w->wrong : "a mistake in the bundle's configuration: its console says which";
+		return w->wrong;
 	snprintf(path, sizeof path, *c.store ? "%s" : "%.4000s/store", *c.store ? c.store : w->m->path);
 	int fd = open(path, O_RDONLY | O_CLOEXEC);
 	if (fd < 0 && errno == ENOENT)

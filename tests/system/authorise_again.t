@@ -81,12 +81,16 @@ Lab::spurt("$base/fresh/boot", "unlock $host\@$port\n");
 Lab::spurt("$base/fresh/root.pem", Lab::slurp("$base/node1/root.pem"));
 Lab::spurt("$base/fresh/log", '');
 ok($lab->waiting('fresh'), 'a new machine waits');
-refused($lab->hub('enrol', "$host\@$port", 'fresh', '--conf', $wrong, '--yes', @cookie), qr/unknown key "nosuchkey"/, 'enrolled with a mistake in its configuration');
+my $many = Lab::spurt("$dir/many", "${conf}nosuchkey 1\nworkers many\n" . "nosuchkey 2\n" x 300);
+my $r = $lab->hub('enrol', "$host\@$port", 'fresh', '--conf', $many, '--yes', @cookie);
+refused($r, qr/unknown key "nosuchkey".*\n.*, line \d+: workers wants a number.*\nand \d+ more: its console has them\n/s, 'enrolled with mistakes in its configuration, which are all told');
+cmp_ok(length $r->{err}, '<', 10000, 'within bounds');
+is(scalar(() = Lab::slurp("$base/fresh/log") =~ /not unlocked: /g), 1, 'in one line of the log');
 is(level('fresh'), 1, 'it waits on');
 $lab->halt('fresh');
 ok($lab->waiting('fresh'), 'even when started again');
 (my $mended = $conf) =~ s/^(service|admin)\s+127\.0\.0\.1/$1 $host/mg;
-my $r = $lab->hub('authorise', 'fresh', '--yes-if-unchanged', '--conf', Lab::spurt("$dir/mended", $mended));
+$r = $lab->hub('authorise', 'fresh', '--yes-if-unchanged', '--conf', Lab::spurt("$dir/mended", $mended));
 fine($r, 'the mended configuration, and no word of an older disk');
 $lab->halt('fresh');
 
