@@ -838,7 +838,7 @@ static int run(const struct args *a, char **argv)
 	process_name("encdns-super");
 	s.node.init = getpid() == 1;
 	keep_log(&s.node);
-	say_unlocked();
+	say_not_locked();
 	if (s.node.machine) /* port 22 tells it */
 		machine_look(s.node.machine);
 	sandbox_enter(&(struct sandbox){ .who = SANDBOX_SUPER, .dir = s.node.dir, .addresses = s.node.lent != 0, .init = s.node.init });

@@ -573,7 +573,7 @@ static int run(const char *dir, const char *conf, int key_fd)
 		close(key_fd);
 	d.import_memory = c.import_memory;
 	crypto_lock_stack();
-	if (crypto_unlocked(err, sizeof err))
+	if (crypto_not_locked(err, sizeof err))
 		log_say(LOG_WARNING, "this can't be locked in memory and may be swapped out: %s; raise the limit RLIMIT_MEMLOCK (ulimit -l)", err);
 	int code = serve(&d, dir, &c, k, cred);
 	key_free(k);

@@ -14,9 +14,10 @@ static const char usage[] =
 	"  withdraw          neighbours are told no prefix any more, until announce\n"
 	"  announce          they are again, as soon as all is well\n"
 	"  reconnect         the connection to the hub is made anew\n"
-	"  check             has it met damage in its store?\n"
+	"  check             reads its catalog of zones, and tells what damage it has met since it was\n"
+	"                    started; no zone's content (encdns check does that in a stopped node)\n"
 	"  restart dns|control\n"
-	"                    one of its processes is started anew\n"
+	"                    one of its processes is started anew; its log says who wanted that\n"
 	"  reboot, poweroff  the machine; only where encdns is its init\n"
 	"  --wait SECONDS    try to reach it for so long (10)\n"
 	"Exit status: 0 done; 1 not done, or not reached; 2 wrong usage.\n";

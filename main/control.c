@@ -592,7 +592,7 @@ int control_main(struct node *n, int sup, int key_fd, int cred_fd)
 	c.dns.fd = -1;
 	if (start(&c, key_fd, cred_fd) != 0 && c.code == 0)
 		c.code = 1;
-	say_unlocked();
+	say_not_locked();
 	if (c.code == 0 && loop_run(&c.loop, &c.stop) != 0) {
 		log_say(LOG_ERROR, "waiting for events: %s", strerror(errno));
 		c.code = 1;

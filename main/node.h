@@ -218,7 +218,7 @@ void told_text(const struct node *n, struct ctl_conn *conn);
 /* lock.c: what a process has of secrets outside the pool: locks what was there
  * before it began; says what could not be locked; wipes it, and the pool. */
 void lock_memory(const struct node *n);
-void say_unlocked(void);
+void say_not_locked(void);
 void wipe_memory(struct node *n);
 
 /* The children's mains: sup is the channel to the supervisor, key_fd where

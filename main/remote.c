@@ -71,7 +71,7 @@ static void check(struct remote *r, struct ctl_conn *c)
 	store_stats_get(r->store, &s);
 	for (unsigned i = 0; i < r->node->conf.workers; i++)
 		met += atomic_load_explicit(&worker_page(r->node, i)->stats.damaged, memory_order_relaxed);
-	ctl_print(c, CTL_OUT, "catalog %s, %llu names, damage met %llu times (encdns check looks at everything, in a node that has stopped)\n",
+	ctl_print(c, CTL_OUT, "catalog %s, %llu names, damage met %llu times since the start (encdns check looks at everything, in a node that has stopped)\n",
 	          whole ? "sound" : "damaged", (unsigned long long)s.names, (unsigned long long)(s.damaged + met));
 	ctl_done(c, whole && s.damaged + met == 0 ? 0 : 1);
 }
