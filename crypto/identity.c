@@ -56,21 +56,7 @@ static int fail(char *err, size_t n, const char *file, const char *why)
 
 static int put_file(int dir, const char *name, const struct wr *text, mode_t mode)
 {
-	char beside[64];
-	int rc = -1;
-
-	snprintf(beside, sizeof beside, "%s.new", name);
-	int fd = openat(dir, beside, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, mode);
-	if (fd < 0)
-		return -1;
-	if (io_write_all(fd, text->start, wr_len(text)) == 0 && fsync(fd) == 0 && renameat(dir, beside, dir, name) == 0 && fsync(dir) == 0)
-		rc = 0;
-	int e = errno;
-	close(fd);
-	if (rc != 0)
-		unlinkat(dir, beside, 0);
-	errno = e;
-	return rc;
+	return io_save_at(dir, name, text->start, wr_len(text), mode);
 }
 
 static int put_certs(int dir, const struct rd *certs, size_t n)

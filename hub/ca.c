@@ -36,10 +36,10 @@ static int write_key(const char *dir, const char *name, const struct signer *key
                      struct said err)
 {
 	char path[PATH_MAX];
-	struct draft d;
+	struct ca_draft d;
 
-	if (ca_path(path, dir, name, ".key") == 0 && draft_open(&d, path) == 0 &&
-	    draft_end(&d, issue_key_seal(key, pass, d.fd), replace) == 0)
+	if (ca_path(path, dir, name, ".key") == 0 && ca_draft_open(&d, path) == 0 &&
+	    ca_draft_end(&d, issue_key_seal(key, pass, d.file.fd), replace) == 0)
 		return 0;
 	if (errno == EEXIST)
 		return ca_fail(err, "%s is there already: it stays as it is", path);
@@ -51,7 +51,7 @@ static int make_ca(const char *dir, const struct pass *pass, struct issue *i, co
 {
 	char path[PATH_MAX];
 	uint8_t pub[SIGN_PUB];
-	struct draft d;
+	struct ca_draft d;
 	const char *why, *name = ca_file(i->role);
 
 	ca->key = signer_new();
@@ -64,8 +64,8 @@ static int make_ca(const char *dir, const struct pass *pass, struct issue *i, co
 		return ca_fail(err, "cannot make the certificate of %s: %s", name, why);
 	if (write_key(dir, name, ca->key, pass, false, err) != 0)
 		return -1;
-	if (ca_path(path, dir, name, ".pem") != 0 || draft_open(&d, path) != 0 ||
-	    draft_end(&d, ca_write_cert(d.fd, ca->der, ca->len), false) != 0)
+	if (ca_path(path, dir, name, ".pem") != 0 || ca_draft_open(&d, path) != 0 ||
+	    ca_draft_end(&d, ca_write_cert(d.file.fd, ca->der, ca->len), false) != 0)
 		return ca_fail(err, "cannot write %s: %s", path, strerror(errno));
 	return 0;
 }
@@ -198,16 +198,16 @@ int ca_passphrase(const char *dir, const struct pass *pass, const struct pass *n
 
 int ca_write_chain(const char *path, const struct ca_chain *chain, const struct signer *key, const struct pass *pass)
 {
-	struct draft d;
+	struct ca_draft d;
 	int rc = 0;
 
-	if (draft_open(&d, path) != 0)
+	if (ca_draft_open(&d, path) != 0)
 		return -1;
 	for (int k = CERT_LEAF; rc == 0 && k <= CERT_ROOT; k++)
-		rc = ca_write_cert(d.fd, chain->der[k], chain->len[k]);
+		rc = ca_write_cert(d.file.fd, chain->der[k], chain->len[k]);
 	if (rc == 0 && key)
-		rc = issue_key_seal(key, pass, d.fd);
-	return draft_end(&d, rc, true);
+		rc = issue_key_seal(key, pass, d.file.fd);
+	return ca_draft_end(&d, rc, true);
 }
 
 static int issued_path(const char *dir, const struct ca_order *o, char out[static PATH_MAX], struct said err)

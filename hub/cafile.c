@@ -36,57 +36,32 @@ const char *ca_file(unsigned role) { return role ? cert_role_text((enum cert_rol
 
 /* ---- writing ---- */
 
-static int sync_dir_of(const char *path)
+int ca_draft_open(struct ca_draft *d, const char *path)
 {
-	char dir[PATH_MAX];
-	const char *slash = strrchr(path, '/');
-	size_t n = slash ? (size_t)(slash - path) : 0;
-
-	if (n >= sizeof dir)
-		return errno = ENAMETOOLONG, -1;
-	memcpy(dir, path, n);
-	dir[n] = 0;
-	int fd = open(n ? dir : slash ? "/" : ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (fd < 0)
-		return -1;
-	int rc = fsync(fd);
-	close(fd);
-	return rc;
-}
-
-int draft_open(struct draft *d, const char *path)
-{
+	char folder[PATH_MAX], beside[256];
+	const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
 	uint8_t r[4];
 
 	crypto_random(r, sizeof r);
-	int n = snprintf(d->tmp, sizeof d->tmp, "%s.%02x%02x%02x%02x", path, r[0], r[1], r[2],
-	                 r[3]);
-	if (n < 0 || n >= PATH_MAX)
+	if (snprintf(folder, sizeof folder, "%.*s", slash ? (int)(slash - path) + 1 : 1, slash ? path : ".") >= PATH_MAX ||
+	    snprintf(beside, sizeof beside, "%s.%02x%02x%02x%02x", name, r[0], r[1], r[2], r[3]) >= (int)sizeof beside)
 		return errno = ENAMETOOLONG, -1;
-	d->path = path;
-	d->fd = open(d->tmp, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-	return d->fd < 0 ? -1 : 0;
+	d->folder = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (d->folder < 0)
+		return -1;
+	if (draft_open(&d->file, d->folder, name, beside, 0600) == 0)
+		return 0;
+	int e = errno;
+	close(d->folder);
+	errno = e;
+	return -1;
 }
 
-int draft_end(struct draft *d, int rc, bool replace)
+int ca_draft_end(struct ca_draft *d, int rc, bool replace)
 {
+	rc = draft_end(&d->file, rc, replace);
 	int e = errno;
-
-	if (rc == 0 && fsync(d->fd) != 0)
-		rc = -1, e = errno;
-	if (close(d->fd) != 0 && rc == 0)
-		rc = -1, e = errno;
-	if (rc == 0) {
-		rc = replace ? rename(d->tmp, d->path) : link(d->tmp, d->path);
-		if (rc != 0 && errno == EPERM) /* a file system without links */
-			rc = rename(d->tmp, d->path);
-		e = errno;
-	}
-	unlink(d->tmp); /* gone already when it was renamed */
-	if (rc == 0) {
-		rc = sync_dir_of(d->path);
-		e = errno;
-	}
+	close(d->folder);
 	errno = e;
 	return rc;
 }

@@ -2,6 +2,7 @@
 #ifndef HUB_CAFILE_H
 #define HUB_CAFILE_H
 
+#include "base/io.h"
 #include "crypto/issue.h"
 
 #include <limits.h>
@@ -31,15 +32,14 @@ int ca_load_key(const char *dir, const struct pass *pass, unsigned role, struct 
 /* Has this CA neither key nor certificate for the role? */
 bool ca_lacks(const char *dir, enum cert_role role);
 
-/* A file on its way to its place: written beside it, synced, put there in one step. */
-struct draft {
-	char tmp[PATH_MAX];
-	const char *path;
-	int fd;
+/* A file on its way to its place (base/io.h), several at a time if need be.  Write to
+ * file.fd. */
+struct ca_draft {
+	struct draft file;
+	int folder;
 };
-int draft_open(struct draft *d, const char *path);
-/* Puts it in its place when rc is 0, drops it otherwise. */
-int draft_end(struct draft *d, int rc, bool replace);
+int ca_draft_open(struct ca_draft *d, const char *path);
+int ca_draft_end(struct ca_draft *d, int rc, bool replace);
 struct ca_chain;
 /* Credentials: the certificates, and the key (NULL: it lies elsewhere), sealed or not; what
  * is there is replaced.  0, or -1 with errno. */

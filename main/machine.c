@@ -41,28 +41,9 @@ const size_t boot_nkeys = sizeof boot_keys / sizeof *boot_keys;
 
 /* ---- files ---- */
 
-static int sync_dir(int dir)
-{
-	return fsync(dir) == 0 || errno == EINVAL ? 0 : -1; /* EINVAL: a file system without */
-}
-
 static int write_file(const struct machine *m, const char *name, const void *p, size_t n)
 {
-	char new[80];
-	snprintf(new, sizeof new, "%s.tmp", name);
-	int fd = openat(m->dir, new, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
-	if (fd < 0)
-		return -1;
-	bool good = io_write_all(fd, p, n) == 0 && fsync(fd) == 0;
-	int e = errno;
-	good &= close(fd) == 0;
-	if (good && renameat(m->dir, new, m->dir, name) == 0)
-		return sync_dir(m->dir);
-	if (good)
-		e = errno;
-	unlinkat(m->dir, new, 0);
-	errno = e;
-	return -1;
+	return io_save_at(m->dir, name, p, n, 0600);
 }
 
 int machine_write_hex(const struct machine *m, const char *name, const uint8_t v[static 32])
@@ -125,7 +106,7 @@ int machine_take_bundle(const struct machine *m)
 {
 	if (renameat(m->dir, "bundle.new", m->dir, "bundle") != 0)
 		return -1;
-	return sync_dir(m->dir);
+	return fsync(m->dir) == 0 || errno == EINVAL ? 0 : -1; /* EINVAL: a file system without */
 }
 
 /* ---- opening ---- */

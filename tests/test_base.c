@@ -1,6 +1,7 @@
 /* test_base.c - configuration, the loop, the control socket, and links. */
 #include "base/conf.h"
 #include "base/ctl.h"
+#include "base/io.h"
 #include "base/options.h"
 #include "base/wire.h"
 #include "hub/ca.h"
@@ -875,6 +876,52 @@ static void test_options(void)
 		ok(take_words(wrong[i].text, &w, argv, err) == -1 && strstr(err, wrong[i].why), "%s: %s", wrong[i].text, err);
 }
 
+/* ---- files put in their place ---- */
+
+static bool holds(const char *name, const char *text)
+{
+	char path[200], have[100];
+	snprintf(path, sizeof path, "%s/%s", dir, name);
+	int fd = open(path, O_RDONLY);
+	ssize_t n = fd < 0 ? -1 : read(fd, have, sizeof have);
+	if (fd >= 0)
+		close(fd);
+	return n == (ssize_t)strlen(text) && memcmp(have, text, (size_t)n) == 0;
+}
+
+static bool there(const char *name)
+{
+	char path[200];
+	snprintf(path, sizeof path, "%s/%s", dir, name);
+	return access(path, F_OK) == 0;
+}
+
+static void test_drafts(void)
+{
+	struct draft d, e;
+	struct stat st;
+	int folder = open(dir, O_RDONLY | O_DIRECTORY);
+	ok(io_save(dir, "file", "one", 3, 0600) == 0 && holds("file", "one") && !there("file.new"), "a file is written");
+	ok(fstatat(folder, "file", &st, 0) == 0 && (st.st_mode & 0777) == 0600, "for nobody else");
+	ok(io_save_at(folder, "file", "two", 3, 0600) == 0 && holds("file", "two"), "and replaced");
+	ok(draft_open(&d, folder, "file", "file.a", 0600) == 0 && draft_end(&d, io_write_all(d.fd, "three", 5), false) == -1 &&
+	           errno == EEXIST && holds("file", "two") && !there("file.a"), "not when it is to stay");
+	ok(draft_open(&d, folder, "new", "new.a", 0600) == 0 && draft_open(&e, folder, "new", "new.b", 0600) == 0 &&
+	           draft_end(&e, io_write_all(e.fd, "b", 1), false) == 0 && draft_end(&d, io_write_all(d.fd, "a", 1), false) == -1 &&
+	           holds("new", "b") && !there("new.a") && !there("new.b"), "of two at a time the first one stays");
+	ok(draft_open(&d, folder, "file", NULL, 0600) == 0 && (errno = ENOSPC) && draft_end(&d, -1, true) == -1 && errno == ENOSPC &&
+	           holds("file", "two") && !there("file.new"), "what failed leaves the old one, and says why");
+	ok(symlinkat("/etc/passwd", folder, "file.new") == 0 && io_save(dir, "file", "x", 1, 0600) == -1 && errno == ELOOP,
+	   "a link in its way is not followed");
+	unlinkat(folder, "file.new", 0);
+	char longest[300];
+	memset(longest, 'x', sizeof longest);
+	longest[254] = 0;
+	ok(io_save(dir, longest, "x", 1, 0600) == -1 && errno == ENAMETOOLONG, "a name without room for what stands beside it");
+	ok(io_save("/nonexistent", "file", "x", 1, 0600) == -1 && errno == ENOENT, "no folder");
+	close(folder);
+}
+
 int main(void)
 {
 	snprintf(dir, sizeof dir, "/tmp/base-test-XXXXXX");
@@ -883,6 +930,7 @@ int main(void)
 	test_memory();
 	test_hex();
 	test_options();
+	test_drafts();
 	test_conf_values();
 	test_conf_file();
 	test_timers();
