@@ -125,7 +125,9 @@ static int make_route_page(struct node *n)
 	if (n->route_fd < 0 || ftruncate(n->route_fd, sizeof *n->route_page) != 0)
 		return node_complain("encdns-route's page can't be made: %s", strerror(errno));
 	n->route_page = mmap(NULL, sizeof *n->route_page, PROT_READ, MAP_SHARED, n->route_fd, 0);
-	return n->route_page == MAP_FAILED ? node_complain("encdns-route's page can't be mapped: %s", strerror(errno)) : 0;
+	if (n->route_page != MAP_FAILED)
+		return 0;
+	return node_complain("encdns-route's page can't be mapped: %s", strerror(errno));
 }
 
 static int channel(int out[2])
@@ -202,7 +204,8 @@ static void become(struct super *s, int which, pid_t parent)
 		if (s->child[i].src.fd >= 0)
 			close(s->child[i].src.fd);
 	if (which != ROUTE) {
-		crypto_wipe(s->node.route_secrets, s->node.conf.route.peers.n * sizeof *s->node.route_secrets);
+		crypto_wipe(s->node.route_secrets,
+		            s->node.conf.route.peers.n * sizeof *s->node.route_secrets);
 		route_close_sockets(&s->node);
 		close(s->node.route_fd);
 	}
@@ -290,7 +293,8 @@ static void start(struct super *s, int which, uint64_t now)
 		become(s, which, self);
 		close(up[0]);
 		if (!control)
-			leave_child(&s->node, which == DNS ? service_main(&s->node, up[1]) : route_main(&s->node, up[1]));
+			leave_child(&s->node, which == DNS ? service_main(&s->node, up[1])
+			                                   : route_main(&s->node, up[1]));
 		close(key[0]);
 		if (cred[1] >= 0)
 			close(cred[1]);
@@ -392,7 +396,8 @@ static void filled(struct super *s)
 	s->fill.root = -1;
 	log_say(LOG_NOTICE, "a new store was filled from the hub and is in use");
 	if (other && s->child[DNS].pid)
-		kill(s->child[DNS].pid, SIGTERM); /* what it has begun to answer goes out; its successor has the new file */
+		/* what it has begun to answer goes out; its successor has the new file */
+		kill(s->child[DNS].pid, SIGTERM);
 	else
 		introduce(s);
 }
@@ -406,7 +411,8 @@ static bool refill(struct super *s, int status, uint64_t now)
 		fill_full(&s->fill, &s->node);
 	else if (!s->node.filling && code == EXIT_STRANGE)
 		fill_strange(&s->fill, &s->node);
-	else if (s->node.filling || (code != EXIT_HARMED && code != STORE_EXIT_DAMAGED) || !fill_begin(&s->fill, &s->node, now))
+	else if (s->node.filling || (code != EXIT_HARMED && code != STORE_EXIT_DAMAGED) ||
+	         !fill_begin(&s->fill, &s->node, now))
 		return false;
 	if (s->fill.dropped && s->child[DNS].pid)
 		kill(s->child[DNS].pid, SIGKILL);
@@ -430,7 +436,8 @@ static void obey_late(struct super *s, uint64_t now)
 	} else if ((o == ORDER_REBOOT || o == ORDER_POWEROFF) && s->node.init) {
 		s->reboot = true;
 		s->off = o == ORDER_POWEROFF;
-		log_say(LOG_NOTICE, "the machine is %s: operator %s", s->off ? "switched off" : "started anew", s->order_by);
+		log_say(LOG_NOTICE, "the machine is %s: operator %s",
+		        s->off ? "switched off" : "started anew", s->order_by);
 		leave(s, now);
 	}
 }
@@ -566,12 +573,15 @@ static void buried(struct super *s, struct child *c, int status, uint64_t now)
 	else if (WIFEXITED(status) && WEXITSTATUS(status) == EXIT_DOUBT)
 		restart_dns(s);
 	if (c->ordered && (!WIFSIGNALED(status) || WTERMSIG(status) == SIGTERM))
-		log_say(LOG_NOTICE, "%s is started anew: operator %s", c->name, *c->by ? c->by : "at the control socket");
+		log_say(LOG_NOTICE, "%s is started anew: operator %s", c->name,
+		        *c->by ? c->by : "at the control socket");
 	else if (WIFSIGNALED(status))
-		log_say(LOG_WARNING, "%s was ended by signal %d%s; starting it again", c->name, WTERMSIG(status),
+		log_say(LOG_WARNING, "%s was ended by signal %d%s; starting it again", c->name,
+		        WTERMSIG(status),
 		        WTERMSIG(status) == SIGSYS ? " (a system call that it may not make)" : "");
 	else
-		log_say(LOG_WARNING, "%s ended with status %d; starting it again", c->name, WEXITSTATUS(status));
+		log_say(LOG_WARNING, "%s ended with status %d; starting it again", c->name,
+		        WEXITSTATUS(status));
 	c->ordered = false;
 }
 
@@ -679,14 +689,16 @@ static void on_signal(struct src *src, uint32_t got, uint64_t now)
 static int supervise(struct super *s)
 {
 	static const char *const names[] = { "encdns-control", "encdns-dns", "encdns-route" };
-	s->signals = (struct src){ .fd = loop_signals(SIGCHLD), .want = EPOLLIN, .due_ns = LOOP_NEVER, .wake = on_signal };
+	s->signals = (struct src){ .fd = loop_signals(SIGCHLD), .want = EPOLLIN, .due_ns = LOOP_NEVER,
+		                   .wake = on_signal };
 	s->watch = (struct src){ .fd = -1, .due_ns = loop_now() + WATCH_NS, .wake = on_watch };
 	s->timer = (struct src){ .fd = -1, .due_ns = LOOP_NEVER, .wake = on_timer };
 	if (s->signals.fd < 0 || loop_init(&s->loop) != 0 || loop_add(&s->loop, &s->signals) != 0 ||
 	    loop_add(&s->loop, &s->timer) != 0 || loop_add(&s->loop, &s->watch) != 0)
 		return node_complain("signals and timers can't be waited for: %s", strerror(errno));
 	for (int i = 0; i < CHILDREN; i++)
-		s->child[i] = (struct child){ .src = { .fd = -1 }, .super = s, .name = names[i], .again = loop_now() };
+		s->child[i] = (struct child){ .src = { .fd = -1 }, .super = s, .name = names[i],
+			                      .again = loop_now() };
 	if (!s->node.route_page)
 		s->child[ROUTE].again = 0; /* never */
 	log_say(LOG_NOTICE, "Entering run level 2");
@@ -696,7 +708,8 @@ static int supervise(struct super *s)
 	loopback_remove(&s->node);
 	log_say(LOG_NOTICE, "stopped");
 	if (s->reboot && machine_reboot(s->off) != 0)
-		log_say(LOG_ERROR, "the machine can't be %s: %s", s->off ? "switched off" : "started anew", strerror(errno));
+		log_say(LOG_ERROR, "the machine can't be %s: %s", s->off ? "switched off" : "started anew",
+		        strerror(errno));
 	return s->code;
 }
 
@@ -734,8 +747,8 @@ static int open_port(struct node *n)
 	for (unsigned i = 0; i < l->n; i++) {
 		int fd = addr_open(&l->at[i], SOCK_STREAM, ADDR_V6ONLY);
 		if (fd < 0) {
-			fprintf(stderr, "encdns: %s/boot: unlock %s@%u: %s; nothing was started\n", n->dir, l->at[i].host,
-			        l->at[i].port, strerror(errno));
+			fprintf(stderr, "encdns: %s/boot: unlock %s@%u: %s; nothing was started\n", n->dir,
+			        l->at[i].host, l->at[i].port, strerror(errno));
 			return 1;
 		}
 		n->unlock[n->nunlock++] = fd;
@@ -767,7 +780,9 @@ static int take_unlocked(struct super *s, struct unlocked *u)
 	memcpy(n->least_chain, u->chain, CHAIN_LEN);
 	n->machine->refill = u->refill || n->machine->boot.refill;
 	take_time((int64_t)u->time);
-	return unlocked_conf(u->bundle, &n->conf, &conf_say_stderr) ? node_complain("nothing was started") : 0;
+	if (unlocked_conf(u->bundle, &n->conf, &conf_say_stderr) == 0)
+		return 0;
+	return node_complain("nothing was started");
 }
 
 /* 0; -1: stopped; 1: it is said why not. */
@@ -829,9 +844,11 @@ static int run(const struct args *a, char **argv)
 	node_fit_descriptors(&s.node.conf);
 	if (a->dir && s.node.conf.route.peers.n)
 		memory_read(s.node.dir, &s.node.health);
-	if (node_make_pages(&s.node) != 0 || make_route_page(&s.node) != 0 || route_open(&s.node) != 0 || loopback_add(&s.node) != 0)
+	if (node_make_pages(&s.node) != 0 || make_route_page(&s.node) != 0 || route_open(&s.node) != 0 ||
+	    loopback_add(&s.node) != 0)
 		return 1;
-	if (node_open_sockets(&s.node) != 0 || admin_open(&s.node) != 0 || (!a->ad_hoc && node_open_store(&s.node) != 0)) {
+	if (node_open_sockets(&s.node) != 0 || admin_open(&s.node) != 0 ||
+	    (!a->ad_hoc && node_open_store(&s.node) != 0)) {
 		loopback_remove(&s.node);
 		return 1;
 	}
@@ -841,7 +858,9 @@ static int run(const struct args *a, char **argv)
 	say_not_locked();
 	if (s.node.machine) /* port 22 tells it */
 		machine_look(s.node.machine);
-	sandbox_enter(&(struct sandbox){ .who = SANDBOX_SUPER, .dir = s.node.dir, .addresses = s.node.lent != 0, .init = s.node.init });
+	sandbox_enter(&(struct sandbox){ .who = SANDBOX_SUPER, .dir = s.node.dir,
+	                                 .addresses = s.node.lent != 0,
+	                                 .init = s.node.init });
 	int code = supervise(&s);
 	wipe_memory(&s.node);
 	return code;
@@ -866,7 +885,8 @@ static const struct conf_key options[] = {
 	{ .key = "--conf", .parse = option_word, .off = offsetof(struct args, conf) },
 	{ .key = "--store", .parse = option_word, .off = offsetof(struct args, store) },
 	{ .key = "--key", .parse = conf_fd, .off = offsetof(struct args, key) },
-	{ .key = "--handed", .parse = conf_fd, .off = offsetof(struct args, handed) }, /* from ourselves: unlock_become() */
+	/* from ourselves: unlock_become() */
+	{ .key = "--handed", .parse = conf_fd, .off = offsetof(struct args, handed) },
 	{ .key = "--port", .parse = conf_number, .off = offsetof(struct args, port), .min = 1, .max = 65535 },
 	{ .key = "--ad-hoc", .off = offsetof(struct args, ad_hoc) },
 	{ .key = "--json", .off = offsetof(struct args, json) },
@@ -893,9 +913,11 @@ static int command_run(int argc, char **argv)
 	if (r != 0)
 		return r;
 	if (a.ad_hoc ? a.dir || a.conf || a.key >= 0 : !a.dir || !a.conf != (a.key < 0))
-		return wrong_usage("run wants --dir DIR, or --dir DIR --conf FILE --key fd:N, or --ad-hoc [--port PORT]");
+		return wrong_usage("run wants --dir DIR, or --dir DIR --conf FILE --key fd:N, or --ad-hoc "
+		                   "[--port PORT]");
 	if (a.ad_hoc && isatty(0))
-		return wrong_usage("--ad-hoc reads a stream from stdin: encdns-hub stream ORIGIN=FILE | encdns run --ad-hoc");
+		return wrong_usage("--ad-hoc reads a stream from stdin: encdns-hub stream ORIGIN=FILE | "
+		                   "encdns run --ad-hoc");
 	rename_process(argv);
 	return run(&a, argv);
 }

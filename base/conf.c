@@ -34,7 +34,8 @@ static int in_range(const struct conf_key *k, uint64_t x, char *err, size_t n)
 {
 	if (x >= k->min && x <= k->max)
 		return 0;
-	snprintf(err, n, "%s must be from %llu to %llu", k->key, (unsigned long long)k->min, (unsigned long long)k->max);
+	snprintf(err, n, "%s must be from %llu to %llu", k->key, (unsigned long long)k->min,
+	         (unsigned long long)k->max);
 	return -1;
 }
 
@@ -57,7 +58,8 @@ int conf_size(const struct conf_key *k, void *at, const char *v, char *err, size
 	static const char units[] = "KMGT";
 	uint64_t x;
 	const char *end, *u;
-	if (conf_digits(v, &x, &end) != 0 || (*end && (*end == ' ' || !(u = strchr(units, *end & ~32)) || end[1]))) {
+	if (conf_digits(v, &x, &end) != 0 ||
+	    (*end && (*end == ' ' || !(u = strchr(units, *end & ~32)) || end[1]))) {
 		snprintf(err, n, "%s wants a size such as 512M or 2G, not \"%s\"", k->key, v);
 		return -1;
 	}
@@ -110,7 +112,8 @@ int conf_addr(const struct conf_key *k, void *at, const char *v, char *err, size
 		memcpy(a.host, v, len);
 		a.host[len] = 0;
 	}
-	if (len >= sizeof a.host || (inet_pton(AF_INET, a.host, raw) != 1 && inet_pton(AF_INET6, a.host, raw) != 1) ||
+	if (len >= sizeof a.host ||
+	    (inet_pton(AF_INET, a.host, raw) != 1 && inet_pton(AF_INET6, a.host, raw) != 1) ||
 	    conf_digits(sep + 1, &port, &end) != 0 || *end || port < 1 || port > 65535) {
 		snprintf(err, n, "%s wants ADDRESS@PORT with an IPv4 or IPv6 address, not \"%s\"", k->key, v);
 		return -1;
@@ -133,14 +136,17 @@ int conf_source(const char *key, const char *v, char *err, size_t n)
 	if (strncmp(v, "bundle:", 7) == 0) {
 		int fd = conf_bundle ? conf_bundle(v + 7) : -1;
 		if (!conf_bundle)
-			snprintf(err, n, "%s: \"%.80s\" is for a sealed bundle, and there is none: fd:N", key, v);
+			snprintf(err, n, "%s: \"%.80s\" is for a sealed bundle, and there is none: fd:N", key,
+			         v);
 		else if (fd < 0)
 			snprintf(err, n, "%s: the bundle's file \"%.64s\": %s", key, v + 7, strerror(errno));
 		return fd;
 	}
 	if (strncmp(v, "fd:", 3) == 0 && conf_digits(v + 3, &x, &end) == 0 && !*end && x <= 65535)
 		return (int)x;
-	snprintf(err, n, "%s comes by a descriptor, fd:N, or from the bundle, bundle:NAME (never from a file), not \"%.80s\"", key, v);
+	snprintf(err, n,
+	         "%s comes by a descriptor, fd:N, or from the bundle, bundle:NAME (never from a file), "
+	         "not \"%.80s\"", key, v);
 	return -1;
 }
 
@@ -215,7 +221,8 @@ static char *trim(char *s)
 }
 
 /* One line; 1 when it was wrong. */
-static int take_line(char *line, const struct conf_key *t, size_t n, void *out, unsigned *seen, char *err, size_t errn)
+static int take_line(char *line, const struct conf_key *t, size_t n, void *out, unsigned *seen, char *err,
+                     size_t errn)
 {
 	char *key = trim(line);
 	if (*key == 0 || *key == '#')
@@ -256,7 +263,8 @@ int conf_read_text(const char *text, size_t len, const char *path, const struct 
 	char err[256], buf[1024];
 	int wrong = 0;
 	for (size_t i = 0; i < n; i++)
-		if (table[i].dflt && table[i].parse(table + i, (char *)out + table[i].off, table[i].dflt, err, sizeof err) != 0) {
+		if (table[i].dflt && table[i].parse(table + i, (char *)out + table[i].off, table[i].dflt, err,
+		                                    sizeof err) != 0) {
 			say->line(say->ctx, "default", 0, err);
 			wrong++;
 		}

@@ -32,7 +32,8 @@ int draft_open(struct draft *d, int folder, const char *name, const char *beside
 	int flags = O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW;
 	d->folder = folder;
 	if (snprintf(d->name, sizeof d->name, "%s", name) >= (int)sizeof d->name ||
-	    snprintf(d->beside, sizeof d->beside, beside ? "%s" : "%s.new", beside ? beside : name) >= (int)sizeof d->beside)
+	    snprintf(d->beside, sizeof d->beside, beside ? "%s" : "%s.new", beside ? beside : name) >=
+	            (int)sizeof d->beside)
 		return errno = ENAMETOOLONG, -1;
 	d->fd = openat(folder, d->beside, flags | (beside ? O_EXCL : O_TRUNC), mode);
 	return d->fd < 0 ? -1 : 0;
@@ -74,7 +75,8 @@ int draft_end(struct draft *d, int rc, bool replace)
 int io_save_at(int folder, const char *name, const void *p, size_t n, unsigned mode)
 {
 	struct draft d;
-	return draft_open(&d, folder, name, NULL, mode) == 0 ? draft_end(&d, io_write_all(d.fd, p, n), true) : -1;
+	return draft_open(&d, folder, name, NULL, mode) == 0 ? draft_end(&d, io_write_all(d.fd, p, n), true)
+	                                                     : -1;
 }
 
 int io_save(const char *dir, const char *name, const void *p, size_t n, unsigned mode)

@@ -75,8 +75,8 @@ struct denials *denials_read(const void *p, size_t n, const uint8_t root[static 
 	uint8_t hash[32];
 
 	*why = "it is not a denial list";
-	if (!sig || !magic || r.bad || n > DENIALS_BYTES || memcmp(magic, MAGIC, sizeof MAGIC) != 0 || number == 0 ||
-	    count > DENIALS_MAX || !entries_ok(r, count, p, NULL))
+	if (!sig || !magic || r.bad || n > DENIALS_BYTES || memcmp(magic, MAGIC, sizeof MAGIC) != 0 ||
+	    number == 0 || count > DENIALS_MAX || !entries_ok(r, count, p, NULL))
 		return NULL;
 	digest(p, n - SIGN_SIG, hash);
 	*why = "the denial list is not signed by our root";
@@ -165,9 +165,11 @@ const char *denials_follow(const struct denials *have, const struct denials *nex
 	if (denials_number(next) < denials_number(have))
 		return "it is older than the denial list in force";
 	if (denials_number(next) == denials_number(have))
-		return "it is another denial list than the one in force, with the same number: two stations wrote one each";
+		return "it is another denial list than the one in force, with the same number: two stations "
+		       "wrote one each";
 	if (!holds(next, have))
-		return "it lacks a certificate that the denial list in force has: it was not written with that one at hand";
+		return "it lacks a certificate that the denial list in force has: it was not written with "
+		       "that one at hand";
 	return NULL;
 }
 

@@ -140,19 +140,24 @@ static int compare(struct changes *c, const struct machine_record *m, const stru
 	char line[200];
 	if (!ticket_fits(m, r->hello.ticket)) {
 		c->ticket = true;
-		add(c, "ticket: it is not the one of the last authorisation: an older disk was put back, or this is a copy");
+		add(c, "ticket: it is not the one of the last authorisation: an older disk was put back, or "
+		       "this is a copy");
 	}
 	if (r->hello.boots == m->boots && !c->ticket) {
-		add(c, "starts: it was authorised in this start already, and waits again: its console says why");
+		add(c, "starts: it was authorised in this start already, and waits again: its "
+		       "console says why");
 	} else if (r->hello.boots <= m->boots) {
 		c->ticket = true;
-		snprintf(line, sizeof line, "starts: its counter went back from %llu to %llu: an older disk, or a copy",
+		snprintf(line, sizeof line,
+		         "starts: its counter went back from %llu to %llu: an older disk, or a copy",
 		         (unsigned long long)m->boots, (unsigned long long)r->hello.boots);
 		add(c, line);
 	}
 	if (memcmp(r->hello.salt, m->salt, GATE_SALT) != 0)
-		return station_complain("%s: its salt is another one: its keys can't be made (enrol it again with --replace)", m->name);
-	if (inventory_compare((char *)m->inventory.p, m->inventory.n, (char *)r->inventory.p, r->inventory.n, found, c) < 0)
+		return station_complain("%s: its salt is another one: its keys can't be made (enrol it "
+		                        "again with --replace)", m->name);
+	if (inventory_compare((char *)m->inventory.p, m->inventory.n, (char *)r->inventory.p, r->inventory.n,
+	                      found, c) < 0)
 		return station_complain("%s: its inventory is not of the form we know", m->name);
 	return c->text.bad || c->json.bad ? station_complain("no memory") : 0;
 }
@@ -175,7 +180,8 @@ static int ask_hub(const struct args *a, const char *name, struct minimum *out)
 	uint8_t chain[32];
 	int code = ctl_ask(a->hub, 2, words, keep, &b), connected = 0, at = 0;
 	buf_put(&b, "", 1);
-	bool good = code == 0 && !b.bad && sscanf((char *)b.p, "%llu %n", &seq, &at) == 1 && hex_read(chain, (char *)b.p + at, sizeof chain) &&
+	bool good = code == 0 && !b.bad && sscanf((char *)b.p, "%llu %n", &seq, &at) == 1 &&
+	            hex_read(chain, (char *)b.p + at, sizeof chain) &&
 	            sscanf((char *)b.p + at + 64, "%d", &connected) == 1;
 	buf_free(&b);
 	if (!good)
@@ -197,7 +203,9 @@ static int get_minimum(const struct args *a, const struct machine_record *m, str
 		return 0;
 	out->chained = conf_digits(a->minimum, &out->seq, &end) == 0 && *end == ':' &&
 	               hex_read(out->chain, end + 1, sizeof out->chain) && end[65] == 0;
-	return out->chained ? 0 : station_complain("--minimum wants SEQUENCE:CHAIN, as a hub's status shows them");
+	if (out->chained)
+		return 0;
+	return station_complain("--minimum wants SEQUENCE:CHAIN, as a hub's status shows them");
 }
 
 /* A hub whose disk was put back would have old zones served again. */
@@ -206,14 +214,16 @@ static void check_minimum(struct changes *c, const struct machine_record *m, con
 	char line[160];
 	if (!c->args->hub || min->seq >= m->seq)
 		return;
-	snprintf(line, sizeof line, "minimum: the hub went back from sequence %llu to %llu: an older disk, or another hub",
+	snprintf(line, sizeof line,
+	         "minimum: the hub went back from sequence %llu to %llu: an older disk, or another hub",
 	         (unsigned long long)m->seq, (unsigned long long)min->seq);
 	add(c, line);
 }
 
 /* ---- what is new in the bundle ---- */
 
-static int renew_bundle(const struct station *s, struct args *a, struct machine_record *m, const struct remote *r)
+static int renew_bundle(const struct station *s, struct args *a, struct machine_record *m,
+                        const struct remote *r)
 {
 	struct bundle_head h = { .generation = 0 };
 	bool changed, anew = grant_bundle_denied(s, m);
@@ -231,7 +241,8 @@ static int renew_bundle(const struct station *s, struct args *a, struct machine_
 	uint64_t last = h.generation > r->hello.generation ? h.generation : r->hello.generation;
 	if (grant_seal(s, m, &a->files, last + 1) != 0)
 		return 1;
-	return record_put(s, m, "bundle", m->bundle.p, m->bundle.n) | record_put(s, m, "conf", m->conf.p, m->conf.n);
+	return record_put(s, m, "bundle", m->bundle.p, m->bundle.n) |
+	       record_put(s, m, "conf", m->conf.p, m->conf.n);
 }
 
 /* It gets the newest bundle when it has an older one, or none. */
@@ -245,14 +256,15 @@ static int deliver(const struct machine_record *m, struct remote *r)
 
 /* ---- the decision ---- */
 
-static void outcome(const struct args *a, const struct machine_record *m, const struct changes *c, const char *what)
+static void outcome(const struct args *a, const struct machine_record *m, const struct changes *c,
+                    const char *what)
 {
 	if (!a->json) {
 		printf("%s: %s\n", m->name, what);
 		return;
 	}
-	printf("{\"machine\":\"%s\",\"host\":\"%s\",\"outcome\":\"%s\",\"changes\":[%.*s]}\n", m->name, m->host, what,
-	       (int)c->json.n, c->json.n ? (char *)c->json.p : "");
+	printf("{\"machine\":\"%s\",\"host\":\"%s\",\"outcome\":\"%s\",\"changes\":[%.*s]}\n", m->name,
+	       m->host, what, (int)c->json.n, c->json.n ? (char *)c->json.p : "");
 }
 
 /* NULL: it may be unlocked; else why not. */
@@ -285,8 +297,10 @@ static int unlock(const struct station *s, struct args *a, struct machine_record
 {
 	char why[300] = "nothing was sent", details[DETAILS];
 	struct grant g = { .seq = min->seq, .chain = min->chained ? min->chain : NULL,
-		           .flags = (uint8_t)((c->ticket ? GATE_TICKET_WRONG : 0) | (a->refill ? GATE_STORE_REFILL : 0)) };
-	int wrong = remote_resume(r, m->host, (unsigned)a->wait) || renew_bundle(s, a, m, r) || deliver(m, r) || grant_auth(s, m, r, &g, why, sizeof why);
+		           .flags = (uint8_t)((c->ticket ? GATE_TICKET_WRONG : 0) |
+		                              (a->refill ? GATE_STORE_REFILL : 0)) };
+	int wrong = remote_resume(r, m->host, (unsigned)a->wait) || renew_bundle(s, a, m, r) ||
+	            deliver(m, r) || grant_auth(s, m, r, &g, why, sizeof why);
 	if (wrong)
 		snprintf(details, sizeof details, "%s", *r->err ? r->err : why);
 	else
@@ -304,11 +318,13 @@ static int judge(const struct station *s, struct args *a, struct machine_record 
 	struct minimum min;
 	int wrong = 1;
 	if (!a->json)
-		printf("%s at %s: %s, started %llu times\n", m->name, m->host, gate_state_text(r->hello.state),
-		       (unsigned long long)r->hello.boots);
+		printf("%s at %s: %s, started %llu times\n", m->name, m->host,
+		       gate_state_text(r->hello.state), (unsigned long long)r->hello.boots);
 	if (r->hello.state == GATE_RUNNING) {
 		bool lost = a->renew || a->conf || a->files.n;
-		outcome(a, m, &c, lost ? "it runs already: nothing new was delivered, its next start can take it" : "it runs already");
+		outcome(a, m, &c,
+		        lost ? "it runs already: nothing new was delivered, its next start can take it"
+		             : "it runs already");
 		return lost;
 	}
 	if (r->hello.state == GATE_NEW && m->boots == 0) {
@@ -344,7 +360,9 @@ static int check_denied(const struct station *s, const struct machine_record *m)
 	snprintf(ca, sizeof ca, "%.4000s/ca", s->dir);
 	if (ca_count(ca, ROLE_MACHINE, m->name, &issued, &good, err, sizeof err) != 0)
 		return station_complain("%s", err);
-	return issued && !good ? station_complain("machine %s is denied: enrol it again if it is to be unlocked", m->name) : 0;
+	if (!issued || good)
+		return 0;
+	return station_complain("machine %s is denied: enrol it again if it is to be unlocked", m->name);
 }
 
 static int run(struct args *a)
@@ -356,7 +374,8 @@ static int run(struct args *a)
 	if (grant_files_read(&a->files) != 0 || station_open(&s, a->station, a->pass) != 0)
 		return 1;
 	if (record_open_alone(&s, a->who, &m) == 0) {
-		if (check_denied(&s, &m) == 0 && remote_open(&r, m.host, s.cred, m.pub, (unsigned)a->wait) == 0) {
+		if (check_denied(&s, &m) == 0 &&
+		    remote_open(&r, m.host, s.cred, m.pub, (unsigned)a->wait) == 0) {
 			wrong = judge(&s, a, &m, &r);
 			remote_close(&r);
 		}

@@ -32,8 +32,8 @@ bool ca_locked(const char *dir, unsigned role)
 
 /* ---- making a CA ---- */
 
-static int write_key(const char *dir, const char *name, const struct signer *key, const struct pass *pass, bool replace,
-                     struct said err)
+static int write_key(const char *dir, const char *name, const struct signer *key, const struct pass *pass,
+                     bool replace, struct said err)
 {
 	char path[PATH_MAX];
 	struct ca_draft d;
@@ -46,8 +46,8 @@ static int write_key(const char *dir, const char *name, const struct signer *key
 	return ca_fail(err, "cannot write %s: %s", path, strerror(errno));
 }
 
-static int make_ca(const char *dir, const struct pass *pass, struct issue *i, const struct ca *root, struct ca *ca,
-                   struct said err)
+static int make_ca(const char *dir, const struct pass *pass, struct issue *i, const struct ca *root,
+                   struct ca *ca, struct said err)
 {
 	char path[PATH_MAX];
 	uint8_t pub[SIGN_PUB];
@@ -160,7 +160,8 @@ int ca_init(const char *dir, const struct pass *pass, unsigned *added, char *err
 }
 
 /* One key; what is under the next passphrase already stays. */
-static int change_key(const char *dir, unsigned role, const struct pass *pass, const struct pass *next, struct said err)
+static int change_key(const char *dir, unsigned role, const struct pass *pass, const struct pass *next,
+                      struct said err)
 {
 	struct ca ca = { 0 };
 	char unused[200];
@@ -186,7 +187,8 @@ int ca_passphrase(const char *dir, const struct pass *pass, const struct pass *n
 		if (role && ca_lacks(dir, (enum cert_role)role))
 			continue;
 		/* a key that lies elsewhere is changed where it lies */
-		if (ca_path(path, dir, ca_file(role), ".key") == 0 && lstat(path, &st) != 0 && errno == ENOENT)
+		if (ca_path(path, dir, ca_file(role), ".key") == 0 && lstat(path, &st) != 0 &&
+		    errno == ENOENT)
 			continue;
 		if (change_key(dir, role, pass, next, err) != 0)
 			return -1;
@@ -196,7 +198,8 @@ int ca_passphrase(const char *dir, const struct pass *pass, const struct pass *n
 
 /* ---- issuing ---- */
 
-int ca_write_chain(const char *path, const struct ca_chain *chain, const struct signer *key, const struct pass *pass)
+int ca_write_chain(const char *path, const struct ca_chain *chain, const struct signer *key,
+                   const struct pass *pass)
 {
 	struct ca_draft d;
 	int rc = 0;
@@ -228,8 +231,8 @@ static void put_chain(struct ca_chain *out, enum cert_kind k, const uint8_t *der
 	out->len[k] = n;
 }
 
-static int certify(const char *dir, struct issue *i, const uint8_t pub[static SIGN_PUB], const struct ca *root,
-                   const struct ca *by, struct ca_chain *out, struct said err)
+static int certify(const char *dir, struct issue *i, const uint8_t pub[static SIGN_PUB],
+                   const struct ca *root, const struct ca *by, struct ca_chain *out, struct said err)
 {
 	struct entry e = { .role = i->role };
 
@@ -256,8 +259,8 @@ static int certify(const char *dir, struct issue *i, const uint8_t pub[static SI
 	return 0;
 }
 
-int ca_certify(const char *dir, const struct pass *pass, const struct ca_order *o, const uint8_t pub[static SIGN_PUB],
-               struct ca_chain *out, char *errtext, size_t n)
+int ca_certify(const char *dir, const struct pass *pass, const struct ca_order *o,
+               const uint8_t pub[static SIGN_PUB], struct ca_chain *out, char *errtext, size_t n)
 {
 	struct said err = { errtext, n };
 	struct ca root = { 0 }, by = { 0 };
@@ -269,8 +272,8 @@ int ca_certify(const char *dir, const struct pass *pass, const struct ca_order *
 	int rc = -1;
 
 	if (!cert_name_ok(o->name, strlen(o->name)))
-		return ca_fail(err, "%.80s: a name has 1 to 63 letters, digits, dots, dashes or "
-		                    "underscores", o->name);
+		return ca_fail(err, "%.80s: a name has 1 to 63 letters, digits, dots, dashes "
+		                    "or underscores", o->name);
 	if (days > CA_DAYS)
 		return ca_fail(err, "the days are from 1 to %d", CA_DAYS);
 	if (ca_load(dir, 0, &root, err) == 0 && ca_load(dir, o->role, &by, err) == 0 &&
@@ -292,7 +295,8 @@ int ca_issue(const char *dir, const struct pass *pass, const struct ca_order *o,
 	struct ca_chain chain;
 
 	if (o->role == ROLE_MACHINE)
-		return ca_fail(err, "a machine makes its key itself, and gets its certificate when it is enrolled");
+		return ca_fail(err, "a machine makes its key itself, and gets its certificate when "
+		                    "it is enrolled");
 	struct signer *key = signer_new();
 	if (!key)
 		return ca_fail(err, "no memory for keys");

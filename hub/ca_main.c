@@ -51,7 +51,11 @@ struct args {
 static const struct conf_key options[] = {
 	{ .key = "--dir", .parse = option_word, .off = offsetof(struct args, dir) },
 	{ .key = "--out", .parse = option_word, .off = offsetof(struct args, out) },
-	{ .key = "--days", .parse = conf_number, .off = offsetof(struct args, days), .min = 1, .max = CA_DAYS },
+	{ .key = "--days",
+	  .parse = conf_number,
+	  .off = offsetof(struct args, days),
+	  .min = 1,
+	  .max = CA_DAYS },
 	{ .key = "--reason", .parse = option_word, .off = offsetof(struct args, reason) },
 	{ .key = "--passphrase", .parse = option_word, .off = offsetof(struct args, pass) },
 	{ .key = "--new-passphrase", .parse = option_word, .off = offsetof(struct args, next) },
@@ -74,7 +78,8 @@ static int parse_args(int argc, char **argv, struct args *a)
 		printf("%s%s", USAGE, HELP);
 		return -1;
 	}
-	a->words = options_read(argc, argv, options, sizeof options / sizeof *options, a, a->err, sizeof a->err);
+	a->words =
+		options_read(argc, argv, options, sizeof options / sizeof *options, a, a->err, sizeof a->err);
 	if (a->words < 0)
 		return misuse(a->err);
 	for (int i = 0; i < a->words && i < 3; i++)
@@ -108,7 +113,8 @@ static int ask(struct args *a, const char *prompt, const char *what, bool new, s
 	if (*out)
 		return 0;
 	snprintf(a->err, sizeof a->err, "%s: give %s", why,
-	         new ? "--new-passphrase fd:N, or --no-passphrase to have the key in clear" : "--passphrase fd:N");
+	         new ? "--new-passphrase fd:N, or --no-passphrase to have the key in clear"
+	             : "--passphrase fd:N");
 	return 1;
 }
 
@@ -161,7 +167,9 @@ static int init(struct args *a)
 
 static int issue(struct args *a, bool renew)
 {
-	struct ca_order o = { .name = a->word[2], .outfile = a->out, .days = a->days ? (unsigned)a->days : CA_LEAF_DAYS };
+	struct ca_order o = { .name = a->word[2],
+		              .outfile = a->out,
+		              .days = a->days ? (unsigned)a->days : CA_LEAF_DAYS };
 	struct pass *p = NULL, *q = NULL;
 
 	if (a->words != 3 || a->reason || !cert_role_parse(a->word[1], strlen(a->word[1]), &o.role))
@@ -199,12 +207,13 @@ static void print_one(const struct ca_listed *l, bool json, const char *sep)
 	register_time(l->e.until, until);
 	register_time(l->denied_at, denied);
 	if (!json) {
-		printf("%s %-8s %-20s until %s  %s%s%s%s%s\n", serial, cert_role_text(l->e.role), l->e.name, until,
-		       ca_state_text(l->state), l->denied ? " " : "", l->denied ? denied : "", *l->reason ? ": " : "", l->reason);
+		printf("%s %-8s %-20s until %s  %s%s%s%s%s\n", serial, cert_role_text(l->e.role), l->e.name,
+		       until, ca_state_text(l->state), l->denied ? " " : "", l->denied ? denied : "",
+		       *l->reason ? ": " : "", l->reason);
 		return;
 	}
-	printf("%s{\"serial\":\"%s\",\"role\":\"%s\",\"name\":\"%s\",\"from\":\"%s\",\"until\":\"%s\",\"state\":\"%s\"", sep,
-	       serial, cert_role_text(l->e.role), l->e.name, from, until, ca_state_text(l->state));
+	printf("%s{\"serial\":\"%s\",\"role\":\"%s\",\"name\":\"%s\",\"from\":\"%s\",\"until\":\"%s\","
+	       "\"state\":\"%s\"", sep, serial, cert_role_text(l->e.role), l->e.name, from, until, ca_state_text(l->state));
 	if (l->denied) {
 		printf(",\"denied\":\"%s\",\"reason\":\"", denied);
 		print_json(l->reason);
@@ -250,8 +259,9 @@ static int deny(struct args *a)
 		rc = ca_deny(a->dir, p, &d, &count, &number, a->err, sizeof a->err) != 0;
 	pass_free(p);
 	if (rc == 0)
-		printf("%u denied: list %llu is %s/denials\nin force with: encdns-hub denials --dir HUBDIR %s/denials\n", count,
-		       (unsigned long long)number, a->dir, a->dir);
+		printf("%u denied: list %llu is %s/denials\n"
+		       "in force with: encdns-hub denials --dir HUBDIR %s/denials\n",
+		       count, (unsigned long long)number, a->dir, a->dir);
 	return rc;
 }
 
@@ -267,7 +277,8 @@ static int passphrase(struct args *a)
 	if (rc == 0)
 		rc = ca_passphrase(a->dir, p, q, a->err, sizeof a->err) != 0;
 	if (rc == 0)
-		printf("the keys of the CA in %s are %s\n", a->dir, q ? "under the new passphrase" : "in clear");
+		printf("the keys of the CA in %s are %s\n", a->dir,
+		       q ? "under the new passphrase" : "in clear");
 	pass_free(p);
 	pass_free(q);
 	return rc;

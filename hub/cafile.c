@@ -43,8 +43,10 @@ int ca_draft_open(struct ca_draft *d, const char *path)
 	uint8_t r[4];
 
 	crypto_random(r, sizeof r);
-	if (snprintf(folder, sizeof folder, "%.*s", slash ? (int)(slash - path) + 1 : 1, slash ? path : ".") >= PATH_MAX ||
-	    snprintf(beside, sizeof beside, "%s.%02x%02x%02x%02x", name, r[0], r[1], r[2], r[3]) >= (int)sizeof beside)
+	if (snprintf(folder, sizeof folder, "%.*s", slash ? (int)(slash - path) + 1 : 1,
+	             slash ? path : ".") >= PATH_MAX ||
+	    snprintf(beside, sizeof beside, "%s.%02x%02x%02x%02x", name, r[0], r[1], r[2], r[3]) >=
+	            (int)sizeof beside)
 		return errno = ENAMETOOLONG, -1;
 	d->folder = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (d->folder < 0)
@@ -109,7 +111,8 @@ bool ca_lacks(const char *dir, enum cert_role role)
 	struct stat st;
 
 	for (int i = 0; i < 2; i++)
-		if (ca_path(path, dir, cert_role_text(role), i ? ".key" : ".pem") != 0 || lstat(path, &st) == 0)
+		if (ca_path(path, dir, cert_role_text(role), i ? ".key" : ".pem") != 0 ||
+		    lstat(path, &st) == 0)
 			return false;
 	return true;
 }
@@ -122,10 +125,13 @@ int ca_load(const char *dir, unsigned role, struct ca *ca, struct said err)
 		return ca_fail(err, "%s: %s", dir, strerror(errno));
 	const char *why = read_cert(path, ca);
 	if (why && errno == ENOENT && role && ca_lacks(dir, (enum cert_role)role) && !ca_lacks(dir, ROLE_HUB))
-		return ca_fail(err, "the CA in %s does not issue for %ss yet: `encdns-hub ca init --dir %s` adds that",
-		               dir, ca_file(role), dir);
+		return ca_fail(err, "the CA in %s does not issue for %ss yet: `encdns-hub ca init --dir %s` "
+		               "adds that", dir, ca_file(role), dir);
 	if (why && errno == ENOENT)
-		return ca_fail(err, "no CA lies in %s: there is no %s (`encdns-hub ca init` makes one; a station ST has its own in ST/ca)", dir, path);
+		return ca_fail(err,
+		               "no CA lies in %s: there is no %s (`encdns-hub ca init` makes one; a station "
+		               "ST has its own in ST/ca)",
+		               dir, path);
 	if (why)
 		return ca_fail(err, "cannot read %s: %s", path, why);
 	if (role ? ca->cert.kind != CERT_ISSUING || ca->cert.role != role : ca->cert.kind != CERT_ROOT)

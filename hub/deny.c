@@ -22,7 +22,8 @@ static int load_denials(const char *dir, const struct ca *root, struct denials *
 {
 	const char *why;
 
-	return denials_load(dir, root->cert.pub, out, &why) == 0 ? 0 : ca_fail(err, "%s/denials: %s", dir, why);
+	return denials_load(dir, root->cert.pub, out, &why) == 0 ? 0
+	                                                         : ca_fail(err, "%s/denials: %s", dir, why);
 }
 
 /* ---- denying ---- */
@@ -63,22 +64,24 @@ static int collect(struct change *c, const struct denials *old, const struct ent
 	return 0;
 }
 
-static int write_list(const char *dir, const struct change *c, uint64_t number, const struct signer *root, int64_t now,
-                      struct said err)
+static int write_list(const char *dir, const struct change *c, uint64_t number, const struct signer *root,
+                      int64_t now, struct said err)
 {
 	uint8_t *p = malloc(DENIALS_BYTES);
 	size_t n = p ? denials_write(p, c->at, c->n, number, (uint64_t)now, root) : 0;
 	int rc = 0;
 
 	if (n == 0)
-		rc = ca_fail(err, "the denial list can't be written: more than %u certificates, or no memory", DENIALS_MAX);
+		rc = ca_fail(err, "the denial list can't be written: more than %u certificates, or no memory",
+		             DENIALS_MAX);
 	else if (io_save(dir, "denials", p, n, 0644) != 0)
 		rc = ca_fail(err, "cannot write %s/denials: %s", dir, strerror(errno));
 	free(p);
 	return rc;
 }
 
-static int add_reasons(const char *dir, const struct change *c, const char *reason, int64_t now, struct said err)
+static int add_reasons(const char *dir, const struct change *c, const char *reason, int64_t now,
+                       struct said err)
 {
 	for (size_t i = c->had; reason && i < c->n; i++)
 		if (register_add_reason(dir, c->at[i].serial, now, reason) != 0)
@@ -92,8 +95,8 @@ static int nobody(const char *dir, const struct denials *old, const struct ca_de
 		return ca_fail(err, "that certificate is denied already");
 	if (d->serial)
 		return ca_fail(err, "no certificate with that serial number is in %s/register", dir);
-	return ca_fail(err, "no certificate of %s %s is in %s/register that is not denied already", cert_role_text(d->role),
-	               d->name, dir);
+	return ca_fail(err, "no certificate of %s %s is in %s/register that is not denied already",
+	               cert_role_text(d->role), d->name, dir);
 }
 
 static int deny_locked(const char *dir, const struct ca *root, const struct ca_denial *d, unsigned *count,
@@ -134,15 +137,16 @@ static bool reason_ok(const char *text)
 	return n <= REASON_MAX;
 }
 
-int ca_deny(const char *dir, const struct pass *pass, const struct ca_denial *d, unsigned *count, uint64_t *number,
-            char *errtext, size_t n)
+int ca_deny(const char *dir, const struct pass *pass, const struct ca_denial *d, unsigned *count,
+            uint64_t *number, char *errtext, size_t n)
 {
 	struct said err = { errtext, n };
 	struct ca root = { 0 };
 	int rc = -1, fd;
 
 	if (!reason_ok(d->reason))
-		return ca_fail(err, "a reason is one line of at most %d printable ASCII characters", REASON_MAX);
+		return ca_fail(err, "a reason is one line of at most %d printable ASCII characters",
+		               REASON_MAX);
 	if (ca_load(dir, 0, &root, err) == 0 && ca_load_key(dir, pass, 0, &root, err) == 0) {
 		fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 		if (fd < 0 || flock(fd, LOCK_EX) != 0)
@@ -218,8 +222,8 @@ int ca_list(const char *dir, struct ca_listed **out, size_t *count, uint64_t *nu
 	return rc;
 }
 
-int ca_count(const char *dir, enum cert_role role, const char *name, unsigned *issued, unsigned *good, char *err,
-             size_t n)
+int ca_count(const char *dir, enum cert_role role, const char *name, unsigned *issued, unsigned *good,
+             char *err, size_t n)
 {
 	struct ca_listed *all;
 	uint64_t number;

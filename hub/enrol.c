@@ -94,7 +94,8 @@ static bool is_it(const struct args *a, const struct remote *r)
 		station_complain("its fingerprint is another one: %s", shown);
 		return false;
 	}
-	snprintf(question, sizeof question, "Does its console show this fingerprint, and is it to be %s?", a->name);
+	snprintf(question, sizeof question, "Does its console show this fingerprint, and is it to be %s?",
+	         a->name);
 	return a->yes || grant_asked(question);
 }
 
@@ -106,7 +107,8 @@ static int certify(const struct station *s, const struct args *a, struct remote 
 	snprintf(dir, sizeof dir, "%.4000s/ca", s->dir);
 	if (ca_certify(dir, s->pass, &o, r->pub, &c, err, sizeof err) != 0)
 		return station_complain("%s", err);
-	struct gate_identity i = { rd_init(c.der[CERT_LEAF], c.len[CERT_LEAF]), rd_init(c.der[CERT_ISSUING], c.len[CERT_ISSUING]) };
+	struct gate_identity i = { rd_init(c.der[CERT_LEAF], c.len[CERT_LEAF]),
+		                   rd_init(c.der[CERT_ISSUING], c.len[CERT_ISSUING]) };
 	return gate_put_identity(r->out, &i) ? remote_flush(r) : station_complain("no memory");
 }
 
@@ -135,7 +137,8 @@ static bool name_free(const struct station *s, const struct args *a, const uint8
 		begun = old.boots == 0 && (!pub || memcmp(old.pub, pub, SIGN_PUB) == 0);
 		record_close(&old);
 	}
-	return begun || !station_complain("%s is enrolled already (--replace: it is another machine from now on)", a->name);
+	return begun || !station_complain("%s is enrolled already (--replace: it is another machine from "
+	                                  "now on)", a->name);
 }
 
 static int enrol(const struct station *s, struct args *a, struct remote *r, struct machine_record *m)
@@ -145,13 +148,18 @@ static int enrol(const struct station *s, struct args *a, struct remote *r, stru
 	if (!name_free(s, a, r->pub)) /* since it was asked */
 		return 1;
 	describe(a, r, m);
-	if (grant_credentials(s, m, &a->files) != 0 || grant_seal(s, m, &a->files, r->hello.generation + 1) != 0 ||
-	    record_make(s, m) != 0)
+	if (grant_credentials(s, m, &a->files) != 0 ||
+	    grant_seal(s, m, &a->files, r->hello.generation + 1) != 0 || record_make(s, m) != 0)
 		return 1;
-	int wrong = remote_resume(r, a->host, (unsigned)a->wait) || certify(s, a, r) || remote_put_bundle(r, m->bundle.p, m->bundle.n) || grant_auth(s, m, r, &g, why, sizeof why);
-	station_audit(s, "enrol", m->name, wrong ? "failed" : "done", !wrong ? m->host : *r->err ? r->err : why);
+	int wrong = remote_resume(r, a->host, (unsigned)a->wait) || certify(s, a, r) ||
+	            remote_put_bundle(r, m->bundle.p, m->bundle.n) ||
+	            grant_auth(s, m, r, &g, why, sizeof why);
+	const char *details = !wrong ? m->host : *r->err ? r->err : why;
+	station_audit(s, "enrol", m->name, wrong ? "failed" : "done", details);
 	if (wrong)
-		return station_complain("%s is not unlocked: mend that, and enrol it again; if it is enrolled already then, authorise it", m->name);
+		return station_complain("%s is not unlocked: mend that, and enrol it again; if it is "
+		                        "enrolled already then, authorise it",
+		                        m->name);
 	if (a->json)
 		printf("{\"machine\":\"%s\",\"host\":\"%s\",\"outcome\":\"enrolled\"}\n", m->name, m->host);
 	else
@@ -166,10 +174,12 @@ static int run(struct args *a)
 	struct remote r;
 	int wrong = 1;
 	if (!cert_name_ok(a->name, strlen(a->name)) || a->name[0] == '.')
-		return station_complain("%.80s: a name has 1 to 63 letters, digits, dots, dashes or underscores", a->name);
+		return station_complain("%.80s: a name has 1 to 63 letters, digits, dots, dashes "
+		                        "or underscores", a->name);
 	if (station_open(&s, a->station, a->pass) != 0)
 		return 1;
-	if (name_free(&s, a, NULL) && grant_files_read(&a->files) == 0 && grant_file_read(&a->files, "conf", a->conf) == 0 &&
+	if (name_free(&s, a, NULL) && grant_files_read(&a->files) == 0 &&
+	    grant_file_read(&a->files, "conf", a->conf) == 0 &&
 	    remote_open(&r, a->host, s.cred, NULL, (unsigned)a->wait) == 0) {
 		if (r.hello.state != GATE_NEW)
 			station_complain("%s: this machine is enrolled already", a->host);

@@ -98,8 +98,8 @@ int grant_files_read(struct grant_files *f)
 }
 
 /* The station's own copy; denied: whose bundles it refuses, NULL: nobody's. */
-static struct bundle *open_bundle(const struct station *s, const struct machine_record *m, const struct denials *denied,
-                                  const char **why)
+static struct bundle *open_bundle(const struct station *s, const struct machine_record *m,
+                                  const struct denials *denied, const char **why)
 {
 	struct key *k = gate_key_system(s->master, m->salt, m->id);
 	struct bundle_terms t = { .k_system = k, .id = m->id, .cred = s->cred };
@@ -124,7 +124,8 @@ bool grant_bundle_denied(const struct station *s, const struct machine_record *m
 	return !opens(s, m, s->denied.list) && opens(s, m, NULL);
 }
 
-int grant_files_merge(const struct station *s, const struct machine_record *m, struct grant_files *f, bool *changed)
+int grant_files_merge(const struct station *s, const struct machine_record *m, struct grant_files *f,
+                      bool *changed)
 {
 	struct bundle_file old;
 	const char *why;
@@ -188,7 +189,8 @@ int grant_credentials(const struct station *s, const struct machine_record *m, s
 	return wrong;
 }
 
-int grant_seal(const struct station *s, struct machine_record *m, const struct grant_files *f, uint64_t generation)
+int grant_seal(const struct station *s, struct machine_record *m, const struct grant_files *f,
+               uint64_t generation)
 {
 	struct bundle_file file[GRANT_FILES];
 	struct bundle_head h = { .generation = generation, .sealed_at = (uint64_t)time(NULL) };
@@ -208,8 +210,9 @@ int grant_seal(const struct station *s, struct machine_record *m, const struct g
 	}
 	free(p);
 	return good && !m->bundle.bad && !m->conf.bad
-	           ? 0
-	           : station_complain("%s's bundle can't be sealed: %s", m->name, n ? strerror(errno) : "a file in it is too large");
+	               ? 0
+	               : station_complain("%s's bundle can't be sealed: %s", m->name,
+	                                  n ? strerror(errno) : "a file in it is too large");
 }
 
 /* ---- keys ---- */
@@ -219,13 +222,18 @@ struct key *grant_key_data(const struct station *s, const struct machine_record 
 	return gate_key_data(s->master, m->salt, m->id, m->epoch);
 }
 
-static int put_auth(const struct station *s, const struct machine_record *m, struct remote *r, const struct grant *g,
-                    const uint8_t ticket[static GATE_TICKET])
+static int put_auth(const struct station *s, const struct machine_record *m, struct remote *r,
+                    const struct grant *g, const uint8_t ticket[static GATE_TICKET])
 {
 	struct bundle_head head;
 	uint64_t now = (uint64_t)time(NULL);
-	struct gate_auth a = { .issued = now, .time = now, .expiry = now + LIFE_S, .seq = g->seq, .flags = g->flags,
-		               .k_system = gate_key_system(s->master, m->salt, m->id), .k_data = grant_key_data(s, m) };
+	struct gate_auth a = { .issued = now,
+		               .time = now,
+		               .expiry = now + LIFE_S,
+		               .seq = g->seq,
+		               .flags = g->flags,
+		               .k_system = gate_key_system(s->master, m->salt, m->id),
+		               .k_data = grant_key_data(s, m) };
 	memcpy(a.id, m->id, MACHINE_ID);
 	memcpy(a.nonce, r->nonce, GATE_NONCE);
 	memcpy(a.ticket, ticket, GATE_TICKET);
@@ -239,8 +247,8 @@ static int put_auth(const struct station *s, const struct machine_record *m, str
 }
 
 /* What has changed with it. */
-static int record_success(const struct station *s, struct machine_record *m, const struct remote *r, const struct grant *g,
-                          const uint8_t (*ticket)[GATE_TICKET])
+static int record_success(const struct station *s, struct machine_record *m, const struct remote *r,
+                          const struct grant *g, const uint8_t (*ticket)[GATE_TICKET])
 {
 	char text[100], chain[65];
 	static const uint8_t none[32];
@@ -266,7 +274,8 @@ bool grant_ticket_shown(const uint8_t ticket[static GATE_TICKET], const uint8_t 
 }
 
 /* What the machine has if the new ticket never reaches it: the one it shows. */
-static void ticket_it_has(const struct machine_record *m, const uint8_t shown[static 32], uint8_t out[static GATE_TICKET])
+static void ticket_it_has(const struct machine_record *m, const uint8_t shown[static 32],
+                          uint8_t out[static GATE_TICKET])
 {
 	unsigned i = m->tickets > 1 && grant_ticket_shown(m->ticket[1], shown);
 	memset(out, 0, GATE_TICKET);
@@ -289,12 +298,14 @@ int grant_auth(const struct station *s, struct machine_record *m, struct remote 
 	}
 	snprintf(why, n, "%s", text.n > 1 ? (char *)text.p : "done");
 	if (code != GATE_DONE)
-		station_complain("%s: %s", m->name, code == GATE_NO ? "refused; its console says why" : (char *)text.p);
+		station_complain("%s: %s", m->name,
+		                 code == GATE_NO ? "refused; its console says why" : (char *)text.p);
 	buf_free(&text);
 	if (code == GATE_DONE) {
 		/* the machine is unlocked, whatever becomes of our note of it */
 		if (record_success(s, m, r, g, tickets + 1) != 0)
-			station_complain("%s is unlocked, but the station has no record of it: its next start looks changed", m->name);
+			station_complain("%s is unlocked, but the station has no record of it: its "
+			                 "next start looks changed", m->name);
 		return 0;
 	}
 	return 1;

@@ -49,7 +49,10 @@ static int parse(int argc, char **argv, struct args *a)
 	a->who = words ? argv[0] : NULL;
 	for (int i = 1; i < words; i++)
 		a->command.argv[a->command.argc++] = argv[i];
-	const char *lacks = words == 0 ? "HOST or NAME" : words == 1 ? "a command" : !a->station ? "--station DIR" : NULL;
+	const char *lacks = words == 0    ? "HOST or NAME"
+	                    : words == 1  ? "a command"
+	                    : !a->station ? "--station DIR"
+	                                  : NULL;
 	if (lacks)
 		return station_misuse("node", "%s is wanted", lacks);
 	if (a->json && (words != 2 || strcmp(argv[1], "status") != 0))
@@ -65,7 +68,8 @@ static int command(const struct station *s, const struct machine_record *m, stru
 	enum gate_code code;
 	bool silent = strcmp(a->command.argv[0], "status") == 0 || strcmp(a->command.argv[0], "log") == 0;
 	if (r->hello.state != GATE_RUNNING)
-		return station_complain("%s is %s: it has to be authorised first", m->name, gate_state_text(r->hello.state));
+		return station_complain("%s is %s: it has to be authorised first", m->name,
+		                        gate_state_text(r->hello.state));
 	memcpy(a->command.nonce, r->nonce, GATE_NONCE);
 	a->command.issued = (uint64_t)time(NULL);
 	if (!gate_put_command(r->out, &a->command, s->cred, r->exporter))

@@ -42,7 +42,8 @@ static int read_refusal(struct remote *r, uint8_t *p, size_t n)
 	char text[200];
 	if (gate_read_result(p, n, &res) != NULL)
 		return fail(r, "it speaks another language");
-	snprintf(text, sizeof text, "it says: %.*s", (int)(res.text_len < 150 ? res.text_len : 150), res.text);
+	snprintf(text, sizeof text, "it says: %.*s", (int)(res.text_len < 150 ? res.text_len : 150),
+	         res.text);
 	return fail(r, text);
 }
 
@@ -91,7 +92,10 @@ static int turn(struct remote *r, uint64_t until)
 	uint64_t now = loop_now();
 	if (now >= until)
 		return fail(r, "it does not answer");
-	struct pollfd p = { r->fd, (short)((tls_wire_in(r->tls, &n) ? POLLIN : 0) | (tls_wire_out(r->tls, &n) ? POLLOUT : 0)), 0 };
+	struct pollfd p = {
+		r->fd,
+		(short)((tls_wire_in(r->tls, &n) ? POLLIN : 0) | (tls_wire_out(r->tls, &n) ? POLLOUT : 0)), 0
+	};
 	if (poll(&p, 1, (int)((until - now) / MS + 1)) < 0 && errno != EINTR)
 		return fail(r, strerror(errno));
 	if (p.revents & (POLLHUP | POLLERR) && !tls_wire_in(r->tls, &n))
@@ -172,7 +176,8 @@ static int dial(struct remote *r, const char *host, const char *port)
 	int one = 1;
 	int e = getaddrinfo(host, port, &hint, &a);
 	if (e != 0)
-		return cannot(r, "no address is found for it", e == EAI_SYSTEM ? strerror(errno) : gai_strerror(e));
+		return cannot(r, "no address is found for it",
+		              e == EAI_SYSTEM ? strerror(errno) : gai_strerror(e));
 	r->fd = -1;
 	for (struct addrinfo *i = a; i && r->fd < 0; i = i->ai_next) {
 		struct timeval patience = { 5, 0 };
@@ -190,7 +195,9 @@ static int dial(struct remote *r, const char *host, const char *port)
 	}
 	e = errno;
 	freeaddrinfo(a);
-	return r->fd < 0 ? cannot(r, "is encdns run at work there, and is this its `unlock` in DIR/boot?", strerror(e)) : 0;
+	return r->fd < 0 ? cannot(r, "is encdns run at work there, and is this its `unlock` in DIR/boot?",
+	                          strerror(e))
+	                 : 0;
 }
 
 static int handshake(struct remote *r)
@@ -200,7 +207,9 @@ static int handshake(struct remote *r)
 		if (turn(r, until) != 0)
 			return -1;
 	memcpy(r->pub, tls_peer(r->tls)->pub, SIGN_PUB);
-	return tls_export(r->tls, GATE_EXPORT, r->exporter) == 0 ? 0 : fail(r, "its session yields no key of its own");
+	if (tls_export(r->tls, GATE_EXPORT, r->exporter) != 0)
+		return fail(r, "its session yields no key of its own");
+	return 0;
 }
 
 static int hear_hello(struct remote *r)
@@ -212,7 +221,8 @@ static int hear_hello(struct remote *r)
 		return -1;
 	if (type == GATE_RESULT)
 		return read_refusal(r, p, n);
-	const char *why = type == GATE_HELLO ? gate_read_hello(p, n, r->pub, r->exporter, &r->hello) : "it speaks out of turn";
+	const char *why = type == GATE_HELLO ? gate_read_hello(p, n, r->pub, r->exporter, &r->hello)
+	                                     : "it speaks out of turn";
 	if (why)
 		return fail(r, why);
 	r->inventory.n = 0;
@@ -278,10 +288,12 @@ int remote_open(struct remote *r, const char *host, const struct cred *c, const 
 static bool same_hello(const struct remote *a, const struct remote *b)
 {
 	const struct gate_hello *x = &a->hello, *y = &b->hello;
-	return x->state == y->state && x->boots == y->boots && x->generation == y->generation && x->store == y->store &&
-	       memcmp(x->id, y->id, sizeof x->id) == 0 && memcmp(x->salt, y->salt, sizeof x->salt) == 0 &&
-	       memcmp(x->image, y->image, sizeof x->image) == 0 && memcmp(x->ticket, y->ticket, sizeof x->ticket) == 0 &&
-	       a->inventory.n == b->inventory.n && memcmp(a->inventory.p, b->inventory.p, a->inventory.n) == 0;
+	return x->state == y->state && x->boots == y->boots && x->generation == y->generation &&
+	       x->store == y->store && memcmp(x->id, y->id, sizeof x->id) == 0 &&
+	       memcmp(x->salt, y->salt, sizeof x->salt) == 0 &&
+	       memcmp(x->image, y->image, sizeof x->image) == 0 &&
+	       memcmp(x->ticket, y->ticket, sizeof x->ticket) == 0 && a->inventory.n == b->inventory.n &&
+	       memcmp(a->inventory.p, b->inventory.p, a->inventory.n) == 0;
 }
 
 int remote_resume(struct remote *r, const char *host, unsigned wait_s)
@@ -339,7 +351,8 @@ int remote_result(struct remote *r, enum gate_code *code, struct buf *text)
 	do {
 		if (next(r, STEP_MS, &type, &p, &n) != 0)
 			return said(r);
-		const char *why = type == GATE_RESULT ? gate_read_result(p, n, &res) : "it speaks out of turn";
+		const char *why =
+			type == GATE_RESULT ? gate_read_result(p, n, &res) : "it speaks out of turn";
 		if (!why && (text->n + res.text_len > REMOTE_TEXT || loop_now() > until))
 			why = "its answer has no end";
 		if (why)

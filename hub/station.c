@@ -84,7 +84,8 @@ bool host_split(const char *what, char host[static 256], char port[static 8])
 #define SEALED_LEN  (32 + 16)
 #define MASTER_LINE "encdns-master 1 "
 
-static int get_pass(const char *option, const char *how, const char *prompt, const char *again, struct pass **out)
+static int get_pass(const char *option, const char *how, const char *prompt, const char *again,
+                    struct pass **out)
 {
 	char err[200];
 	int fd = how ? conf_source(option, how, err, sizeof err) : -1;
@@ -106,15 +107,16 @@ static struct aead *master_cipher(const struct pass *pass, const uint8_t *salt, 
 }
 
 /* "encdns-master 1 ROUNDS SALT SEALED"; the key to the front of b. */
-static int unseal_master(const char *path, const char *text, const struct pass *pass, uint8_t b[static SEALED_LEN])
+static int unseal_master(const char *path, const char *text, const struct pass *pass,
+                         uint8_t b[static SEALED_LEN])
 {
 	static const uint8_t nonce[12];
 	uint8_t salt[PASS_SALT];
 	const char *end;
 	uint64_t rounds;
-	if (conf_digits(text + strlen(MASTER_LINE), &rounds, &end) != 0 || rounds < 1 || rounds > PASS_ROUNDS_MAX ||
-	    strlen(end) < 2 + 2 * PASS_SALT + 2 * SEALED_LEN || !hex_read(salt, end + 1, PASS_SALT) ||
-	    !hex_read(b, end + 2 + 2 * PASS_SALT, SEALED_LEN))
+	if (conf_digits(text + strlen(MASTER_LINE), &rounds, &end) != 0 || rounds < 1 ||
+	    rounds > PASS_ROUNDS_MAX || strlen(end) < 2 + 2 * PASS_SALT + 2 * SEALED_LEN ||
+	    !hex_read(salt, end + 1, PASS_SALT) || !hex_read(b, end + 2 + 2 * PASS_SALT, SEALED_LEN))
 		return station_complain("%s: it is damaged", path);
 	struct aead *a = master_cipher(pass, salt, (unsigned)rounds);
 	if (!a)
@@ -139,7 +141,8 @@ static int read_master(const char *dir, const char *how, struct pass **pass, uin
 	if (text.bad)
 		wrong = station_complain("no memory");
 	else if (strncmp((char *)text.p, MASTER_LINE, strlen(MASTER_LINE)) == 0)
-		wrong = get_pass("--passphrase", how, prompt, NULL, pass) || unseal_master(path, (char *)text.p, *pass, b);
+		wrong = get_pass("--passphrase", how, prompt, NULL, pass) ||
+		        unseal_master(path, (char *)text.p, *pass, b);
 	else if (!hex_read(b, (char *)text.p, 32))
 		wrong = station_complain("%s: it is no key", path);
 	crypto_wipe(text.p, text.n);
@@ -169,7 +172,8 @@ static int read_operator(struct station *s)
 	if (!s->cred)
 		return station_complain("%s: %s", path, err);
 	if (cred_role(s->cred) != ROLE_OPERATOR)
-		return station_complain("%s: it is a %s's certificate, not an operator's", path, cert_role_text(cred_role(s->cred)));
+		return station_complain("%s: it is a %s's certificate, not an operator's", path,
+		                        cert_role_text(cred_role(s->cred)));
 	return 0;
 }
 
@@ -182,7 +186,9 @@ static int read_denials(struct station *s)
 	s->denied.dir = NULL; /* it is the CA that writes there */
 	if (wrong)
 		return station_complain("%s", err);
-	return cred_denied(s->cred) ? station_complain("the certificate of operator %s is denied", cred_name(s->cred)) : 0;
+	if (!cred_denied(s->cred))
+		return 0;
+	return station_complain("the certificate of operator %s is denied", cred_name(s->cred));
 }
 
 int station_open(struct station *s, const char *dir, const char *pass)
@@ -263,7 +269,8 @@ int station_make(const char *dir, const char *operator, const char *how, bool pl
 	snprintf(path, sizeof path, "%.4000s/master.key", dir);
 	if (access(path, F_OK) == 0)
 		return station_complain("there is a station in %s already: it stays as it is", dir);
-	if (!plain && get_pass("--passphrase", how, "new passphrase for this station", "the same once more", &pass) != 0)
+	if (!plain && get_pass("--passphrase", how, "new passphrase for this station", "the same once more",
+	                       &pass) != 0)
 		return 1;
 	crypto_harden();
 	int r = mkdir(dir, 0700) != 0 && errno != EEXIST ? station_complain("%s: %s", dir, strerror(errno))
@@ -307,7 +314,8 @@ int station_passphrase(const char *dir, const char *how, const char *next, bool 
 	struct pass *old = NULL, *new = NULL;
 	crypto_harden();
 	int wrong = read_master(dir, how, &old, b) ||
-	            (!plain && get_pass("--new-passphrase", next, "new passphrase for this station", "the same once more", &new));
+	            (!plain && get_pass("--new-passphrase", next, "new passphrase for this station",
+	                                "the same once more", &new));
 	snprintf(ca, sizeof ca, "%.4000s/ca", dir);
 	if (!wrong && ca_passphrase(ca, old, new, err, sizeof err) != 0)
 		wrong = station_complain("%s", err);
@@ -327,8 +335,8 @@ int station_audit(const struct station *s, const char *verb, const char *machine
 	struct tm tm;
 	gmtime_r(&now, &tm);
 	strftime(stamp, sizeof stamp, "%Y-%m-%dT%H:%M:%SZ", &tm);
-	int n = snprintf(line, sizeof line - 1, "%s operator=%s %s machine=%s %s%s%s", stamp, cred_name(s->cred), verb, machine,
-	                 outcome, *details ? ": " : "", details);
+	int n = snprintf(line, sizeof line - 1, "%s operator=%s %s machine=%s %s%s%s", stamp,
+	                 cred_name(s->cred), verb, machine, outcome, *details ? ": " : "", details);
 	if (n > (int)sizeof line - 2)
 		n = (int)sizeof line - 2;
 	for (char *p = line; *p; p++)
@@ -351,7 +359,8 @@ static void folder_of(const struct station *s, const char *name, char out[static
 	snprintf(out, PATH_MAX, "%.4000s/machines/%.63s", s->dir, name);
 }
 
-static int read_file(const struct station *s, const struct machine_record *m, const char *file, struct buf *out)
+static int read_file(const struct station *s, const struct machine_record *m, const char *file,
+                     struct buf *out)
 {
 	char path[PATH_MAX + 32];
 	folder_of(s, m->name, path);
@@ -361,7 +370,8 @@ static int read_file(const struct station *s, const struct machine_record *m, co
 }
 
 /* A text file with a NUL behind it; NULL: it isn't there. */
-static const char *read_text(const struct station *s, const struct machine_record *m, const char *file, struct buf *b)
+static const char *read_text(const struct station *s, const struct machine_record *m, const char *file,
+                             struct buf *b)
 {
 	if (read_file(s, m, file, b) != 0)
 		return NULL;
@@ -369,8 +379,8 @@ static const char *read_text(const struct station *s, const struct machine_recor
 	return b->bad ? NULL : (char *)b->p;
 }
 
-static bool read_hex(const struct station *s, const struct machine_record *m, const char *file, uint8_t *out, size_t n,
-                     struct buf *b)
+static bool read_hex(const struct station *s, const struct machine_record *m, const char *file, uint8_t *out,
+                     size_t n, struct buf *b)
 {
 	const char *text = read_text(s, m, file, b);
 	return text && hex_read(out, text, n);
@@ -392,8 +402,10 @@ static int load(const struct station *s, const char *name, struct machine_record
 	const char *text;
 	memset(m, 0, sizeof *m);
 	snprintf(m->name, sizeof m->name, "%s", name);
-	bool good = read_hex(s, m, "pub", m->pub, SIGN_PUB, &b) && read_hex(s, m, "salt", m->salt, GATE_SALT, &b) &&
-	            read_hex(s, m, "epoch", m->epoch, GATE_EPOCH, &b) && (text = read_text(s, m, "host", &b)) != NULL;
+	bool good = read_hex(s, m, "pub", m->pub, SIGN_PUB, &b) &&
+	            read_hex(s, m, "salt", m->salt, GATE_SALT, &b) &&
+	            read_hex(s, m, "epoch", m->epoch, GATE_EPOCH, &b) &&
+	            (text = read_text(s, m, "host", &b)) != NULL;
 	if (good) {
 		snprintf(m->host, sizeof m->host, "%.*s", (int)strcspn(text, "\n"), text);
 		machine_id(m->pub, m->id);
@@ -406,8 +418,8 @@ static int load(const struct station *s, const char *name, struct machine_record
 			if (*end != ' ' || !hex_read(m->chain, end + 1, sizeof m->chain))
 				m->seq = 0;
 		}
-		good = read_file(s, m, "inventory", &m->inventory) == 0 && read_file(s, m, "bundle", &m->bundle) == 0 &&
-		       read_file(s, m, "conf", &m->conf) == 0;
+		good = read_file(s, m, "inventory", &m->inventory) == 0 &&
+		       read_file(s, m, "bundle", &m->bundle) == 0 && read_file(s, m, "conf", &m->conf) == 0;
 	}
 	buf_free(&b);
 	if (good)
@@ -436,7 +448,8 @@ static int names(const struct station *s, struct dirent ***list)
 	return n < 0 ? -station_complain("%s: %s", path, strerror(errno)) : n;
 }
 
-int record_each(const struct station *s, void (*found)(const struct machine_record *m, void *owner), void *owner)
+int record_each(const struct station *s, void (*found)(const struct machine_record *m, void *owner),
+                void *owner)
 {
 	struct dirent **list;
 	struct machine_record m;
@@ -486,7 +499,10 @@ static int find(const struct station *s, const char *what, char name[static 64])
 {
 	if (is_name(what) && record_there(s, what))
 		return snprintf(name, 64, "%s", what) < 0;
-	return name_of_host(s, what, name) ? 0 : station_complain("%s: no machine of this name or address is enrolled (encdns-hub station list tells which are)", what);
+	if (name_of_host(s, what, name))
+		return 0;
+	return station_complain("%s: no machine of this name or address is enrolled (encdns-hub station "
+	                        "list tells which are)", what);
 }
 
 int record_open(const struct station *s, const char *what, struct machine_record *m)
@@ -503,7 +519,9 @@ static int lock_record(const struct station *s, const char *name)
 	int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) == 0)
 		return fd;
-	station_complain("%s: %s", path, errno == EWOULDBLOCK ? "another command is at work with this machine" : strerror(errno));
+	station_complain("%s: %s", path,
+	                 errno == EWOULDBLOCK ? "another command is at work with this machine"
+	                                      : strerror(errno));
 	if (fd >= 0)
 		close(fd);
 	return -1;
@@ -533,14 +551,18 @@ void record_close(struct machine_record *m)
 	crypto_wipe(m, sizeof *m);
 }
 
-int record_put(const struct station *s, const struct machine_record *m, const char *file, const void *p, size_t n)
+int record_put(const struct station *s, const struct machine_record *m, const char *file, const void *p,
+               size_t n)
 {
 	char path[PATH_MAX];
 	folder_of(s, m->name, path);
-	return io_save(path, file, p, n, 0600) == 0 ? 0 : station_complain("%s/%s: %s", path, file, strerror(errno));
+	if (io_save(path, file, p, n, 0600) == 0)
+		return 0;
+	return station_complain("%s/%s: %s", path, file, strerror(errno));
 }
 
-static int put_hex(const struct station *s, const struct machine_record *m, const char *file, const uint8_t *p, size_t n)
+static int put_hex(const struct station *s, const struct machine_record *m, const char *file,
+                   const uint8_t *p, size_t n)
 {
 	char text[2 * SIGN_PUB + 2];
 	hex_text(text, p, n);
@@ -548,8 +570,8 @@ static int put_hex(const struct station *s, const struct machine_record *m, cons
 	return record_put(s, m, file, text, 2 * n + 1);
 }
 
-int record_put_ticket(const struct station *s, const struct machine_record *m, const uint8_t (*ticket)[GATE_TICKET],
-                      unsigned n)
+int record_put_ticket(const struct station *s, const struct machine_record *m,
+                      const uint8_t (*ticket)[GATE_TICKET], unsigned n)
 {
 	char text[2 * (2 * GATE_TICKET + 1) + 1];
 	for (unsigned i = 0; i < n; i++) {
@@ -573,8 +595,9 @@ int record_make(const struct station *s, struct machine_record *m)
 		return station_complain("%s: %s", minimum, strerror(errno));
 	int n = snprintf(host, sizeof host, "%s\n", m->host);
 	return record_put_ticket(s, m, none, 1) || record_put(s, m, "boots", "0\n", 2) ||
-	       record_put(s, m, "conf", m->conf.p, m->conf.n) || record_put(s, m, "bundle", m->bundle.p, m->bundle.n) ||
-	       record_put(s, m, "inventory", m->inventory.p, m->inventory.n) || put_hex(s, m, "salt", m->salt, GATE_SALT) ||
-	       put_hex(s, m, "epoch", m->epoch, GATE_EPOCH) || put_hex(s, m, "pub", m->pub, SIGN_PUB) ||
-	       record_put(s, m, "host", host, (size_t)n);
+	       record_put(s, m, "conf", m->conf.p, m->conf.n) ||
+	       record_put(s, m, "bundle", m->bundle.p, m->bundle.n) ||
+	       record_put(s, m, "inventory", m->inventory.p, m->inventory.n) ||
+	       put_hex(s, m, "salt", m->salt, GATE_SALT) || put_hex(s, m, "epoch", m->epoch, GATE_EPOCH) ||
+	       put_hex(s, m, "pub", m->pub, SIGN_PUB) || record_put(s, m, "host", host, (size_t)n);
 }

@@ -30,8 +30,8 @@ static int show_key(const struct station *s, const char *name)
 		return 1;
 	struct key *k = grant_key_data(s, &m);
 	record_close(&m);
-	bool good = k && socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) == 0 && key_send(k, pair[0]) == 0 &&
-	            read(pair[1], raw, sizeof raw) == sizeof raw;
+	bool good = k && socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) == 0 &&
+	            key_send(k, pair[0]) == 0 && read(pair[1], raw, sizeof raw) == sizeof raw;
 	key_free(k);
 	if (!good)
 		return station_complain("no memory for keys");
@@ -50,8 +50,8 @@ static void list_one(const struct machine_record *m, void *owner)
 	(void)owner;
 	bundle_peek(m->bundle.p, m->bundle.n, &h);
 	hex_text(id, m->id, MACHINE_ID);
-	printf("%s %s machine %s boots %llu bundle %llu minimum %llu\n", m->name, m->host, id, (unsigned long long)m->boots,
-	       (unsigned long long)h.generation, (unsigned long long)m->seq);
+	printf("%s %s machine %s boots %llu bundle %llu minimum %llu\n", m->name, m->host, id,
+	       (unsigned long long)m->boots, (unsigned long long)h.generation, (unsigned long long)m->seq);
 }
 
 struct args { const char *dir, *operator, *pass, *next; bool plain; };
@@ -71,7 +71,8 @@ static int make(const struct args *a)
 		operator = "operator";
 	if (station_make(a->dir, operator, a->pass, a->plain) != 0)
 		return 1;
-	printf("a new station lies in %s, its operator is %s; machines want %s/ca/root.pem\n", a->dir, operator, a->dir);
+	printf("a new station lies in %s, its operator is %s; machines want %s/ca/root.pem\n",
+	       a->dir, operator, a->dir);
 	return 0;
 }
 
@@ -95,7 +96,8 @@ static int passphrase(const struct args *a)
 {
 	if (station_passphrase(a->dir, a->pass, a->next, a->plain) != 0)
 		return 1;
-	printf("the keys of the station in %s are %s\n", a->dir, a->plain ? "in clear" : "under the new passphrase");
+	printf("the keys of the station in %s are %s\n", a->dir,
+	       a->plain ? "in clear" : "under the new passphrase");
 	return 0;
 }
 

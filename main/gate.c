@@ -142,8 +142,8 @@ static void count_failure(struct gate *g, const struct tls_peer *p, uint64_t now
 	c->failures++;
 	c->last_ns = now;
 	if (c->failures == FAILURES)
-		log_say(LOG_WARNING, "operator %s has failed %u times: not listened to for %llu s", p->name, FAILURES,
-		        FAILURE_NS / SEC);
+		log_say(LOG_WARNING, "operator %s has failed %u times: not listened to for %llu s", p->name,
+		        FAILURES, FAILURE_NS / SEC);
 }
 
 static bool has_to_wait(struct gate *g, const struct tls_peer *p, uint64_t now)
@@ -232,7 +232,8 @@ static bool send_wire(struct conn *c)
 static void set_want(struct conn *c)
 {
 	size_t n;
-	uint32_t want = (tls_wire_in(c->tls, &n) ? (uint32_t)EPOLLIN : 0) | (tls_wire_out(c->tls, &n) ? (uint32_t)EPOLLOUT : 0);
+	uint32_t want = (tls_wire_in(c->tls, &n) ? (uint32_t)EPOLLIN : 0) |
+	                (tls_wire_out(c->tls, &n) ? (uint32_t)EPOLLOUT : 0);
 	if (want != c->src.want)
 		loop_want(c->gate->loop, &c->src, want);
 }
@@ -331,7 +332,8 @@ static void name_peer(struct conn *c, const struct sockaddr_storage *a)
 
 static void newcomer(struct gate *g, int fd, const struct sockaddr_storage *a, uint64_t now)
 {
-	struct conn who = { .src = { .fd = fd, .want = EPOLLIN, .due_ns = LOOP_NEVER, .wake = wake }, .gate = g,
+	struct conn who = { .src = { .fd = fd, .want = EPOLLIN, .due_ns = LOOP_NEVER, .wake = wake },
+		            .gate = g,
 		            .born_ns = now };
 	int one = 1;
 	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
@@ -380,8 +382,8 @@ static bool overdue(const struct conn *c, bool crowded, uint64_t now)
 static void expire(struct conn *c)
 {
 	if (c->session && !session_ending(c->session))
-		log_limited(LOG_NOTICE, "%s: no whole message for %llu s: the session is over", session_who(c->session),
-		            IDLE_NS / SEC);
+		log_limited(LOG_NOTICE, "%s: no whole message for %llu s: the session is over",
+		            session_who(c->session), IDLE_NS / SEC);
 	lost(c, "was too slow");
 }
 
@@ -414,7 +416,9 @@ struct gate *gate_new(struct loop *l, const struct gate_conf *c, const struct ga
 	for (unsigned i = 0; i < BOOT_ADDRS; i++)
 		g->listener[i] = (struct listener){ .src = { .fd = -1 }, .gate = g };
 	for (unsigned i = 0; i < c->nsocks && i < BOOT_ADDRS; i++) {
-		g->listener[i].src = (struct src){ .fd = c->socks[i], .want = EPOLLIN, .due_ns = LOOP_NEVER, .wake = on_accept };
+		g->listener[i].src = (struct src){
+			.fd = c->socks[i], .want = EPOLLIN, .due_ns = LOOP_NEVER, .wake = on_accept
+		};
 		if (loop_add(l, &g->listener[i].src) != 0) {
 			int e = errno;
 			g->listener[i].src.fd = -1;

@@ -14,7 +14,10 @@ void say_not_locked(void)
 {
 	char what[100];
 	if (crypto_not_locked(what, sizeof what))
-		log_say(LOG_WARNING, "this can't be locked in memory and may be swapped out: %s; raise the limit RLIMIT_MEMLOCK (ulimit -l)", what);
+		log_say(LOG_WARNING,
+		        "this can't be locked in memory and may be swapped out: %s; raise the limit "
+		        "RLIMIT_MEMLOCK (ulimit -l)",
+		        what);
 }
 
 void wipe_memory(struct node *n)

@@ -122,7 +122,9 @@ static int read_boot(struct machine *m)
 	char path[4200];
 	snprintf(path, sizeof path, "%.4000s/boot", m->path);
 	if (access(path, F_OK) != 0)
-		return fail(m, "boot", "it is missing; a line \"unlock ADDRESS@PORT\" is wanted in it, or start with --conf and --key");
+		return fail(m, "boot",
+		            "it is missing; a line \"unlock ADDRESS@PORT\" is wanted in it, or start with "
+		            "--conf and --key");
 	int wrong = conf_read(path, boot_keys, boot_nkeys, &m->boot, &conf_say_stderr);
 	if (wrong == 0 && m->boot.unlock.n == 0)
 		return fail(m, "boot", "at least one line \"unlock ADDRESS@PORT\" is wanted");
@@ -135,7 +137,9 @@ static int get_salt(struct machine *m)
 	if (machine_read_hex(m, "salt", m->salt))
 		return 0;
 	if (faccessat(m->dir, "salt", F_OK, 0) == 0)
-		return fail(m, "salt", "it is damaged: bring back the right one, or remove it and enrol the machine again");
+		return fail(m, "salt",
+		            "it is damaged: bring back the right one, or remove it and enrol the "
+		            "machine again");
 	crypto_random(m->salt, sizeof m->salt);
 	return machine_write_hex(m, "salt", m->salt) == 0 ? 0 : fail(m, "salt", strerror(errno));
 }

@@ -71,8 +71,11 @@ static void check(struct remote *r, struct ctl_conn *c)
 	store_stats_get(r->store, &s);
 	for (unsigned i = 0; i < r->node->conf.workers; i++)
 		met += atomic_load_explicit(&worker_page(r->node, i)->stats.damaged, memory_order_relaxed);
-	ctl_print(c, CTL_OUT, "catalog %s, %llu names, damage met %llu times since the start (encdns check looks at everything, in a node that has stopped)\n",
-	          whole ? "sound" : "damaged", (unsigned long long)s.names, (unsigned long long)(s.damaged + met));
+	ctl_print(c, CTL_OUT,
+	          "catalog %s, %llu names, damage met %llu times since the start (encdns check looks at "
+	          "everything, in a node that has stopped)\n",
+	          whole ? "sound" : "damaged", (unsigned long long)s.names,
+	          (unsigned long long)(s.damaged + met));
 	ctl_done(c, whole && s.damaged + met == 0 ? 0 : 1);
 }
 
@@ -80,7 +83,8 @@ bool remote_command(struct remote *r, struct ctl_conn *c, int argc, char **argv)
 {
 	const char *what = argv[0], *which = argc > 1 ? argv[1] : "";
 	if (strcmp(what, "withdraw") == 0)
-		route_order(r, c, ORDER_WITHDRAW, "withdrawn, until an operator says announce or the node is authorised anew");
+		route_order(r, c, ORDER_WITHDRAW,
+		            "withdrawn, until an operator says announce or the node is authorised anew");
 	else if (strcmp(what, "announce") == 0)
 		route_order(r, c, ORDER_ANNOUNCE, "announced as soon as all is well");
 	else if (strcmp(what, "restart") == 0 && strcmp(which, "dns") == 0)

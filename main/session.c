@@ -135,8 +135,11 @@ static bool put_hello(struct session *s, uint64_t now)
 	const struct machine *m = machine_of(s);
 	char *inventory = m->inventory ? m->inventory : malloc(INVENTORY_MAX);
 	uint8_t ticket[GATE_TICKET];
-	struct gate_hello h = { .boots = m->boots, .clock = (uint64_t)time(NULL), .store = s->conf.gate->store,
-		                .generation = generation_of(m), .inventory = inventory };
+	struct gate_hello h = { .boots = m->boots,
+		                .clock = (uint64_t)time(NULL),
+		                .store = s->conf.gate->store,
+		                .generation = generation_of(m),
+		                .inventory = inventory };
 	if (!inventory)
 		return false;
 	h.state = s->conf.gate->running        ? GATE_RUNNING
@@ -256,7 +259,8 @@ static void on_command(struct session *s, const struct gate_terms *t, uint8_t *p
 		return;
 	}
 	s->answering = true;
-	bool asks = strcmp(c.argv[0], "status") == 0 || strcmp(c.argv[0], "log") == 0; /* what acts, no stranger hides */
+	bool asks = strcmp(c.argv[0], "status") == 0 ||
+	            strcmp(c.argv[0], "log") == 0; /* what acts, no stranger hides */
 	(asks ? log_limited : log_say)(LOG_NOTICE, "%s: %s%s%s", s->who, c.argv[0], c.argc > 1 ? " " : "",
 	                               c.argc > 1 ? c.argv[1] : "");
 	s->conf.calls->command(s->conf.owner, s->job, c.argc, c.argv, session_peer(s)->name);
@@ -304,7 +308,8 @@ bool session_turn(struct session *s, uint64_t now)
 	return given && !s->answering;
 }
 
-struct session *session_new(const struct session_conf *c, struct tls *t, const char *from, void *conn, uint64_t now)
+struct session *session_new(const struct session_conf *c, struct tls *t, const char *from, void *conn,
+                            uint64_t now)
 {
 	struct session *s = calloc(1, sizeof *s);
 	if (!s)

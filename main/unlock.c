@@ -118,8 +118,8 @@ static void where(const struct waiting *w, char *out, size_t n)
 {
 	size_t len = 0;
 	for (unsigned i = 0; i < w->m->boot.unlock.n && len < n; i++)
-		len += (size_t)snprintf(out + len, n - len, "%s%s@%u", i ? ", " : "", w->m->boot.unlock.at[i].host,
-		                        w->m->boot.unlock.at[i].port);
+		len += (size_t)snprintf(out + len, n - len, "%s%s@%u", i ? ", " : "",
+		                        w->m->boot.unlock.at[i].host, w->m->boot.unlock.at[i].port);
 }
 
 /* How many lines of a terminal a text takes; each octet that begins a character is one wide. */
@@ -182,7 +182,8 @@ static void on_mistake(void *ctx, const char *path, unsigned line, const char *t
 	conf_say_stderr.line(NULL, path, line, text);
 	if (line)
 		snprintf(number, sizeof number, ", line %u", line);
-	if (w->left_out || (size_t)snprintf(at, room, "%s%s%s: %s", at > w->wrong ? "\n" : "", path, number, text) >= room) {
+	if (w->left_out ||
+	    (size_t)snprintf(at, room, "%s%s%s: %s", at > w->wrong ? "\n" : "", path, number, text) >= room) {
 		*at = 0;
 		w->left_out++;
 	}
@@ -268,7 +269,8 @@ static const char *try_out(struct waiting *w, const struct bundle *b, const stru
 		return NULL;
 	size_t n = strlen(w->wrong);
 	if (o == STORE_STRANGE)
-		snprintf(w->wrong + n, sizeof w->wrong - n, " (--refill: it is dropped, and filled again from the hub)");
+		snprintf(w->wrong + n, sizeof w->wrong - n,
+		         " (--refill: it is dropped, and filled again from the hub)");
 	return w->wrong;
 }
 
@@ -291,11 +293,13 @@ static const char *judge(void *owner, struct gate_auth *a, const char *name, con
 		snprintf(w->wrong, sizeof w->wrong, "%.4000s/%s: %s", w->m->path, file, strerror(errno));
 		return w->wrong;
 	}
-	w->got = (struct unlocked){ .k_system = a->k_system, .k_data = a->k_data, .time = a->time, .seq = a->seq,
-		                    .generation = a->generation, .refill = a->flags & GATE_STORE_REFILL };
+	w->got = (struct unlocked){ .k_system = a->k_system, .k_data = a->k_data, .time = a->time,
+		                    .seq = a->seq, .generation = a->generation,
+		                    .refill = a->flags & GATE_STORE_REFILL };
 	memcpy(w->got.chain, a->chain, sizeof w->got.chain);
 	a->k_system = a->k_data = NULL;
-	log_say(LOG_NOTICE, "authorised by %s%s", who, a->flags & GATE_TICKET_WRONG ? ", who accepted a wrong ticket" : "");
+	log_say(LOG_NOTICE, "authorised by %s%s", who,
+	        a->flags & GATE_TICKET_WRONG ? ", who accepted a wrong ticket" : "");
 	return NULL;
 }
 
@@ -349,8 +353,9 @@ static void status(void *owner, struct ctl_conn *c, int argc, char **argv)
 		return;
 	}
 	if (argc > 1 && strcmp(argv[1], "json") == 0)
-		ctl_print(c, CTL_OUT, "{\"sequence\":0,\"chain\":\"%s\",\"run_level\":1,\"machine\":\"%s\",\"unlock\":\"%s\","
-		          "\"bgp\":[],\"zones\":[]}\n", zeros, id, at);
+		ctl_print(c, CTL_OUT,
+		          "{\"sequence\":0,\"chain\":\"%s\",\"run_level\":1,\"machine\":\"%s\","
+		          "\"unlock\":\"%s\",\"bgp\":[],\"zones\":[]}\n", zeros, id, at);
 	else
 		ctl_print(c, CTL_OUT, "run level 1, waiting for authorisation at %s\nmachine %s\n", at, id);
 	ctl_done(c, 0);
@@ -362,11 +367,13 @@ static int begin(struct waiting *w, const int *socks, unsigned nsocks)
 {
 	char err[300], path[PATH_MAX];
 	snprintf(path, sizeof path, "%.4000s/store", w->m->path);
-	struct gate_conf gc = { .machine = w->m, .socks = socks, .nsocks = nsocks, .store = access(path, F_OK) == 0 };
+	struct gate_conf gc = { .machine = w->m, .socks = socks, .nsocks = nsocks,
+		                .store = access(path, F_OK) == 0 };
 	w->sup.want = EPOLLIN;
 	w->sup.due_ns = LOOP_NEVER;
 	w->sup.wake = on_end;
-	w->signals = (struct src){ .fd = loop_signals(0), .want = EPOLLIN, .due_ns = LOOP_NEVER, .wake = on_signal };
+	w->signals = (struct src){ .fd = loop_signals(0), .want = EPOLLIN, .due_ns = LOOP_NEVER,
+		                   .wake = on_signal };
 	w->begun_ns = loop_now();
 	w->clock = (struct src){ .fd = -1, .due_ns = w->begun_ns, .wake = tick };
 	if (machine_reopen(w->m) != 0)
@@ -429,7 +436,9 @@ static int start(struct watch *w)
 		process_begin("encdns-control", self);
 		close(pair[0]);
 		close(w->signals);
-		int code = crypto_init() == 0 ? child_main(w->m, pair[1], w->socks, w->nsocks, w->terminal) : 1;
+		int code = 1;
+		if (crypto_init() == 0)
+			code = child_main(w->m, pair[1], w->socks, w->nsocks, w->terminal);
 		crypto_end();
 		_exit(code);
 	}
@@ -476,7 +485,8 @@ static enum outcome attend(struct watch *w, struct unlocked *out)
 	for (;;) {
 		struct pollfd p[2] = { { w->signals, POLLIN, 0 }, { w->fd, POLLIN, 0 } };
 		if (poll(p, 2, -1) < 0 && errno != EINTR) {
-			log_say(LOG_ERROR, "encdns-control can't be watched, and is ended: %s", strerror(errno));
+			log_say(LOG_ERROR, "encdns-control can't be watched, and is ended: %s",
+			        strerror(errno));
 			bury(w, 0);
 			return AGAIN;
 		}
@@ -501,7 +511,8 @@ static enum outcome attend(struct watch *w, struct unlocked *out)
 		out->bundle = open_bundle(w->m, "bundle", out->k_system, out->generation, &why);
 		if (out->bundle)
 			return UNLOCKED;
-		log_say(LOG_ERROR, "an operator has sent the keys, but not for %s/bundle: %s; waiting again", w->m->path, why);
+		log_say(LOG_ERROR, "an operator has sent the keys, but not for %s/bundle: %s; waiting again",
+		        w->m->path, why);
 		unlocked_wipe(out);
 		return AGAIN;
 	}
@@ -613,20 +624,23 @@ void unlock_become(const struct machine *m, const int *socks, unsigned nsocks, c
 	if (memcmp(image, m->image, sizeof image) == 0)
 		return;
 	if (memcmp(m->image, unknown, sizeof unknown) == 0) {
-		log_say(LOG_WARNING, "the bundle's executable is left alone: it can't be told whether it is the one that runs");
+		log_say(LOG_WARNING, "the bundle's executable is left alone: it can't be told whether it is "
+		                     "the one that runs");
 		return;
 	}
 	snprintf(dir, sizeof dir, "%s", m->path);
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) == 0 &&
-	    fill_channel(pair[0], socks, nsocks, u) == 0 && (fd = executable(&f)) >= 0 && fcntl(pair[1], F_SETFD, 0) == 0) {
-		char *argv[] = { (char *)(uintptr_t)"encdns-super", (char *)(uintptr_t)"run", (char *)(uintptr_t)"--dir", dir,
-			         (char *)(uintptr_t)"--handed", handed, NULL };
+	    fill_channel(pair[0], socks, nsocks, u) == 0 && (fd = executable(&f)) >= 0 &&
+	    fcntl(pair[1], F_SETFD, 0) == 0) {
+		char name[] = "encdns-super", run[] = "run", where_from[] = "--dir", by[] = "--handed";
+		char *argv[] = { name, run, where_from, dir, by, handed, NULL };
 		extern char **environ;
 		snprintf(handed, sizeof handed, "fd:%d", pair[1]);
 		log_say(LOG_NOTICE, "going on with the executable of the bundle");
 		fexecve(fd, argv, environ);
 	}
-	log_say(LOG_ERROR, "the bundle's executable can't be run: %s; going on with this one", strerror(errno));
+	log_say(LOG_ERROR, "the bundle's executable can't be run: %s; going on with this one",
+	        strerror(errno));
 	for (int i = 0; i < 2; i++)
 		if (pair[i] >= 0)
 			close(pair[i]);
