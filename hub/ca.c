@@ -198,8 +198,8 @@ int ca_passphrase(const char *dir, const struct pass *pass, const struct pass *n
 
 /* ---- issuing ---- */
 
-int ca_write_chain(const char *path, const struct ca_chain *chain, const struct signer *key,
-                   const struct pass *pass)
+static int write_chain(const char *path, const struct ca_chain *chain, const struct signer *key,
+                       const struct pass *pass)
 {
 	struct ca_draft d;
 	int rc = 0;
@@ -281,7 +281,7 @@ int ca_certify(const char *dir, const struct pass *pass, const struct ca_order *
 		rc = certify(dir, &i, pub, &root, &by, out, err);
 	signer_free(by.key);
 	if (rc == 0 && o->role == ROLE_MACHINE && (rc = issued_path(dir, o, path, err)) == 0 &&
-	    ca_write_chain(path, out, NULL, NULL) != 0)
+	    write_chain(path, out, NULL, NULL) != 0)
 		rc = ca_fail(err, "cannot write %s: %s", path, strerror(errno));
 	return rc;
 }
@@ -304,7 +304,7 @@ int ca_issue(const char *dir, const struct pass *pass, const struct ca_order *o,
 	int rc = ca_certify(dir, pass, o, pub, &chain, errtext, n);
 	if (rc == 0 && !o->outfile)
 		rc = issued_path(dir, o, issued, err);
-	if (rc == 0 && ca_write_chain(path, &chain, key, o->pass) != 0)
+	if (rc == 0 && write_chain(path, &chain, key, o->pass) != 0)
 		rc = ca_fail(err, "cannot write %s: %s", path, strerror(errno));
 	signer_free(key);
 	return rc;

@@ -167,3 +167,62 @@ int ca_load_key(const char *dir, const struct pass *pass, unsigned role, struct 
 	ca->key = NULL;
 	return ca_fail(err, "%s is not the key of the certificate beside it", path);
 }
+
+/* ---- another passphrase ---- */
+
+#define CREDENTIALS_MAX 16384u /* octets of PEM */
+
+/* The key in a file, under whichever it is.  NULL with errno. */
+static struct signer *open_key(int fd, const struct pass *pass, const struct pass *next)
+{
+	struct signer *s = issue_key_open(fd, pass);
+
+	if (!s && next && lseek(fd, 0, SEEK_SET) == 0)
+		s = issue_key_open(fd, next);
+	return s;
+}
+
+/* Everything but the key as it is. */
+static int write_resealed(int fd, struct rd text, const struct signer *key, const struct pass *next)
+{
+	uint8_t der[CERT_MAX];
+	char label[32];
+	int got;
+
+	for (;;) {
+		struct wr w = wr_init(der, sizeof der);
+		if ((got = pem_next(&text, label, &w)) <= 0)
+			break;
+		if (strcmp(label, "CERTIFICATE") == 0 && ca_write_cert(fd, der, wr_len(&w)) != 0)
+			return -1;
+	}
+	crypto_wipe(der, sizeof der); /* a key in clear was there, too */
+	return got < 0 ? (errno = EINVAL, -1) : issue_key_seal(key, next, fd);
+}
+
+int ca_reseal(const char *path, const struct pass *pass, const struct pass *next, bool clear, struct said err)
+{
+	static const char sealed[] = "-----BEGIN ENCRYPTED PRIVATE KEY-----";
+	uint8_t text[CREDENTIALS_MAX];
+	struct ca_draft d;
+	struct signer *key = NULL;
+	int fd = open(path, O_RDONLY | O_CLOEXEC), rc = -1;
+	ssize_t n = fd < 0 ? -1 : read(fd, text, sizeof text);
+
+	if (n < 0)
+		ca_fail(err, "cannot read %s: %s", path, strerror(errno));
+	else if (!clear && !memmem(text, (size_t)n, sealed, sizeof sealed - 1))
+		rc = 0;
+	else if (lseek(fd, 0, SEEK_SET) != 0 || !(key = open_key(fd, pass, next)))
+		ca_fail(err, "cannot read %s: %s", path, key_words(errno));
+	else if (ca_draft_open(&d, path) != 0 ||
+	         ca_draft_end(&d, write_resealed(d.file.fd, rd_init(text, (size_t)n), key, next), true) != 0)
+		ca_fail(err, "cannot write %s: %s", path, strerror(errno));
+	else
+		rc = 0;
+	signer_free(key);
+	if (fd >= 0)
+		close(fd);
+	crypto_wipe(text, sizeof text);
+	return rc;
+}

@@ -40,10 +40,9 @@ struct ca_draft {
 };
 int ca_draft_open(struct ca_draft *d, const char *path);
 int ca_draft_end(struct ca_draft *d, int rc, bool replace);
-struct ca_chain;
-/* Credentials: the certificates, and the key (NULL: it lies elsewhere), sealed or not; what
- * is there is replaced.  0, or -1 with errno. */
-int ca_write_chain(const char *path, const struct ca_chain *chain, const struct signer *key, const struct pass *pass);
+/* The same credentials with their key under `next` (NULL: nothing), unless it is already;
+ * clear: also one that is under nothing. */
+int ca_reseal(const char *path, const struct pass *pass, const struct pass *next, bool clear, struct said err);
 int ca_write_cert(int fd, const uint8_t *der, size_t n);
 
 #endif

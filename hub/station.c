@@ -7,7 +7,6 @@
 
 #include "base/conf.h"
 #include "base/io.h"
-#include "crypto/cred.h"
 #include "hub/ca.h"
 #include "hub/cafile.h"
 
@@ -281,46 +280,48 @@ int station_make(const char *dir, const char *operator, const char *how, bool pl
 
 /* ---- another passphrase ---- */
 
-/* Under `next` from now on, if it isn't already. */
-static int change_operator(const char *dir, const struct pass *pass, const struct pass *next)
+/* Credentials of nodes that the station has issued lie in the CA's folder, under its own
+ * passphrase; what somebody else has issued there is in clear, and stays. */
+static int reseal_issued(const char *ca, const struct pass *pass, const struct pass *next)
 {
-	char path[PATH_MAX], err[300];
-	struct ca_chain chain;
-	struct cred *c = NULL;
-	snprintf(path, sizeof path, "%.4000s/operator.pem", dir);
-	int fd = open(path, O_RDONLY | O_CLOEXEC);
-	if (fd < 0)
-		return station_complain("%s: %s", path, strerror(errno));
-	c = cred_read_pass(fd, pass, err, sizeof err);
-	if (!c && next && lseek(fd, 0, SEEK_SET) == 0) {
-		char unused[300];
-		c = cred_read_pass(fd, next, unused, sizeof unused);
+	char folder[PATH_MAX], path[PATH_MAX + 300], err[PATH_MAX + 400];
+	struct dirent *e;
+	snprintf(folder, sizeof folder, "%.4000s/issued", ca);
+	DIR *d = opendir(folder);
+	if (!d)
+		return errno == ENOENT ? 0 : station_complain("%s: %s", folder, strerror(errno));
+	while ((e = readdir(d)) != NULL) {
+		if (strncmp(e->d_name, "node-", 5) != 0)
+			continue;
+		snprintf(path, sizeof path, "%s/%s", folder, e->d_name);
+		if (ca_reseal(path, pass, next, false, (struct said){ err, sizeof err }) != 0)
+			station_complain("%s; it is left as it is", err); /* nobody needs it any more */
 	}
-	close(fd);
-	if (!c)
-		return station_complain("%s: %s", path, err);
-	memcpy(chain.der, c->der, sizeof chain.der);
-	memcpy(chain.len, c->der_len, sizeof chain.len);
-	int rc = ca_write_chain(path, &chain, cred_signer(c), next);
-	int e = errno;
-	cred_free(c);
-	return rc == 0 ? 0 : station_complain("%s: %s", path, strerror(e));
+	closedir(d);
+	return 0;
+}
+
+static int reseal_all(const char *dir, const struct pass *pass, const struct pass *next)
+{
+	char ca[PATH_MAX], path[PATH_MAX], err[PATH_MAX + 256];
+	snprintf(ca, sizeof ca, "%.4000s/ca", dir);
+	snprintf(path, sizeof path, "%.4000s/operator.pem", dir);
+	if (ca_passphrase(ca, pass, next, err, sizeof err) != 0 ||
+	    ca_reseal(path, pass, next, true, (struct said){ err, sizeof err }) != 0)
+		return station_complain("%s", err);
+	return reseal_issued(ca, pass, next);
 }
 
 int station_passphrase(const char *dir, const char *how, const char *next, bool plain)
 {
-	char ca[PATH_MAX], err[PATH_MAX + 256];
 	uint8_t b[SEALED_LEN];
 	struct pass *old = NULL, *new = NULL;
 	crypto_harden();
+	/* the master key last: while it is under the old one, all this can be done once more */
 	int wrong = read_master(dir, how, &old, b) ||
 	            (!plain && get_pass("--new-passphrase", next, "new passphrase for this station",
-	                                "the same once more", &new));
-	snprintf(ca, sizeof ca, "%.4000s/ca", dir);
-	if (!wrong && ca_passphrase(ca, old, new, err, sizeof err) != 0)
-		wrong = station_complain("%s", err);
-	/* the master key last: while it is under the old one, all this can be done once more */
-	wrong = wrong || change_operator(dir, old, new) || write_master(dir, new, b);
+	                                "the same once more", &new)) ||
+	            reseal_all(dir, old, new) || write_master(dir, new, b);
 	crypto_wipe(b, sizeof b);
 	pass_free(old);
 	pass_free(new);

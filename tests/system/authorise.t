@@ -307,14 +307,23 @@ like(Lab::run("$Lab::bin/encdns-hub", 'station', 'list', '--station', "$dir/nost
 
 # another passphrase, also after it was broken off half-way
 sub renewed { my ($next, @args) = @_; Lab::run('setsid', '-w', 'sh', '-c', 'exec "$0" "$@" 3<"' . $pass . '" 4<"' . $next . '"', "$Lab::bin/encdns-hub", 'station', 'passphrase', @st, @args) }
-my @keys = ("$dir/st/master.key", "$dir/st/operator.pem", "$dir/st/ca/root.key", "$dir/st/ca/hub.key", "$dir/st/ca/node.key", "$dir/st/ca/operator.key", "$dir/st/ca/machine.key");
+# credentials of a node that the station has issued, and one that lies there in clear
+sub ca { sealed($pass, 'ca', @_, '--dir', "$dir/st/ca", '--passphrase', 'fd:3') }
+is(ca('issue', 'node', 'clear')->{status}, 0, 'a node in clear');
+mkdir "$dir/st/ca/issued";
+my ($issued, $in_clear) = map { "$dir/st/ca/issued/node-$_.pem" } 'node1', 'clear';
+Lab::spurt($issued, Lab::slurp("$dir/st/operator.pem"));
+my $clear_was = Lab::slurp($in_clear);
+my @keys = ("$dir/st/master.key", "$dir/st/operator.pem", "$dir/st/ca/root.key", "$dir/st/ca/hub.key", "$dir/st/ca/node.key", "$dir/st/ca/operator.key", "$dir/st/ca/machine.key", $issued);
 my %was = map { $_ => Lab::slurp($_) } @keys;
 is(renewed($other, '--new-passphrase', 'fd:4')->{status}, 0, 'another passphrase');
 ok(opens($other) && !opens($pass), 'it opens with that, and with the old one no longer');
 ok(!(grep { Lab::slurp($_) eq $was{$_} } @keys), 'every key was written anew');
+is(Lab::slurp($in_clear), $clear_was, 'but for what lies there in clear');
+is((() = Lab::slurp($issued) =~ /BEGIN CERTIFICATE/g) . (() = Lab::slurp($issued) =~ /BEGIN ENCRYPTED/g), '31', 'credentials are whole');
 is((stat $_)[2] & 0777, 0600, "$_: for nobody else") for @keys;
 for my $n (1, $#keys) { # broken off after the first so many
-	my @done = (@keys[2 .. $#keys], $keys[1])[0 .. $n - 1];
+	my @done = (@keys[2 .. $#keys - 1], $keys[1], $issued)[0 .. $n - 1];
 	my %now = map { $_ => Lab::slurp($_) } @keys;
 	Lab::spurt($_, $was{$_}) for grep { my $k = $_; !grep { $_ eq $k } @done } @keys;
 	is(renewed($other, '--new-passphrase', 'fd:4')->{status}, 0, "broken off after $n keys: once more");
