@@ -1,7 +1,7 @@
 #!/usr/bin/perl
 # A machine that is encdns's alone: it is the first process there (of a PID namespace,
 # where reboot(2) ends that with SIGHUP, power off with SIGINT). Reboot and power off by
-# an operator, tampering, and children whose parents have gone.
+# an operator, tampering, the operator's clock, and children whose parents have gone.
 use strict;
 use warnings;
 use FindBin;
@@ -27,6 +27,7 @@ sub node { $lab->hub('node', 'node1', @_) }
 
 # Starts it; what ends it is the signal of unshare, which tells its child's.
 sub switch_on {
+	my @how = @_;
 	Lab::spurt("$base/node1/log", '');
 	my $pid = fork // die;
 	if (!$pid) {
@@ -34,7 +35,7 @@ sub switch_on {
 		open STDIN, '<', '/dev/null';
 		open STDOUT, '>>', "$base/node1/log";
 		open STDERR, '>&', \*STDOUT;
-		exec @alone, "$Lab::bin/encdns", 'run', '--dir', "$base/node1" or POSIX::_exit(127);
+		exec @alone, @how, "$Lab::bin/encdns", 'run', '--dir', "$base/node1" or POSIX::_exit(127);
 	}
 	ok(Lab::wait_for(20, sub { level() == 1 }), 'it waits, as the first process') or diag said();
 	return $pid;
@@ -94,4 +95,19 @@ kill 'TERM', $first;
 my $status;
 Lab::wait_for(20, sub { $status = $? if waitpid($pid, POSIX::WNOHANG()) == $pid; defined $status });
 is($status, 0, 'TERM ends it as anywhere else');
+
+# ---- the operator's clock ----
+# In a user namespace, where nobody may set the clock: it is everybody's here.
+SKIP: {
+	my ($late) = grep { -x } "$Lab::bin/tests/test_late", "$Lab::bin/build/tests/test_late";
+	skip('no user namespaces, or no test programs', 4) if !$late || system("@alone --user --map-root-user true 2>/dev/null");
+	$pid = switch_on('--user', '--map-root-user');
+	$r = Lab::run({ limit => 60 }, $late, 'node1', '--yes-if-unchanged', '--wait', 20, '--station', "$base/operator");
+	is($r->{status}, 0, 'an operator whose clock is an hour ahead') or diag $r->{err};
+	ok(Lab::wait_for(20, sub { level() == 4 }), 'it serves') or diag said();
+	like(said(), qr/this machine's clock is off by -3600 s.*the clock can't be set: Operation not permitted/s, 'and would go by his clock');
+	($first) = Lab::slurp("/proc/$pid/task/$pid/children") =~ /(\d+)/;
+	kill 'TERM', $first;
+	waitpid $pid, 0;
+}
 done_testing();
