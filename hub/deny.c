@@ -10,6 +10,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
@@ -169,25 +170,83 @@ const char *ca_state_text(enum ca_state s)
 	return s <= CA_DENIED ? text[s] : "unknown";
 }
 
-/* Is there a later one of the same role and name that is good? */
-static bool renewed(const struct ca_listed *all, size_t n, const struct ca_listed *l)
+/* The whole list: in the register's order, and sorted. */
+struct list {
+	struct ca_listed *all, **by;
+	size_t n;
+};
+
+static int by_serial(const void *a, const void *b)
 {
-	for (const struct ca_listed *o = all; o < all + n; o++)
-		if (o != l && !o->denied && o->e.role == l->e.role && strcmp(o->e.name, l->e.name) == 0 &&
-		    (o->e.until > l->e.until || (o->e.until == l->e.until && o > l)))
-			return true;
-	return false;
+	const struct ca_listed *const *x = a, *const *y = b;
+
+	return memcmp((*x)->e.serial, (*y)->e.serial, CERT_SERIAL);
 }
 
-static enum ca_state judge(const struct ca_listed *all, size_t n, const struct ca_listed *l, int64_t now)
+/* Those that are denied last, the others by their party, and of each the latest last. */
+static int by_party(const void *a, const void *b)
 {
-	if (l->denied)
+	const struct ca_listed *x = *(struct ca_listed *const *)a, *y = *(struct ca_listed *const *)b;
+	int name;
+
+	if (x->denied != y->denied)
+		return x->denied ? 1 : -1;
+	if (x->e.role != y->e.role)
+		return x->e.role < y->e.role ? -1 : 1;
+	if ((name = strcmp(x->e.name, y->e.name)) != 0)
+		return name;
+	if (x->e.until != y->e.until)
+		return x->e.until < y->e.until ? -1 : 1;
+	return x < y ? -1 : 1;
+}
+
+static void take_reason(void *owner, const uint8_t *serial, const char *text)
+{
+	struct list *l = owner;
+	struct ca_listed want, *key = &want;
+
+	memcpy(want.e.serial, serial, sizeof want.e.serial);
+	struct ca_listed **at = bsearch(&key, l->by, l->n, sizeof *l->by, by_serial);
+	if (at && (*at)->denied)
+		snprintf((*at)->reason, sizeof (*at)->reason, "%s", text);
+}
+
+/* Sorted by party: is the next one a later one of the same role and name that is good? */
+static bool renewed(const struct list *l, size_t i)
+{
+	const struct ca_listed *a = l->by[i], *b = i + 1 < l->n ? l->by[i + 1] : NULL;
+
+	return b && !b->denied && a->e.role == b->e.role && strcmp(a->e.name, b->e.name) == 0;
+}
+
+static enum ca_state judge(const struct list *l, size_t i, int64_t now)
+{
+	if (l->by[i]->denied)
 		return CA_DENIED;
-	if (l->e.until < now)
+	if (l->by[i]->e.until < now)
 		return CA_EXPIRED;
-	if (renewed(all, n, l))
+	if (renewed(l, i))
 		return CA_RENEWED;
-	return l->e.until - now < CA_SOON_DAYS * DAY ? CA_EXPIRING : CA_VALID;
+	return l->by[i]->e.until - now < CA_SOON_DAYS * DAY ? CA_EXPIRING : CA_VALID;
+}
+
+static void judge_all(const char *dir, struct list *l, const struct entry *all, const struct denials *denials)
+{
+	int64_t now = cert_now();
+	struct denial d;
+
+	for (size_t i = 0; i < l->n; i++) {
+		l->by[i] = &l->all[i];
+		l->all[i].e = all[i];
+		l->all[i].denied = denials_find(denials, all[i].serial, &d);
+		if (l->all[i].denied)
+			l->all[i].denied_at = (int64_t)d.time;
+	}
+	qsort(l->by, l->n, sizeof *l->by, by_serial);
+	register_reasons(dir, take_reason, l);
+	qsort(l->by, l->n, sizeof *l->by, by_party);
+	for (size_t i = 0; i < l->n; i++)
+		l->by[i]->state = judge(l, i, now);
 }
 
 int ca_list(const char *dir, struct ca_listed **out, size_t *count, uint64_t *number, char *errtext, size_t n)
@@ -201,22 +260,21 @@ int ca_list(const char *dir, struct ca_listed **out, size_t *count, uint64_t *nu
 	if (ca_load(dir, 0, &root, err) != 0 || load_denials(dir, &root, &denials, err) != 0)
 		return -1;
 	int rc = register_read(dir, &all, count, errtext, n);
-	struct ca_listed *l = rc == 0 ? calloc(*count + 1, sizeof *l) : NULL;
-	if (rc == 0 && !l)
-		rc = ca_fail(err, "no memory");
-	for (size_t i = 0; rc == 0 && i < *count; i++) {
-		struct denial d;
-		l[i].e = all[i];
-		l[i].denied = denials_find(denials, all[i].serial, &d);
-		if (!l[i].denied)
-			continue;
-		l[i].denied_at = (int64_t)d.time;
-		register_reason(dir, all[i].serial, l[i].reason);
+	struct list l = { .n = *count };
+	if (rc == 0) {
+		l.all = calloc(l.n + 1, sizeof *l.all);
+		l.by = calloc(l.n + 1, sizeof *l.by);
 	}
-	for (size_t i = 0; rc == 0 && i < *count; i++)
-		l[i].state = judge(l, *count, &l[i], cert_now());
+	if (l.all && l.by)
+		judge_all(dir, &l, all, denials);
+	else if (rc == 0)
+		rc = ca_fail(err, "no memory");
 	*number = denials_number(denials);
-	*out = l;
+	if (rc == 0)
+		*out = l.all;
+	else
+		free(l.all);
+	free(l.by);
 	free(all);
 	denials_free(denials);
 	return rc;
