@@ -114,7 +114,7 @@ $B/%.o: %.c $B/flags
 # What neither a query nor a bulk transfer passes is made small.
 SMALL = main.c bgp.c $(wildcard main/*.c bgp/*.c) \
 	$(patsubst %,crypto/%.c,bundle cert cred denial denied gate identity issue pass pbes pem) \
-	$(patsubst %,base/%.c,addr conf ctl inventory sandbox)
+	$(patsubst %,base/%.c,addr conf ctl inventory options sandbox)
 $(call obj,$(SMALL)): SIZE = $(patsubst -O2,-Os,$(filter -O2,$(CFLAGS)))
 
 # Changes when compiler or flags do, so that all is compiled again.

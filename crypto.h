@@ -23,14 +23,14 @@ void crypto_end(void);
 void crypto_wipe_on_crash(bool on);
 /* Memory outside the pool through which secrets pass (scratch, stacks): neither
  * swapped out nor dumped.  Whole pages, until they are unmapped; not inherited by
- * fork.  `what` names it in crypto_unlocked()'s answer and stays. */
+ * fork.  `what` names it in crypto_not_locked()'s answer and stays. */
 void crypto_lock(const void *p, size_t n, const char *what);
 #define STACK_LOCKED (192u << 10)
 void crypto_lock_stack(void);           /* what this thread is going to use */
 void crypto_lock_thread(pthread_t t);   /* all of a thread's that was started */
 /* What the system refused to lock (RLIMIT_MEMLOCK), in words for people; NULL:
  * nothing, no secret is ever swapped out. */
-const char *crypto_unlocked(char *out, size_t n);
+const char *crypto_not_locked(char *out, size_t n);
 /* No core file, no ptrace by the same user, from here on; before secrets are read. */
 void crypto_harden(void);
 /* Random octets from the kernel; never fails, aborts when there are none. */
@@ -76,7 +76,8 @@ void key_mac(const struct key *k, const struct part *parts, size_t nparts, uint8
 
 /* ---- passphrases ---- */
 #define PASS_MAX    1023    /* octets */
-#define PASS_ROUNDS 600000u /* of PBKDF2-HMAC-SHA256, in all that we write */
+#define PASS_ROUNDS 600000u /* of PBKDF2-HMAC-SHA256, in all that we write, */
+#define PASS_ROUNDS_MAX 10000000u /* and at most in what we read */
 struct pass;
 /* All of a descriptor, one line.  NULL: errno, for pass_error(). */
 struct pass *pass_read(int fd);

@@ -18,6 +18,7 @@
 #include "base/addr.h"
 #include "base/ctl.h"
 #include "base/log.h"
+#include "base/options.h"
 #include "base/sandbox.h"
 #include "crypto/cert.h"
 #include "crypto/denial.h"
@@ -83,6 +84,8 @@ struct child {
 	const char *name;
 	pid_t pid;               /* 0: not running */
 	bool ready;              /* it has done something useful since it was born */
+	bool ordered;            /* that it is started anew, */
+	char by[MSG_MAX];        /* by this operator */
 	uint64_t pause_ns, again; /* again: when to start it, 0: it runs */
 };
 
@@ -105,6 +108,7 @@ struct super {
 	bool held;               /* withdrawn by an operator */
 	bool reboot, off;        /* stopping: and then the machine */
 	enum order order;        /* that ends control: once it has answered, at order_at; 0: none */
+	char order_by[MSG_MAX];  /* whose it is */
 	uint64_t order_at;
 	uint64_t kill_at;        /* stopping: when patience ends */
 	_Atomic bool stop;
@@ -119,9 +123,11 @@ static int make_route_page(struct node *n)
 		return 0;
 	n->route_fd = memfd_create("encdns-route", MFD_CLOEXEC);
 	if (n->route_fd < 0 || ftruncate(n->route_fd, sizeof *n->route_page) != 0)
-		return node_complain(strerror(errno));
+		return node_complain("encdns-route's page can't be made: %s", strerror(errno));
 	n->route_page = mmap(NULL, sizeof *n->route_page, PROT_READ, MAP_SHARED, n->route_fd, 0);
-	return n->route_page == MAP_FAILED ? node_complain(strerror(errno)) : 0;
+	if (n->route_page != MAP_FAILED)
+		return 0;
+	return node_complain("encdns-route's page can't be mapped: %s", strerror(errno));
 }
 
 static int channel(int out[2])
@@ -198,7 +204,8 @@ static void become(struct super *s, int which, pid_t parent)
 		if (s->child[i].src.fd >= 0)
 			close(s->child[i].src.fd);
 	if (which != ROUTE) {
-		crypto_wipe(s->node.route_secrets, s->node.conf.route.peers.n * sizeof *s->node.route_secrets);
+		crypto_wipe(s->node.route_secrets,
+		            s->node.conf.route.peers.n * sizeof *s->node.route_secrets);
 		route_close_sockets(&s->node);
 		close(s->node.route_fd);
 	}
@@ -286,7 +293,8 @@ static void start(struct super *s, int which, uint64_t now)
 		become(s, which, self);
 		close(up[0]);
 		if (!control)
-			leave_child(&s->node, which == DNS ? service_main(&s->node, up[1]) : route_main(&s->node, up[1]));
+			leave_child(&s->node, which == DNS ? service_main(&s->node, up[1])
+			                                   : route_main(&s->node, up[1]));
 		close(key[0]);
 		if (cred[1] >= 0)
 			close(cred[1]);
@@ -388,7 +396,8 @@ static void filled(struct super *s)
 	s->fill.root = -1;
 	log_say(LOG_NOTICE, "a new store was filled from the hub and is in use");
 	if (other && s->child[DNS].pid)
-		kill(s->child[DNS].pid, SIGTERM); /* what it has begun to answer goes out; its successor has the new file */
+		/* what it has begun to answer goes out; its successor has the new file */
+		kill(s->child[DNS].pid, SIGTERM);
 	else
 		introduce(s);
 }
@@ -402,11 +411,19 @@ static bool refill(struct super *s, int status, uint64_t now)
 		fill_full(&s->fill, &s->node);
 	else if (!s->node.filling && code == EXIT_STRANGE)
 		fill_strange(&s->fill, &s->node);
-	else if (s->node.filling || (code != EXIT_HARMED && code != STORE_EXIT_DAMAGED) || !fill_begin(&s->fill, &s->node, now))
+	else if (s->node.filling || (code != EXIT_HARMED && code != STORE_EXIT_DAMAGED) ||
+	         !fill_begin(&s->fill, &s->node, now))
 		return false;
 	if (s->fill.dropped && s->child[DNS].pid)
 		kill(s->child[DNS].pid, SIGKILL);
 	return true;
+}
+
+static void start_anew(struct child *c, const char *who)
+{
+	kill(c->pid, SIGTERM);
+	c->ordered = true;
+	snprintf(c->by, sizeof c->by, "%s", who);
 }
 
 /* What has to wait until control has answered the operator. */
@@ -415,24 +432,33 @@ static void obey_late(struct super *s, uint64_t now)
 	enum order o = s->order;
 	s->order = 0;
 	if (o == ORDER_RESTART_CONTROL && s->child[CONTROL].pid) {
-		kill(s->child[CONTROL].pid, SIGTERM);
+		start_anew(&s->child[CONTROL], s->order_by);
 	} else if ((o == ORDER_REBOOT || o == ORDER_POWEROFF) && s->node.init) {
 		s->reboot = true;
 		s->off = o == ORDER_POWEROFF;
+		log_say(LOG_NOTICE, "the machine is %s: operator %s",
+		        s->off ? "switched off" : "started anew", s->order_by);
 		leave(s, now);
 	}
 }
 
-/* What an operator has ordered, by way of control. */
-static void obey(struct super *s, enum order o, uint64_t now)
+/* What an operator has ordered, by way of control, which says who. */
+static void obey(struct super *s, const struct msg *m, uint64_t now)
 {
+	enum order o = (enum order)m->p[0];
+	char who[MSG_MAX] = "";
+	memcpy(who, m->p + 1, m->n - 1);
+	for (char *p = who; *p; p++)
+		if (*p <= ' ' || *p > '~')
+			*p = '?';
 	if (o == ORDER_WITHDRAW || o == ORDER_ANNOUNCE) {
 		s->held = o == ORDER_WITHDRAW;
 		to_route(s, MSG_HELD, &(uint8_t){ s->held }, 1, -1);
 	} else if (o == ORDER_RESTART_DNS && s->child[DNS].pid) {
-		kill(s->child[DNS].pid, SIGTERM);
+		start_anew(&s->child[DNS], who);
 	} else if (o == ORDER_RESTART_CONTROL || o == ORDER_REBOOT || o == ORDER_POWEROFF) {
 		s->order = o;
+		memcpy(s->order_by, who, sizeof who);
 		s->order_at = now + ANSWER_NS;
 		loop_due(&s->loop, &s->timer, s->order_at);
 	}
@@ -473,8 +499,8 @@ static bool hear_control(struct super *s, struct msg *m, uint64_t now)
 		m->fd = -1;
 	} else if (m->type == MSG_PULSE && m->n == PULSE_LEN) {
 		to_route(s, MSG_PULSE, m->p, m->n, -1);
-	} else if (m->type == MSG_ORDER && m->n == 1) {
-		obey(s, (enum order)m->p[0], now);
+	} else if (m->type == MSG_ORDER && m->n >= 1) {
+		obey(s, m, now);
 	} else if (m->type == MSG_DENIED) {
 		denied(s, now);
 	} else if (m->type == MSG_END && n->ad_hoc) {
@@ -546,11 +572,17 @@ static void buried(struct super *s, struct child *c, int status, uint64_t now)
 		forget_roots(&s->node, s->child[CONTROL].pid ? 1 : 0);
 	else if (WIFEXITED(status) && WEXITSTATUS(status) == EXIT_DOUBT)
 		restart_dns(s);
-	if (WIFSIGNALED(status))
-		log_say(LOG_WARNING, "%s was ended by signal %d%s; starting it again", c->name, WTERMSIG(status),
+	if (c->ordered && (!WIFSIGNALED(status) || WTERMSIG(status) == SIGTERM))
+		log_say(LOG_NOTICE, "%s is started anew: operator %s", c->name,
+		        *c->by ? c->by : "at the control socket");
+	else if (WIFSIGNALED(status))
+		log_say(LOG_WARNING, "%s was ended by signal %d%s; starting it again", c->name,
+		        WTERMSIG(status),
 		        WTERMSIG(status) == SIGSYS ? " (a system call that it may not make)" : "");
 	else
-		log_say(LOG_WARNING, "%s ended with status %d; starting it again", c->name, WEXITSTATUS(status));
+		log_say(LOG_WARNING, "%s ended with status %d; starting it again", c->name,
+		        WEXITSTATUS(status));
+	c->ordered = false;
 }
 
 /* A store is dropped when its readers are gone and before its writer comes. */
@@ -657,28 +689,31 @@ static void on_signal(struct src *src, uint32_t got, uint64_t now)
 static int supervise(struct super *s)
 {
 	static const char *const names[] = { "encdns-control", "encdns-dns", "encdns-route" };
-	s->signals = (struct src){ .fd = loop_signals(SIGCHLD), .want = EPOLLIN, .due_ns = LOOP_NEVER, .wake = on_signal };
+	s->signals = (struct src){ .fd = loop_signals(SIGCHLD), .want = EPOLLIN, .due_ns = LOOP_NEVER,
+		                   .wake = on_signal };
 	s->watch = (struct src){ .fd = -1, .due_ns = loop_now() + WATCH_NS, .wake = on_watch };
 	s->timer = (struct src){ .fd = -1, .due_ns = LOOP_NEVER, .wake = on_timer };
 	if (s->signals.fd < 0 || loop_init(&s->loop) != 0 || loop_add(&s->loop, &s->signals) != 0 ||
 	    loop_add(&s->loop, &s->timer) != 0 || loop_add(&s->loop, &s->watch) != 0)
-		return node_complain(strerror(errno));
+		return node_complain("signals and timers can't be waited for: %s", strerror(errno));
 	for (int i = 0; i < CHILDREN; i++)
-		s->child[i] = (struct child){ .src = { .fd = -1 }, .super = s, .name = names[i], .again = loop_now() };
+		s->child[i] = (struct child){ .src = { .fd = -1 }, .super = s, .name = names[i],
+			                      .again = loop_now() };
 	if (!s->node.route_page)
 		s->child[ROUTE].again = 0; /* never */
 	log_say(LOG_NOTICE, "Entering run level 2");
 	look_after(s, loop_now());
 	if (loop_run(&s->loop, &s->stop) != 0)
-		return node_complain(strerror(errno));
+		return node_complain("what happens can't be waited for: %s", strerror(errno));
 	loopback_remove(&s->node);
 	log_say(LOG_NOTICE, "stopped");
 	if (s->reboot && machine_reboot(s->off) != 0)
-		log_say(LOG_ERROR, "the machine can't be %s: %s", s->off ? "switched off" : "started anew", strerror(errno));
+		log_say(LOG_ERROR, "the machine can't be %s: %s", s->off ? "switched off" : "started anew",
+		        strerror(errno));
 	return s->code;
 }
 
-struct args { const char *dir, *conf, *store; int key, handed; uint16_t port; bool ad_hoc, json; };
+struct args { const char *dir, *conf, *store; int key, handed; uint64_t port; bool ad_hoc, json; };
 
 static void ad_hoc_conf(struct super *s, uint16_t port)
 {
@@ -712,8 +747,8 @@ static int open_port(struct node *n)
 	for (unsigned i = 0; i < l->n; i++) {
 		int fd = addr_open(&l->at[i], SOCK_STREAM, ADDR_V6ONLY);
 		if (fd < 0) {
-			fprintf(stderr, "encdns: %s/boot: unlock %s@%u: %s; nothing was started\n", n->dir, l->at[i].host,
-			        l->at[i].port, strerror(errno));
+			fprintf(stderr, "encdns: %s/boot: unlock %s@%u: %s; nothing was started\n", n->dir,
+			        l->at[i].host, l->at[i].port, strerror(errno));
 			return 1;
 		}
 		n->unlock[n->nunlock++] = fd;
@@ -743,9 +778,11 @@ static int take_unlocked(struct super *s, struct unlocked *u)
 	u->k_data = NULL;
 	n->least_seq = u->seq;
 	memcpy(n->least_chain, u->chain, CHAIN_LEN);
-	n->machine->foreign = u->refill || n->machine->boot.refill;
+	n->machine->refill = u->refill || n->machine->boot.refill;
 	take_time((int64_t)u->time);
-	return unlocked_conf(u->bundle, &n->conf, &conf_say_stderr) ? node_complain("nothing was started") : 0;
+	if (unlocked_conf(u->bundle, &n->conf, &conf_say_stderr) == 0)
+		return 0;
+	return node_complain("nothing was started");
 }
 
 /* 0; -1: stopped; 1: it is said why not. */
@@ -792,7 +829,7 @@ static int run(const struct args *a, char **argv)
 		return node_complain("nothing was started");
 	}
 	if (a->ad_hoc)
-		ad_hoc_conf(&s, a->port);
+		ad_hoc_conf(&s, (uint16_t)a->port);
 	/* by way of /proc/self, which is closed to an undumpable process */
 	if (a->ad_hoc && node_open_store(&s.node) != 0)
 		return 1;
@@ -807,19 +844,23 @@ static int run(const struct args *a, char **argv)
 	node_fit_descriptors(&s.node.conf);
 	if (a->dir && s.node.conf.route.peers.n)
 		memory_read(s.node.dir, &s.node.health);
-	if (node_make_pages(&s.node) != 0 || make_route_page(&s.node) != 0 || route_open(&s.node) != 0 || loopback_add(&s.node) != 0)
+	if (node_make_pages(&s.node) != 0 || make_route_page(&s.node) != 0 || route_open(&s.node) != 0 ||
+	    loopback_add(&s.node) != 0)
 		return 1;
-	if (node_open_sockets(&s.node) != 0 || admin_open(&s.node) != 0 || (!a->ad_hoc && node_open_store(&s.node) != 0)) {
+	if (node_open_sockets(&s.node) != 0 || admin_open(&s.node) != 0 ||
+	    (!a->ad_hoc && node_open_store(&s.node) != 0)) {
 		loopback_remove(&s.node);
 		return 1;
 	}
 	process_name("encdns-super");
 	s.node.init = getpid() == 1;
 	keep_log(&s.node);
-	say_unlocked();
+	say_not_locked();
 	if (s.node.machine) /* port 22 tells it */
 		machine_look(s.node.machine);
-	sandbox_enter(&(struct sandbox){ .who = SANDBOX_SUPER, .dir = s.node.dir, .addresses = s.node.lent != 0, .init = s.node.init });
+	sandbox_enter(&(struct sandbox){ .who = SANDBOX_SUPER, .dir = s.node.dir,
+	                                 .addresses = s.node.lent != 0,
+	                                 .init = s.node.init });
 	int code = supervise(&s);
 	wipe_memory(&s.node);
 	return code;
@@ -839,51 +880,30 @@ static void rename_process(char **argv)
 
 /* ---- the command line ---- */
 
+static const struct conf_key options[] = {
+	{ .key = "--dir", .parse = option_word, .off = offsetof(struct args, dir) },
+	{ .key = "--conf", .parse = option_word, .off = offsetof(struct args, conf) },
+	{ .key = "--store", .parse = option_word, .off = offsetof(struct args, store) },
+	{ .key = "--key", .parse = conf_fd, .off = offsetof(struct args, key) },
+	/* from ourselves: unlock_become() */
+	{ .key = "--handed", .parse = conf_fd, .off = offsetof(struct args, handed) },
+	{ .key = "--port", .parse = conf_number, .off = offsetof(struct args, port), .min = 1, .max = 65535 },
+	{ .key = "--ad-hoc", .off = offsetof(struct args, ad_hoc) },
+	{ .key = "--json", .off = offsetof(struct args, json) },
+};
+
 static int parse_args(int argc, char **argv, struct args *out)
 {
-	char err[100];
-	struct conf_key fd = { .key = "--key" }, number = { .key = "--port", .min = 1, .max = 65535 };
-	uint64_t port;
+	char err[200];
 	*out = (struct args){ .key = -1, .handed = -1, .port = 5300 };
-	for (int i = 0; i < argc; i++) {
-		const char *a = argv[i], *v = i + 1 < argc ? argv[i + 1] : NULL;
-		if (strcmp(a, "--help") == 0 || strcmp(a, "-h") == 0) {
-			fputs(usage, stdout);
-			exit(0);
-		}
-		bool valued = strcmp(a, "--dir") == 0 || strcmp(a, "--conf") == 0 || strcmp(a, "--key") == 0 ||
-		              strcmp(a, "--port") == 0 || strcmp(a, "--store") == 0 || strcmp(a, "--handed") == 0;
-		if (valued && !v) {
-			snprintf(err, sizeof err, "%s lacks its value", a);
-			return wrong_usage(err);
-		}
-		if (strcmp(a, "--dir") == 0) {
-			out->dir = v;
-		} else if (strcmp(a, "--conf") == 0) {
-			out->conf = v;
-		} else if (strcmp(a, "--store") == 0) {
-			out->store = v;
-		} else if (strcmp(a, "--key") == 0) {
-			if (conf_fd(&fd, &out->key, v, err, sizeof err) != 0)
-				return wrong_usage(err);
-		} else if (strcmp(a, "--handed") == 0) { /* from ourselves: unlock_become() */
-			if (conf_fd(&fd, &out->handed, v, err, sizeof err) != 0)
-				return wrong_usage(err);
-		} else if (strcmp(a, "--port") == 0) {
-			if (conf_number(&number, &port, v, err, sizeof err) != 0)
-				return wrong_usage(err);
-			out->port = (uint16_t)port;
-		} else if (strcmp(a, "--ad-hoc") == 0) {
-			out->ad_hoc = true;
-		} else if (strcmp(a, "--json") == 0) {
-			out->json = true;
-		} else {
-			snprintf(err, sizeof err, "unknown option %.80s", a);
-			return wrong_usage(err);
-		}
-		i += valued;
+	if (options_help(argc, argv)) {
+		fputs(usage, stdout);
+		exit(0);
 	}
-	return 0;
+	int words = options_read(argc, argv, options, sizeof options / sizeof *options, out, err, sizeof err);
+	if (words > 0)
+		snprintf(err, sizeof err, "no word is wanted here: %.80s", argv[0]);
+	return words ? wrong_usage(err) : 0;
 }
 
 static int command_run(int argc, char **argv)
@@ -893,9 +913,11 @@ static int command_run(int argc, char **argv)
 	if (r != 0)
 		return r;
 	if (a.ad_hoc ? a.dir || a.conf || a.key >= 0 : !a.dir || !a.conf != (a.key < 0))
-		return wrong_usage("run wants --dir DIR, or --dir DIR --conf FILE --key fd:N, or --ad-hoc [--port PORT]");
+		return wrong_usage("run wants --dir DIR, or --dir DIR --conf FILE --key fd:N, or --ad-hoc "
+		                   "[--port PORT]");
 	if (a.ad_hoc && isatty(0))
-		return wrong_usage("--ad-hoc reads a stream from stdin: encdns-hub stream ORIGIN=FILE | encdns run --ad-hoc");
+		return wrong_usage("--ad-hoc reads a stream from stdin: encdns-hub stream ORIGIN=FILE | "
+		                   "encdns run --ad-hoc");
 	rename_process(argv);
 	return run(&a, argv);
 }

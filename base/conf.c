@@ -7,6 +7,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,7 +16,7 @@
 #define FILE_MAX (1u << 20)
 #define KEYS_MAX 64
 
-static int parse_number(const char *v, uint64_t *out, const char **end)
+int conf_digits(const char *v, uint64_t *out, const char **end)
 {
 	uint64_t x = 0;
 	const char *p = v;
@@ -33,7 +34,8 @@ static int in_range(const struct conf_key *k, uint64_t x, char *err, size_t n)
 {
 	if (x >= k->min && x <= k->max)
 		return 0;
-	snprintf(err, n, "%s must be from %llu to %llu", k->key, (unsigned long long)k->min, (unsigned long long)k->max);
+	snprintf(err, n, "%s must be from %llu to %llu", k->key, (unsigned long long)k->min,
+	         (unsigned long long)k->max);
 	return -1;
 }
 
@@ -41,7 +43,7 @@ int conf_number(const struct conf_key *k, void *at, const char *v, char *err, si
 {
 	uint64_t x;
 	const char *end;
-	if (parse_number(v, &x, &end) != 0 || *end) {
+	if (conf_digits(v, &x, &end) != 0 || *end) {
 		snprintf(err, n, "%s wants a number, not \"%s\"", k->key, v);
 		return -1;
 	}
@@ -56,7 +58,8 @@ int conf_size(const struct conf_key *k, void *at, const char *v, char *err, size
 	static const char units[] = "KMGT";
 	uint64_t x;
 	const char *end, *u;
-	if (parse_number(v, &x, &end) != 0 || (*end && (*end == ' ' || !(u = strchr(units, *end & ~32)) || end[1]))) {
+	if (conf_digits(v, &x, &end) != 0 ||
+	    (*end && (*end == ' ' || !(u = strchr(units, *end & ~32)) || end[1]))) {
 		snprintf(err, n, "%s wants a size such as 512M or 2G, not \"%s\"", k->key, v);
 		return -1;
 	}
@@ -109,8 +112,9 @@ int conf_addr(const struct conf_key *k, void *at, const char *v, char *err, size
 		memcpy(a.host, v, len);
 		a.host[len] = 0;
 	}
-	if (len >= sizeof a.host || (inet_pton(AF_INET, a.host, raw) != 1 && inet_pton(AF_INET6, a.host, raw) != 1) ||
-	    parse_number(sep + 1, &port, &end) != 0 || *end || port < 1 || port > 65535) {
+	if (len >= sizeof a.host ||
+	    (inet_pton(AF_INET, a.host, raw) != 1 && inet_pton(AF_INET6, a.host, raw) != 1) ||
+	    conf_digits(sep + 1, &port, &end) != 0 || *end || port < 1 || port > 65535) {
 		snprintf(err, n, "%s wants ADDRESS@PORT with an IPv4 or IPv6 address, not \"%s\"", k->key, v);
 		return -1;
 	}
@@ -132,14 +136,17 @@ int conf_source(const char *key, const char *v, char *err, size_t n)
 	if (strncmp(v, "bundle:", 7) == 0) {
 		int fd = conf_bundle ? conf_bundle(v + 7) : -1;
 		if (!conf_bundle)
-			snprintf(err, n, "%s: \"%.80s\" is for a sealed bundle, and there is none: fd:N", key, v);
+			snprintf(err, n, "%s: \"%.80s\" is for a sealed bundle, and there is none: fd:N", key,
+			         v);
 		else if (fd < 0)
 			snprintf(err, n, "%s: the bundle's file \"%.64s\": %s", key, v + 7, strerror(errno));
 		return fd;
 	}
-	if (strncmp(v, "fd:", 3) == 0 && parse_number(v + 3, &x, &end) == 0 && !*end && x <= 65535)
+	if (strncmp(v, "fd:", 3) == 0 && conf_digits(v + 3, &x, &end) == 0 && !*end && x <= 65535)
 		return (int)x;
-	snprintf(err, n, "%s comes by a descriptor, fd:N, or from the bundle, bundle:NAME (never from a file), not \"%.80s\"", key, v);
+	snprintf(err, n,
+	         "%s comes by a descriptor, fd:N, or from the bundle, bundle:NAME (never from a file), "
+	         "not \"%.80s\"", key, v);
 	return -1;
 }
 
@@ -162,7 +169,38 @@ static void say_stderr(void *ctx, const char *path, unsigned line, const char *t
 	else
 		fprintf(stderr, "%s: %s\n", path, text);
 }
-const struct conf_say conf_say_stderr = { say_stderr, NULL };
+
+static void note_stderr(void *ctx, const char *path, const char *text)
+{
+	(void)ctx;
+	fprintf(stderr, "%s: note: %s\n", path, text);
+}
+const struct conf_say conf_say_stderr = { say_stderr, note_stderr, NULL };
+
+#define SAID_MAX 400 /* octets of what is not about one line */
+
+int conf_wrong(const struct conf_say *say, const char *path, const char *fmt, ...)
+{
+	char text[SAID_MAX];
+	va_list ap;
+	va_start(ap, fmt);
+	vsnprintf(text, sizeof text, fmt, ap);
+	va_end(ap);
+	say->line(say->ctx, path, 0, text);
+	return 1;
+}
+
+void conf_note(const struct conf_say *say, const char *path, const char *fmt, ...)
+{
+	char text[SAID_MAX];
+	va_list ap;
+	if (!say->note)
+		return;
+	va_start(ap, fmt);
+	vsnprintf(text, sizeof text, fmt, ap);
+	va_end(ap);
+	say->note(say->ctx, path, text);
+}
 
 static const struct conf_key *find(const struct conf_key *t, size_t n, const char *key)
 {
@@ -183,7 +221,8 @@ static char *trim(char *s)
 }
 
 /* One line; 1 when it was wrong. */
-static int take_line(char *line, const struct conf_key *t, size_t n, void *out, unsigned *seen, char *err, size_t errn)
+static int take_line(char *line, const struct conf_key *t, size_t n, void *out, unsigned *seen, char *err,
+                     size_t errn)
 {
 	char *key = trim(line);
 	if (*key == 0 || *key == '#')
@@ -224,7 +263,8 @@ int conf_read_text(const char *text, size_t len, const char *path, const struct 
 	char err[256], buf[1024];
 	int wrong = 0;
 	for (size_t i = 0; i < n; i++)
-		if (table[i].dflt && table[i].parse(table + i, (char *)out + table[i].off, table[i].dflt, err, sizeof err) != 0) {
+		if (table[i].dflt && table[i].parse(table + i, (char *)out + table[i].off, table[i].dflt, err,
+		                                    sizeof err) != 0) {
 			say->line(say->ctx, "default", 0, err);
 			wrong++;
 		}

@@ -24,9 +24,18 @@ struct conf_key {
 	bool many;         /* may come more than once */
 };
 
+/* Whom to tell. */
+struct conf_say {
+	void (*line)(void *ctx, const char *path, unsigned line, const char *text); /* a mistake; line 0: of no one line */
+	void (*note)(void *ctx, const char *path, const char *text);                /* none, but; NULL: nobody listens */
+	void *ctx;
+};
+/* A mistake of no one line; always 1. */
+int conf_wrong(const struct conf_say *say, const char *path, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+void conf_note(const struct conf_say *say, const char *path, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+
 /* Sets the defaults, then reads.  path NULL: defaults only.  Every mistake is
  * said (path:line: text); returns how many there were, -1 of a file that can't be read. */
-struct conf_say { void (*line)(void *ctx, const char *path, unsigned line, const char *text); void *ctx; };
 int conf_read(const char *path, const struct conf_key *table, size_t n, void *out, const struct conf_say *say);
 int conf_read_text(const char *text, size_t len, const char *path, const struct conf_key *table, size_t n,
                    void *out, const struct conf_say *say);
@@ -38,6 +47,10 @@ void conf_help(const struct conf_key *table, size_t n);
 struct conf_addr { char host[64]; uint16_t port; };
 #define CONF_ADDRS 64
 struct conf_addrs { struct conf_addr at[CONF_ADDRS]; unsigned n; };
+
+/* A number at the beginning of v, digits only; *end: what stands behind it.  -1: there is
+ * none, or it is too large. */
+int conf_digits(const char *v, uint64_t *out, const char **end);
 
 int conf_number(const struct conf_key *k, void *at, const char *v, char *err, size_t n);  /* uint64_t */
 int conf_size(const struct conf_key *k, void *at, const char *v, char *err, size_t n);    /* uint64_t, K M G T */

@@ -92,7 +92,8 @@ static void out(struct ctl_conn *c, int stream, const char *p, uint32_t n)
 static void flush_out(struct ctl_conn *c)
 {
 	while (c->out_at < c->out_len && !c->gone) {
-		ssize_t n = send(c->src.fd, c->out + c->out_at, c->out_len - c->out_at, MSG_NOSIGNAL | MSG_DONTWAIT);
+		ssize_t n = send(c->src.fd, c->out + c->out_at, c->out_len - c->out_at,
+		                 MSG_NOSIGNAL | MSG_DONTWAIT);
 		if (n < 0 && errno == EAGAIN)
 			break;
 		if (n < 0 && errno != EINTR)
@@ -340,8 +341,8 @@ static int take_answer(int fd, void (*got)(void *owner, int stream, const char *
 
 int ctl_call(const char *dir, int argc, char **argv) { return ctl_ask(dir, argc, argv, print, NULL); }
 
-int ctl_ask(const char *dir, int argc, char **argv, void (*got)(void *owner, int stream, const char *p, size_t n),
-            void *owner)
+int ctl_ask(const char *dir, int argc, char **argv,
+            void (*got)(void *owner, int stream, const char *p, size_t n), void *owner)
 {
 	int d = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);

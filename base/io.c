@@ -1,4 +1,5 @@
-/* io.c - whole writes.  Contract in io.h.  Threat: none of its own. */
+/* io.c - whole writes.  Contract in io.h.
+ * Threat: whoever may write to the folder, and a power that goes at any time. */
 #include "base/io.h"
 
 #include <errno.h>
@@ -24,32 +25,66 @@ int io_write_all(int fd, const void *p, size_t n)
 	return 0;
 }
 
-static int save_at(int folder, const char *beside, const char *name, const void *p, size_t n, unsigned mode)
+/* ---- a file in its place, whole or not at all ---- */
+
+int draft_open(struct draft *d, int folder, const char *name, const char *beside, unsigned mode)
 {
-	int fd = openat(folder, beside, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, mode);
-	if (fd < 0)
-		return -1;
-	int rc = io_write_all(fd, p, n) == 0 && fsync(fd) == 0 ? 0 : -1;
+	int flags = O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW;
+	d->folder = folder;
+	if (snprintf(d->name, sizeof d->name, "%s", name) >= (int)sizeof d->name ||
+	    snprintf(d->beside, sizeof d->beside, beside ? "%s" : "%s.new", beside ? beside : name) >=
+	            (int)sizeof d->beside)
+		return errno = ENAMETOOLONG, -1;
+	d->fd = openat(folder, d->beside, flags | (beside ? O_EXCL : O_TRUNC), mode);
+	return d->fd < 0 ? -1 : 0;
+}
+
+static int sync_folder(int folder)
+{
+	return fsync(folder) == 0 || errno == EINVAL ? 0 : -1; /* EINVAL: a file system without */
+}
+
+/* To its place; what is there stays when it is not to be replaced. */
+static int put(const struct draft *d, bool replace)
+{
+	if (!replace) {
+		int rc = linkat(d->folder, d->beside, d->folder, d->name, 0);
+		if (rc == 0)
+			unlinkat(d->folder, d->beside, 0);
+		if (rc == 0 || errno != EPERM) /* a file system without links */
+			return rc;
+	}
+	return renameat(d->folder, d->beside, d->folder, d->name);
+}
+
+int draft_end(struct draft *d, int rc, bool replace)
+{
 	int e = errno;
-	if (close(fd) != 0 && rc == 0)
+	if (rc == 0 && fsync(d->fd) != 0)
 		rc = -1, e = errno;
-	if (rc == 0 && renameat(folder, beside, folder, name) == 0)
-		return fsync(folder);
+	if (close(d->fd) != 0 && rc == 0)
+		rc = -1, e = errno;
+	if (rc == 0 && put(d, replace) == 0)
+		return sync_folder(d->folder);
 	e = rc == 0 ? errno : e;
-	unlinkat(folder, beside, 0);
+	unlinkat(d->folder, d->beside, 0);
 	errno = e;
 	return -1;
 }
 
+int io_save_at(int folder, const char *name, const void *p, size_t n, unsigned mode)
+{
+	struct draft d;
+	return draft_open(&d, folder, name, NULL, mode) == 0 ? draft_end(&d, io_write_all(d.fd, p, n), true)
+	                                                     : -1;
+}
+
 int io_save(const char *dir, const char *name, const void *p, size_t n, unsigned mode)
 {
-	char beside[256];
-	if (snprintf(beside, sizeof beside, "%s.new", name) >= (int)sizeof beside)
-		return errno = ENAMETOOLONG, -1;
 	int folder = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (folder < 0)
 		return -1;
-	int rc = save_at(folder, beside, name, p, n, mode);
+	int rc = io_save_at(folder, name, p, n, mode);
 	int e = errno;
 	close(folder);
 	errno = e;

@@ -2,6 +2,7 @@
 #ifndef BASE_IO_H
 #define BASE_IO_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 /* Writes all n octets to a blocking descriptor.  -1: errno (ENOSPC when it takes
@@ -12,5 +13,18 @@ int io_write_all(int fd, const void *p, size_t n);
  * place (NAME.new), synced and put there in one step, so that whenever the power
  * goes there is the old one or the new one.  0, or -1 with errno. */
 int io_save(const char *dir, const char *name, const void *p, size_t n, unsigned mode);
+int io_save_at(int folder, const char *name, const void *p, size_t n, unsigned mode);
+
+/* The same for who writes it himself, to fd. */
+struct draft {
+	int folder, fd;
+	char name[256], beside[256];
+};
+/* beside NULL: NAME.new, which one that was interrupted may have left; else a name that
+ * nobody has, for several at a time.  The folder stays open to the end. */
+int draft_open(struct draft *d, int folder, const char *name, const char *beside, unsigned mode);
+/* Puts it in its place when rc is 0, and drops it otherwise; with replace false a file that
+ * is there stays, and it is an error (EEXIST).  0, or -1 with errno. */
+int draft_end(struct draft *d, int rc, bool replace);
 
 #endif

@@ -54,8 +54,8 @@ static void emit(enum log_level level, const char *text)
 	clock_gettime(CLOCK_REALTIME, &t);
 	gmtime_r(&t.tv_sec, &tm);
 	strftime(stamp, sizeof stamp, "%Y-%m-%dT%H:%M:%S", &tm);
-	int n = snprintf(line, sizeof line - 1, "%s%s.%03dZ %s[%d]: %s%s", before, stamp, (int)(t.tv_nsec / 1000000), who,
-	                 (int)getpid(), words[level], text);
+	int n = snprintf(line, sizeof line - 1, "%s%s.%03dZ %s[%d]: %s%s", before, stamp,
+	                 (int)(t.tv_nsec / 1000000), who, (int)getpid(), words[level], text);
 	if (n > (int)sizeof line - 2)
 		n = (int)sizeof line - 2;
 	line[n++] = '\n';
@@ -86,7 +86,8 @@ void log_limited(enum log_level level, const char *fmt, ...)
 	clock_gettime(CLOCK_MONOTONIC, &t);
 	time_t earned = (t.tv_sec - last) / LIMIT_EACH_S;
 	if (earned > 0) {
-		tokens = tokens + (unsigned long)earned < LIMIT_BURST ? tokens + (unsigned)earned : LIMIT_BURST;
+		tokens = tokens + (unsigned long)earned < LIMIT_BURST ? tokens + (unsigned)earned
+		                                                      : LIMIT_BURST;
 		last = t.tv_sec;
 	}
 	if (tokens == 0) {

@@ -129,6 +129,20 @@ static inline void hex_text(char *out, const uint8_t *p, size_t n)
 	*out = 0;
 }
 
+/* The other way: n octets from 2n lower-case digits, and no look at what follows
+ * them.  False at the first that is none, a NUL too; out is worth nothing then. */
+static inline bool hex_read(uint8_t *out, const char *text, size_t n)
+{
+	for (size_t i = 0; i < 2 * n; i++) {
+		char c = text[i];
+		int v = c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+		if (v < 0)
+			return false;
+		out[i / 2] = (uint8_t)(i % 2 ? out[i / 2] << 4 | v : v);
+	}
+	return true;
+}
+
 /* A bounded view of bytes we did not write.  The first short read latches
  * `bad`; later reads yield zero and nothing moves, so a parser reads straight
  * through and tests `bad` once, before believing anything. */

@@ -15,7 +15,8 @@ struct denials {
 	uint64_t number;
 	uint32_t count;
 	size_t n;
-	uint8_t p[]; /* the whole list as it came */
+	uint8_t *p;      /* the whole list as it came */
+	uint32_t at[];   /* where each entry begins; p lies behind them */
 };
 
 static void digest(const uint8_t *p, size_t n, uint8_t hash[static 32])
@@ -45,13 +46,16 @@ static bool entry(struct rd *r, struct denial *out)
 	return true;
 }
 
-/* All entries, in their order, and nothing behind them. */
-static bool entries_ok(struct rd r, uint32_t count)
+/* All entries, in their order, and nothing behind them; at (NULL: not wanted): where
+ * each begins, counted from `from`. */
+static bool entries_ok(struct rd r, uint32_t count, const uint8_t *from, uint32_t *at)
 {
 	uint8_t last[CERT_SERIAL] = { 0 };
 	struct denial d;
 
 	for (uint32_t i = 0; i < count; i++) {
+		if (at)
+			at[i] = (uint32_t)(r.p - from);
 		if (!entry(&r, &d) || memcmp(d.serial, last, sizeof last) <= 0)
 			return false;
 		memcpy(last, d.serial, sizeof last);
@@ -71,19 +75,20 @@ struct denials *denials_read(const void *p, size_t n, const uint8_t root[static 
 	uint8_t hash[32];
 
 	*why = "it is not a denial list";
-	if (!sig || !magic || r.bad || n > DENIALS_BYTES || memcmp(magic, MAGIC, sizeof MAGIC) != 0 || number == 0 ||
-	    count > DENIALS_MAX || !entries_ok(r, count))
+	if (!sig || !magic || r.bad || n > DENIALS_BYTES || memcmp(magic, MAGIC, sizeof MAGIC) != 0 ||
+	    number == 0 || count > DENIALS_MAX || !entries_ok(r, count, p, NULL))
 		return NULL;
 	digest(p, n - SIGN_SIG, hash);
 	*why = "the denial list is not signed by our root";
 	if (!sign_verify(root, hash, sizeof hash, sig))
 		return NULL;
-	struct denials *d = malloc(sizeof *d + n);
+	struct denials *d = malloc(sizeof *d + count * sizeof *d->at + n);
 	*why = "no memory";
 	if (!d)
 		return NULL;
-	*d = (struct denials){ .number = number, .count = count, .n = n };
+	*d = (struct denials){ .number = number, .count = count, .n = n, .p = (uint8_t *)(d->at + count) };
 	memcpy(d->p, p, n);
+	entries_ok(r, count, p, d->at);
 	return d;
 }
 
@@ -111,15 +116,31 @@ bool denials_next(const struct denials *d, struct denials_at *at, struct denial 
 	return got;
 }
 
+bool denials_find(const struct denials *d, const uint8_t serial[static CERT_SERIAL], struct denial *out)
+{
+	uint32_t low = 0, high = denials_count(d);
+
+	while (low < high) {
+		uint32_t mid = low + (high - low) / 2;
+		struct rd r = rd_init(d->p + d->at[mid], d->n - SIGN_SIG - d->at[mid]);
+		if (!entry(&r, out))
+			return false;
+		int order = memcmp(out->serial, serial, CERT_SERIAL);
+		if (order == 0)
+			return true;
+		if (order < 0)
+			low = mid + 1;
+		else
+			high = mid;
+	}
+	return false;
+}
+
 bool denials_have(const struct denials *d, const uint8_t serial[static CERT_SERIAL])
 {
-	struct denials_at at = { 0 };
 	struct denial e;
 
-	while (denials_next(d, &at, &e))
-		if (memcmp(e.serial, serial, CERT_SERIAL) == 0)
-			return true;
-	return false;
+	return denials_find(d, serial, &e);
 }
 
 /* Both are sorted: is all of `have` in `next`? */
@@ -144,9 +165,11 @@ const char *denials_follow(const struct denials *have, const struct denials *nex
 	if (denials_number(next) < denials_number(have))
 		return "it is older than the denial list in force";
 	if (denials_number(next) == denials_number(have))
-		return "it is another denial list than the one in force, with the same number: two stations wrote one each";
+		return "it is another denial list than the one in force, with the same number: two stations "
+		       "wrote one each";
 	if (!holds(next, have))
-		return "it lacks a certificate that the denial list in force has: it was not written with that one at hand";
+		return "it lacks a certificate that the denial list in force has: it was not written with "
+		       "that one at hand";
 	return NULL;
 }
 

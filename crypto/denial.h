@@ -41,6 +41,8 @@ uint64_t denials_number(const struct denials *d);
 uint32_t denials_count(const struct denials *d);
 const void *denials_octets(const struct denials *d, size_t *n);
 bool denials_have(const struct denials *d, const uint8_t serial[static CERT_SERIAL]);
+/* False: it is not on the list, and out is worth nothing. */
+bool denials_find(const struct denials *d, const uint8_t serial[static CERT_SERIAL], struct denial *out);
 /* One after the other; at is a zeroed cursor in the beginning.  False: no more. */
 struct denials_at { size_t off; };
 bool denials_next(const struct denials *d, struct denials_at *at, struct denial *out);
@@ -57,6 +59,10 @@ size_t denials_write(uint8_t *out, const struct denial *entries, size_t n, uint6
 #define EXIT_DENIED 77
 
 /* ---- denied.c: the list that a process goes by, kept in DIR/denials ---- */
+
+/* DIR/denials; 0 with NULL: there is none.  -1: why not, in words. */
+int denials_load(const char *dir, const uint8_t root[static SIGN_PUB], struct denials **out, const char **why);
+
 struct denied {
 	const char *dir;
 	struct cred *cred;    /* whose root signs, and whose sessions refuse who is on the list */

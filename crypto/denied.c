@@ -34,24 +34,31 @@ static uint8_t *read_file(const char *dir, size_t *n)
 	return p;
 }
 
+int denials_load(const char *dir, const uint8_t root[static SIGN_PUB], struct denials **out, const char **why)
+{
+	size_t len;
+	uint8_t *p = read_file(dir, &len);
+
+	*out = NULL;
+	if (!p && errno == ENOENT)
+		return 0;
+	*why = strerror(errno);
+	if (p)
+		*out = denials_read(p, len, root, why);
+	free(p);
+	return *out ? 0 : -1;
+}
+
 int denied_open(struct denied *d, const char *dir, struct cred *cred, char *err, size_t n)
 {
 	const char *why;
-	size_t len;
 
 	*d = (struct denied){ .dir = dir, .cred = cred };
-	uint8_t *p = read_file(dir, &len);
-	if (!p && errno == ENOENT)
-		return 0;
-	why = p ? NULL : strerror(errno);
-	if (p)
-		d->list = denials_read(p, len, cred->cert[CERT_ROOT].pub, &why);
-	free(p);
+	int rc = denials_load(dir, cred->cert[CERT_ROOT].pub, &d->list, &why);
 	cred_deny(cred, d->list);
-	if (d->list)
-		return 0;
-	snprintf(err, n, "%s/denials: %s", dir, why);
-	return -1;
+	if (rc != 0)
+		snprintf(err, n, "%s/denials: %s", dir, why);
+	return rc;
 }
 
 int denied_take(struct denied *d, const void *p, size_t n, char *err, size_t errn)

@@ -33,6 +33,18 @@ void machine_id(const uint8_t pub[static SIGN_PUB], uint8_t out[static MACHINE_I
 	memcpy(out, hash, MACHINE_ID);
 }
 
+void machine_id_text(const uint8_t id[static MACHINE_ID], char out[static 3 * MACHINE_ID])
+{
+	char hex[2 * MACHINE_ID + 1], *o = out;
+	hex_text(hex, id, MACHINE_ID);
+	for (unsigned i = 0; i < 2 * MACHINE_ID; i++) {
+		if (i && i % 4 == 0)
+			*o++ = ' ';
+		*o++ = hex[i];
+	}
+	*o = 0;
+}
+
 static int fail(char *err, size_t n, const char *file, const char *why)
 {
 	if (n > 0)
@@ -44,21 +56,7 @@ static int fail(char *err, size_t n, const char *file, const char *why)
 
 static int put_file(int dir, const char *name, const struct wr *text, mode_t mode)
 {
-	char beside[64];
-	int rc = -1;
-
-	snprintf(beside, sizeof beside, "%s.new", name);
-	int fd = openat(dir, beside, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, mode);
-	if (fd < 0)
-		return -1;
-	if (io_write_all(fd, text->start, wr_len(text)) == 0 && fsync(fd) == 0 && renameat(dir, beside, dir, name) == 0 && fsync(dir) == 0)
-		rc = 0;
-	int e = errno;
-	close(fd);
-	if (rc != 0)
-		unlinkat(dir, beside, 0);
-	errno = e;
-	return rc;
+	return io_save_at(dir, name, text->start, wr_len(text), mode);
 }
 
 static int put_certs(int dir, const struct rd *certs, size_t n)

@@ -17,6 +17,8 @@
 #define MACHINE_ID 20
 
 void machine_id(const uint8_t pub[static SIGN_PUB], uint8_t out[static MACHINE_ID]);
+/* The fingerprint: the id in hex, in groups, as people compare it at console and station. */
+void machine_id_text(const uint8_t id[static MACHINE_ID], char out[static 3 * MACHINE_ID]);
 /* Makes identity.key and a certificate signed by itself in the folder when there is
  * no key: 1; 0: there is one; -1: err has a line. */
 int identity_make(int dir, char *err, size_t n);

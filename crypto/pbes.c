@@ -20,7 +20,6 @@
 #include <errno.h>
 #include <string.h>
 
-#define ROUNDS_MAX 10000000u
 #define SALT_LEN   16
 #define BLOCK      16u
 
@@ -115,7 +114,7 @@ static bool take_kdf(struct rd alg, struct box *b)
 		return false;
 	while (rd_left(&rounds))
 		b->rounds = b->rounds << 8 | rd_u8(&rounds);
-	return b->rounds >= 1 && b->rounds <= ROUNDS_MAX;
+	return b->rounds >= 1 && b->rounds <= PASS_ROUNDS_MAX;
 }
 
 static bool parse(const void *der, size_t n, struct box *b)

@@ -10,7 +10,7 @@
  * secret cannot turn the map over.  Regions stay until the process ends.
  *
  * Locking may be refused (RLIMIT_MEMLOCK): that is remembered and told by
- * crypto_unlocked(); the pool works all the same. */
+ * crypto_not_locked(); the pool works all the same. */
 #include "crypto/internal.h"
 
 #include "base/syscalls.h"
@@ -72,7 +72,7 @@ static void note_unlocked(const char *what)
 	}
 }
 
-const char *crypto_unlocked(char *out, size_t n)
+const char *crypto_not_locked(char *out, size_t n)
 {
 	size_t at = 0;
 	out[0] = 0;

@@ -40,52 +40,37 @@ static const char usage[] =
 
 struct args {
 	const char *station, *pass, *conf, *minimum, *hub, *who;
-	unsigned wait;
+	uint64_t wait;
 	bool unchanged, accept, refill, renew, json;
 	struct grant_files files;
 };
 
+static const struct conf_key options[] = {
+	{ .key = "--station", .parse = option_word, .off = offsetof(struct args, station) },
+	{ .key = "--passphrase", .parse = option_word, .off = offsetof(struct args, pass) },
+	{ .key = "--conf", .parse = option_word, .off = offsetof(struct args, conf) },
+	{ .key = "--file", .parse = grant_file_word, .off = offsetof(struct args, files) },
+	{ .key = "--minimum", .parse = option_word, .off = offsetof(struct args, minimum) },
+	{ .key = "--hub", .parse = option_word, .off = offsetof(struct args, hub) },
+	{ .key = "--wait", .parse = conf_number, .off = offsetof(struct args, wait), .max = REMOTE_WAIT_MAX },
+	{ .key = "--yes-if-unchanged", .off = offsetof(struct args, unchanged) },
+	{ .key = "--accept-ticket", .off = offsetof(struct args, accept) },
+	{ .key = "--refill", .off = offsetof(struct args, refill) },
+	{ .key = "--renew", .off = offsetof(struct args, renew) },
+	{ .key = "--json", .off = offsetof(struct args, json) },
+};
+
+/* 0, or 2 on wrong usage. */
 static int parse(int argc, char **argv, struct args *a)
 {
+	char err[PATH_MAX + 200];
 	*a = (struct args){ .wait = 10 };
-	const struct { const char *word; const char **to; } valued[] = {
-		{ "--station", &a->station }, { "--conf", &a->conf }, { "--minimum", &a->minimum }, { "--hub", &a->hub },
-		{ "--passphrase", &a->pass },
-	};
-	const struct { const char *word; bool *to; } flags[] = {
-		{ "--yes-if-unchanged", &a->unchanged }, { "--accept-ticket", &a->accept }, { "--refill", &a->refill },
-		{ "--renew", &a->renew }, { "--json", &a->json },
-	};
-	for (int i = 1; i < argc; i++) {
-		const char *w = argv[i], *v = i + 1 < argc ? argv[i + 1] : NULL;
-		bool taken = false;
-		for (size_t k = 0; k < sizeof valued / sizeof *valued && !taken; k++)
-			if ((taken = strcmp(w, valued[k].word) == 0)) {
-				if (!v)
-					return station_misuse("authorise", "%s lacks its value", w);
-				*valued[k].to = v;
-				i++;
-			}
-		for (size_t k = 0; k < sizeof flags / sizeof *flags && !taken; k++)
-			if ((taken = strcmp(w, flags[k].word) == 0))
-				*flags[k].to = true;
-		if (taken)
-			continue;
-		if (v && strcmp(w, "--file") == 0) {
-			if (grant_file_word(&a->files, v) != 0)
-				return 1;
-			i++;
-		} else if (v && strcmp(w, "--wait") == 0) {
-			a->wait = (unsigned)strtoul(v, NULL, 10);
-			i++;
-		} else if (w[0] == '-') {
-			return station_misuse("authorise", "%.80s is not understood, or lacks its value", w);
-		} else if (a->who) {
-			return station_misuse("authorise", "one machine at a time, not %.80s too", w);
-		} else {
-			a->who = w;
-		}
-	}
+	int words = options_read(argc, argv, options, sizeof options / sizeof *options, a, err, sizeof err);
+	if (words < 0)
+		return station_misuse("authorise", "%s", err);
+	if (words > 1)
+		return station_misuse("authorise", "one machine at a time, not %.80s too", argv[1]);
+	a->who = words ? argv[0] : NULL;
 	if (!a->who || !a->station)
 		return station_misuse("authorise", "%s is wanted", a->who ? "--station DIR" : "HOST or NAME");
 	return a->minimum && a->hub ? station_misuse("authorise", "--minimum or --hub, not both") : 0;
@@ -155,19 +140,24 @@ static int compare(struct changes *c, const struct machine_record *m, const stru
 	char line[200];
 	if (!ticket_fits(m, r->hello.ticket)) {
 		c->ticket = true;
-		add(c, "ticket: it is not the one of the last authorisation: an older disk was put back, or this is a copy");
+		add(c, "ticket: it is not the one of the last authorisation: an older disk was put back, or "
+		       "this is a copy");
 	}
 	if (r->hello.boots == m->boots && !c->ticket) {
-		add(c, "starts: it was authorised in this start already, and waits again: its console says why");
+		add(c, "starts: it was authorised in this start already, and waits again: its "
+		       "console says why");
 	} else if (r->hello.boots <= m->boots) {
 		c->ticket = true;
-		snprintf(line, sizeof line, "starts: its counter went back from %llu to %llu: an older disk, or a copy",
+		snprintf(line, sizeof line,
+		         "starts: its counter went back from %llu to %llu: an older disk, or a copy",
 		         (unsigned long long)m->boots, (unsigned long long)r->hello.boots);
 		add(c, line);
 	}
 	if (memcmp(r->hello.salt, m->salt, GATE_SALT) != 0)
-		return station_complain("%s: its salt is another one: its keys can't be made (enrol it again with --replace)", m->name);
-	if (inventory_compare((char *)m->inventory.p, m->inventory.n, (char *)r->inventory.p, r->inventory.n, found, c) < 0)
+		return station_complain("%s: its salt is another one: its keys can't be made (enrol it "
+		                        "again with --replace)", m->name);
+	if (inventory_compare((char *)m->inventory.p, m->inventory.n, (char *)r->inventory.p, r->inventory.n,
+	                      found, c) < 0)
 		return station_complain("%s: its inventory is not of the form we know", m->name);
 	return c->text.bad || c->json.bad ? station_complain("no memory") : 0;
 }
@@ -175,22 +165,6 @@ static int compare(struct changes *c, const struct machine_record *m, const stru
 /* ---- the minimum ---- */
 
 struct minimum { uint64_t seq; uint8_t chain[32]; bool chained, connected; };
-
-static int digit(char c)
-{
-	return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
-static bool hash_of(const char *text, uint8_t out[static 32])
-{
-	for (unsigned i = 0; i < 64; i += 2) {
-		int hi = digit(text[i]), lo = hi < 0 ? -1 : digit(text[i + 1]);
-		if (lo < 0)
-			return false;
-		out[i / 2] = (uint8_t)(hi << 4 | lo);
-	}
-	return true;
-}
 
 static void keep(void *owner, int stream, const char *p, size_t n)
 {
@@ -206,7 +180,8 @@ static int ask_hub(const struct args *a, const char *name, struct minimum *out)
 	uint8_t chain[32];
 	int code = ctl_ask(a->hub, 2, words, keep, &b), connected = 0, at = 0;
 	buf_put(&b, "", 1);
-	bool good = code == 0 && !b.bad && sscanf((char *)b.p, "%llu %n", &seq, &at) == 1 && hash_of((char *)b.p + at, chain) &&
+	bool good = code == 0 && !b.bad && sscanf((char *)b.p, "%llu %n", &seq, &at) == 1 &&
+	            hex_read(chain, (char *)b.p + at, sizeof chain) &&
 	            sscanf((char *)b.p + at + 64, "%d", &connected) == 1;
 	buf_free(&b);
 	if (!good)
@@ -219,16 +194,18 @@ static int ask_hub(const struct args *a, const char *name, struct minimum *out)
 /* What is said, what the hub says, or what it was the last time. */
 static int get_minimum(const struct args *a, const struct machine_record *m, struct minimum *out)
 {
-	char *end;
+	const char *end;
 	*out = (struct minimum){ .seq = m->seq, .chained = m->seq > 0 };
 	memcpy(out->chain, m->chain, sizeof out->chain);
 	if (a->hub)
 		return ask_hub(a, m->name, out);
 	if (!a->minimum)
 		return 0;
-	out->seq = strtoull(a->minimum, &end, 10);
-	out->chained = *end == ':' && hash_of(end + 1, out->chain);
-	return out->chained && end != a->minimum && end[65] == 0 ? 0 : station_complain("--minimum wants SEQUENCE:CHAIN, as a hub's status shows them");
+	out->chained = conf_digits(a->minimum, &out->seq, &end) == 0 && *end == ':' &&
+	               hex_read(out->chain, end + 1, sizeof out->chain) && end[65] == 0;
+	if (out->chained)
+		return 0;
+	return station_complain("--minimum wants SEQUENCE:CHAIN, as a hub's status shows them");
 }
 
 /* A hub whose disk was put back would have old zones served again. */
@@ -237,14 +214,16 @@ static void check_minimum(struct changes *c, const struct machine_record *m, con
 	char line[160];
 	if (!c->args->hub || min->seq >= m->seq)
 		return;
-	snprintf(line, sizeof line, "minimum: the hub went back from sequence %llu to %llu: an older disk, or another hub",
+	snprintf(line, sizeof line,
+	         "minimum: the hub went back from sequence %llu to %llu: an older disk, or another hub",
 	         (unsigned long long)m->seq, (unsigned long long)min->seq);
 	add(c, line);
 }
 
 /* ---- what is new in the bundle ---- */
 
-static int renew_bundle(const struct station *s, struct args *a, struct machine_record *m, const struct remote *r)
+static int renew_bundle(const struct station *s, struct args *a, struct machine_record *m,
+                        const struct remote *r)
 {
 	struct bundle_head h = { .generation = 0 };
 	bool changed, anew = grant_bundle_denied(s, m);
@@ -262,7 +241,8 @@ static int renew_bundle(const struct station *s, struct args *a, struct machine_
 	uint64_t last = h.generation > r->hello.generation ? h.generation : r->hello.generation;
 	if (grant_seal(s, m, &a->files, last + 1) != 0)
 		return 1;
-	return record_put(s, m, "bundle", m->bundle.p, m->bundle.n) | record_put(s, m, "conf", m->conf.p, m->conf.n);
+	return record_put(s, m, "bundle", m->bundle.p, m->bundle.n) |
+	       record_put(s, m, "conf", m->conf.p, m->conf.n);
 }
 
 /* It gets the newest bundle when it has an older one, or none. */
@@ -276,14 +256,15 @@ static int deliver(const struct machine_record *m, struct remote *r)
 
 /* ---- the decision ---- */
 
-static void outcome(const struct args *a, const struct machine_record *m, const struct changes *c, const char *what)
+static void outcome(const struct args *a, const struct machine_record *m, const struct changes *c,
+                    const char *what)
 {
 	if (!a->json) {
 		printf("%s: %s\n", m->name, what);
 		return;
 	}
-	printf("{\"machine\":\"%s\",\"host\":\"%s\",\"outcome\":\"%s\",\"changes\":[%.*s]}\n", m->name, m->host, what,
-	       (int)c->json.n, c->json.n ? (char *)c->json.p : "");
+	printf("{\"machine\":\"%s\",\"host\":\"%s\",\"outcome\":\"%s\",\"changes\":[%.*s]}\n", m->name,
+	       m->host, what, (int)c->json.n, c->json.n ? (char *)c->json.p : "");
 }
 
 /* NULL: it may be unlocked; else why not. */
@@ -316,10 +297,12 @@ static int unlock(const struct station *s, struct args *a, struct machine_record
 {
 	char why[300] = "nothing was sent", details[DETAILS];
 	struct grant g = { .seq = min->seq, .chain = min->chained ? min->chain : NULL,
-		           .flags = (uint8_t)((c->ticket ? GATE_TICKET_WRONG : 0) | (a->refill ? GATE_STORE_REFILL : 0)) };
-	int wrong = remote_resume(r, m->host, a->wait) || renew_bundle(s, a, m, r) || deliver(m, r) || grant_auth(s, m, r, &g, why, sizeof why);
+		           .flags = (uint8_t)((c->ticket ? GATE_TICKET_WRONG : 0) |
+		                              (a->refill ? GATE_STORE_REFILL : 0)) };
+	int wrong = remote_resume(r, m->host, (unsigned)a->wait) || renew_bundle(s, a, m, r) ||
+	            deliver(m, r) || grant_auth(s, m, r, &g, why, sizeof why);
 	if (wrong)
-		snprintf(details, sizeof details, "%s", why);
+		snprintf(details, sizeof details, "%s", *r->err ? r->err : why);
 	else
 		say_changes(c, "", details);
 	station_audit(s, "authorise", m->name, wrong ? "failed" : "done", details);
@@ -335,11 +318,13 @@ static int judge(const struct station *s, struct args *a, struct machine_record 
 	struct minimum min;
 	int wrong = 1;
 	if (!a->json)
-		printf("%s at %s: %s, started %llu times\n", m->name, m->host, gate_state_text(r->hello.state),
-		       (unsigned long long)r->hello.boots);
+		printf("%s at %s: %s, started %llu times\n", m->name, m->host,
+		       gate_state_text(r->hello.state), (unsigned long long)r->hello.boots);
 	if (r->hello.state == GATE_RUNNING) {
 		bool lost = a->renew || a->conf || a->files.n;
-		outcome(a, m, &c, lost ? "it runs already: nothing new was delivered, its next start can take it" : "it runs already");
+		outcome(a, m, &c,
+		        lost ? "it runs already: nothing new was delivered, its next start can take it"
+		             : "it runs already");
 		return lost;
 	}
 	if (r->hello.state == GATE_NEW && m->boots == 0) {
@@ -375,7 +360,9 @@ static int check_denied(const struct station *s, const struct machine_record *m)
 	snprintf(ca, sizeof ca, "%.4000s/ca", s->dir);
 	if (ca_count(ca, ROLE_MACHINE, m->name, &issued, &good, err, sizeof err) != 0)
 		return station_complain("%s", err);
-	return issued && !good ? station_complain("machine %s is denied: enrol it again if it is to be unlocked", m->name) : 0;
+	if (!issued || good)
+		return 0;
+	return station_complain("machine %s is denied: enrol it again if it is to be unlocked", m->name);
 }
 
 static int run(struct args *a)
@@ -384,10 +371,11 @@ static int run(struct args *a)
 	struct station s;
 	struct remote r;
 	int wrong = 1;
-	if (station_open(&s, a->station, a->pass) != 0)
+	if (grant_files_read(&a->files) != 0 || station_open(&s, a->station, a->pass) != 0)
 		return 1;
 	if (record_open_alone(&s, a->who, &m) == 0) {
-		if (check_denied(&s, &m) == 0 && remote_open(&r, m.host, s.cred, m.pub, a->wait) == 0) {
+		if (check_denied(&s, &m) == 0 &&
+		    remote_open(&r, m.host, s.cred, m.pub, (unsigned)a->wait) == 0) {
 			wrong = judge(&s, a, &m, &r);
 			remote_close(&r);
 		}
@@ -400,11 +388,11 @@ static int run(struct args *a)
 int authorise_main(int argc, char **argv)
 {
 	struct args a;
-	if (argc < 2 || station_help(argc, argv)) {
+	if (argc < 2 || options_help(argc, argv)) {
 		fputs(usage, argc < 2 ? stderr : stdout);
 		return argc < 2 ? 2 : 0;
 	}
-	int r = parse(argc, argv, &a);
+	int r = parse(argc - 1, argv + 1, &a);
 	if (r == 0)
 		r = run(&a);
 	grant_files_free(&a.files);

@@ -32,26 +32,26 @@ bool ca_locked(const char *dir, unsigned role)
 
 /* ---- making a CA ---- */
 
-static int write_key(const char *dir, const char *name, const struct signer *key, const struct pass *pass, bool replace,
-                     struct said err)
+static int write_key(const char *dir, const char *name, const struct signer *key, const struct pass *pass,
+                     bool replace, struct said err)
 {
 	char path[PATH_MAX];
-	struct draft d;
+	struct ca_draft d;
 
-	if (ca_path(path, dir, name, ".key") == 0 && draft_open(&d, path) == 0 &&
-	    draft_end(&d, issue_key_seal(key, pass, d.fd), replace) == 0)
+	if (ca_path(path, dir, name, ".key") == 0 && ca_draft_open(&d, path) == 0 &&
+	    ca_draft_end(&d, issue_key_seal(key, pass, d.file.fd), replace) == 0)
 		return 0;
 	if (errno == EEXIST)
 		return ca_fail(err, "%s is there already: it stays as it is", path);
 	return ca_fail(err, "cannot write %s: %s", path, strerror(errno));
 }
 
-static int make_ca(const char *dir, const struct pass *pass, struct issue *i, const struct ca *root, struct ca *ca,
-                   struct said err)
+static int make_ca(const char *dir, const struct pass *pass, struct issue *i, const struct ca *root,
+                   struct ca *ca, struct said err)
 {
 	char path[PATH_MAX];
 	uint8_t pub[SIGN_PUB];
-	struct draft d;
+	struct ca_draft d;
 	const char *why, *name = ca_file(i->role);
 
 	ca->key = signer_new();
@@ -64,8 +64,8 @@ static int make_ca(const char *dir, const struct pass *pass, struct issue *i, co
 		return ca_fail(err, "cannot make the certificate of %s: %s", name, why);
 	if (write_key(dir, name, ca->key, pass, false, err) != 0)
 		return -1;
-	if (ca_path(path, dir, name, ".pem") != 0 || draft_open(&d, path) != 0 ||
-	    draft_end(&d, ca_write_cert(d.fd, ca->der, ca->len), false) != 0)
+	if (ca_path(path, dir, name, ".pem") != 0 || ca_draft_open(&d, path) != 0 ||
+	    ca_draft_end(&d, ca_write_cert(d.file.fd, ca->der, ca->len), false) != 0)
 		return ca_fail(err, "cannot write %s: %s", path, strerror(errno));
 	return 0;
 }
@@ -160,7 +160,8 @@ int ca_init(const char *dir, const struct pass *pass, unsigned *added, char *err
 }
 
 /* One key; what is under the next passphrase already stays. */
-static int change_key(const char *dir, unsigned role, const struct pass *pass, const struct pass *next, struct said err)
+static int change_key(const char *dir, unsigned role, const struct pass *pass, const struct pass *next,
+                      struct said err)
 {
 	struct ca ca = { 0 };
 	char unused[200];
@@ -186,7 +187,8 @@ int ca_passphrase(const char *dir, const struct pass *pass, const struct pass *n
 		if (role && ca_lacks(dir, (enum cert_role)role))
 			continue;
 		/* a key that lies elsewhere is changed where it lies */
-		if (ca_path(path, dir, ca_file(role), ".key") == 0 && lstat(path, &st) != 0 && errno == ENOENT)
+		if (ca_path(path, dir, ca_file(role), ".key") == 0 && lstat(path, &st) != 0 &&
+		    errno == ENOENT)
 			continue;
 		if (change_key(dir, role, pass, next, err) != 0)
 			return -1;
@@ -196,18 +198,19 @@ int ca_passphrase(const char *dir, const struct pass *pass, const struct pass *n
 
 /* ---- issuing ---- */
 
-static int write_chain(const char *path, const struct ca_chain *chain, const struct signer *key, const struct pass *pass)
+static int write_chain(const char *path, const struct ca_chain *chain, const struct signer *key,
+                       const struct pass *pass)
 {
-	struct draft d;
+	struct ca_draft d;
 	int rc = 0;
 
-	if (draft_open(&d, path) != 0)
+	if (ca_draft_open(&d, path) != 0)
 		return -1;
 	for (int k = CERT_LEAF; rc == 0 && k <= CERT_ROOT; k++)
-		rc = ca_write_cert(d.fd, chain->der[k], chain->len[k]);
+		rc = ca_write_cert(d.file.fd, chain->der[k], chain->len[k]);
 	if (rc == 0 && key)
-		rc = issue_key_seal(key, pass, d.fd);
-	return draft_end(&d, rc, true);
+		rc = issue_key_seal(key, pass, d.file.fd);
+	return ca_draft_end(&d, rc, true);
 }
 
 static int issued_path(const char *dir, const struct ca_order *o, char out[static PATH_MAX], struct said err)
@@ -228,8 +231,8 @@ static void put_chain(struct ca_chain *out, enum cert_kind k, const uint8_t *der
 	out->len[k] = n;
 }
 
-static int certify(const char *dir, struct issue *i, const uint8_t pub[static SIGN_PUB], const struct ca *root,
-                   const struct ca *by, struct ca_chain *out, struct said err)
+static int certify(const char *dir, struct issue *i, const uint8_t pub[static SIGN_PUB],
+                   const struct ca *root, const struct ca *by, struct ca_chain *out, struct said err)
 {
 	struct entry e = { .role = i->role };
 
@@ -256,8 +259,8 @@ static int certify(const char *dir, struct issue *i, const uint8_t pub[static SI
 	return 0;
 }
 
-int ca_certify(const char *dir, const struct pass *pass, const struct ca_order *o, const uint8_t pub[static SIGN_PUB],
-               struct ca_chain *out, char *errtext, size_t n)
+int ca_certify(const char *dir, const struct pass *pass, const struct ca_order *o,
+               const uint8_t pub[static SIGN_PUB], struct ca_chain *out, char *errtext, size_t n)
 {
 	struct said err = { errtext, n };
 	struct ca root = { 0 }, by = { 0 };
@@ -269,8 +272,8 @@ int ca_certify(const char *dir, const struct pass *pass, const struct ca_order *
 	int rc = -1;
 
 	if (!cert_name_ok(o->name, strlen(o->name)))
-		return ca_fail(err, "%.80s: a name has 1 to 63 letters, digits, dots, dashes or "
-		                    "underscores", o->name);
+		return ca_fail(err, "%.80s: a name has 1 to 63 letters, digits, dots, dashes "
+		                    "or underscores", o->name);
 	if (days > CA_DAYS)
 		return ca_fail(err, "the days are from 1 to %d", CA_DAYS);
 	if (ca_load(dir, 0, &root, err) == 0 && ca_load(dir, o->role, &by, err) == 0 &&
@@ -292,7 +295,8 @@ int ca_issue(const char *dir, const struct pass *pass, const struct ca_order *o,
 	struct ca_chain chain;
 
 	if (o->role == ROLE_MACHINE)
-		return ca_fail(err, "a machine makes its key itself, and gets its certificate when it is enrolled");
+		return ca_fail(err, "a machine makes its key itself, and gets its certificate when "
+		                    "it is enrolled");
 	struct signer *key = signer_new();
 	if (!key)
 		return ca_fail(err, "no memory for keys");

@@ -83,7 +83,8 @@ const char *ca_state_text(enum ca_state s);
 struct ca_listed {
 	struct entry e;
 	enum ca_state state;
-	int64_t denied;                 /* when; 0: it isn't */
+	bool denied;
+	int64_t denied_at;              /* seconds since 1970 */
 	char reason[REASON_MAX + 1];
 };
 /* All that were issued, oldest first; free(*out).  number: the denial list's. */

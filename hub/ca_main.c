@@ -3,7 +3,7 @@
  * Where a passphrase is wanted and no option says where from, it is asked for at
  * the terminal; without one nothing is done, so that no key lies in clear because
  * somebody forgot an option. */
-#include "base/conf.h"
+#include "base/options.h"
 #include "hub/ca.h"
 #include "hub/cafile.h"
 
@@ -40,63 +40,51 @@ static const char HELP[] = "\n"
         "DIR holds the keys of the whole fleet: keep it at the operator's station.\n";
 
 struct args {
-	const char *dir, *out, *days, *reason, *pass, *next;
+	const char *dir, *out, *reason, *pass, *next;
+	uint64_t days; /* 0: not said */
 	bool plain, json;
 	const char *word[3]; /* what is not an option */
 	int words;
 	char err[PATH_MAX + 256];
 };
 
-static bool take_option(struct args *a, int argc, char **argv, int *at, bool *ok)
+static const struct conf_key options[] = {
+	{ .key = "--dir", .parse = option_word, .off = offsetof(struct args, dir) },
+	{ .key = "--out", .parse = option_word, .off = offsetof(struct args, out) },
+	{ .key = "--days",
+	  .parse = conf_number,
+	  .off = offsetof(struct args, days),
+	  .min = 1,
+	  .max = CA_DAYS },
+	{ .key = "--reason", .parse = option_word, .off = offsetof(struct args, reason) },
+	{ .key = "--passphrase", .parse = option_word, .off = offsetof(struct args, pass) },
+	{ .key = "--new-passphrase", .parse = option_word, .off = offsetof(struct args, next) },
+	{ .key = "--no-passphrase", .off = offsetof(struct args, plain) },
+	{ .key = "--json", .off = offsetof(struct args, json) },
+};
+
+static int misuse(const char *what)
 {
-	static const char *const names[] = { "--dir", "--out", "--days", "--reason", "--passphrase", "--new-passphrase" };
-	const char **to[] = { &a->dir, &a->out, &a->days, &a->reason, &a->pass, &a->next };
-	const char *s = argv[*at];
-
-	if (strcmp(s, "--no-passphrase") == 0)
-		return a->plain = true;
-	if (strcmp(s, "--json") == 0)
-		return a->json = true;
-	for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
-		size_t n = strlen(names[i]);
-
-		if (strncmp(s, names[i], n) != 0 || (s[n] != 0 && s[n] != '='))
-			continue;
-		if (s[n] == '=')
-			*to[i] = s + n + 1;
-		else if (*at + 1 < argc)
-			*to[i] = argv[++*at];
-		else
-			*ok = false;
-		return true;
-	}
-	return false;
-}
-
-static int wrong_usage(void)
-{
-	fprintf(stderr, "encdns-hub: ca: these words are not understood\n%sTry: encdns-hub ca --help\n", USAGE);
+	fprintf(stderr, "encdns-hub: ca: %s\n%sTry: encdns-hub ca --help\n", what, USAGE);
 	return 2;
 }
+
+static int wrong_usage(void) { return misuse("these words are not understood"); }
 
 /* 0, 2 on wrong usage (said), -1 when help was asked for (given). */
 static int parse_args(int argc, char **argv, struct args *a)
 {
-	bool ok = true;
-
-	for (int i = 1; i < argc && ok; i++) {
-		if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0) {
-			printf("%s%s", USAGE, HELP);
-			return -1;
-		}
-		if (take_option(a, argc, argv, &i, &ok))
-			continue;
-		if (argv[i][0] == '-' || a->words == 3)
-			ok = false;
-		else
-			a->word[a->words++] = argv[i];
+	if (options_help(argc, argv)) {
+		printf("%s%s", USAGE, HELP);
+		return -1;
 	}
-	return ok && a->words > 0 && a->dir ? 0 : wrong_usage();
+	a->words =
+		options_read(argc, argv, options, sizeof options / sizeof *options, a, a->err, sizeof a->err);
+	if (a->words < 0)
+		return misuse(a->err);
+	for (int i = 0; i < a->words && i < 3; i++)
+		a->word[i] = argv[i];
+	return a->words > 0 && a->words <= 3 && a->dir ? 0 : wrong_usage();
 }
 
 /* ---- passphrases ---- */
@@ -125,7 +113,8 @@ static int ask(struct args *a, const char *prompt, const char *what, bool new, s
 	if (*out)
 		return 0;
 	snprintf(a->err, sizeof a->err, "%s: give %s", why,
-	         new ? "--new-passphrase fd:N, or --no-passphrase to have the key in clear" : "--passphrase fd:N");
+	         new ? "--new-passphrase fd:N, or --no-passphrase to have the key in clear"
+	             : "--passphrase fd:N");
 	return 1;
 }
 
@@ -176,26 +165,15 @@ static int init(struct args *a)
 	return rc;
 }
 
-/* 0: not a number of days. */
-static unsigned parse_days(const char *text)
-{
-	char *end;
-	unsigned long v = strtoul(text, &end, 10);
-
-	return *text < '0' || *text > '9' || *end || v > CA_DAYS ? 0 : (unsigned)v;
-}
-
 static int issue(struct args *a, bool renew)
 {
-	struct ca_order o = { .name = a->word[2], .outfile = a->out, .days = a->days ? parse_days(a->days) : CA_LEAF_DAYS };
+	struct ca_order o = { .name = a->word[2],
+		              .outfile = a->out,
+		              .days = a->days ? (unsigned)a->days : CA_LEAF_DAYS };
 	struct pass *p = NULL, *q = NULL;
 
 	if (a->words != 3 || a->reason || !cert_role_parse(a->word[1], strlen(a->word[1]), &o.role))
 		return wrong_usage();
-	if (o.days == 0) {
-		snprintf(a->err, sizeof a->err, "--days wants a number from 1 to %d", CA_DAYS);
-		return 1;
-	}
 	if (o.role == ROLE_MACHINE && o.outfile)
 		return wrong_usage();
 	int rc = ca_pass(a, o.role, &p);
@@ -227,14 +205,15 @@ static void print_one(const struct ca_listed *l, bool json, const char *sep)
 	hex_text(serial, l->e.serial, CERT_SERIAL);
 	register_time(l->e.from, from);
 	register_time(l->e.until, until);
-	register_time(l->denied, denied);
+	register_time(l->denied_at, denied);
 	if (!json) {
-		printf("%s %-8s %-20s until %s  %s%s%s%s%s\n", serial, cert_role_text(l->e.role), l->e.name, until,
-		       ca_state_text(l->state), l->denied ? " " : "", l->denied ? denied : "", *l->reason ? ": " : "", l->reason);
+		printf("%s %-8s %-20s until %s  %s%s%s%s%s\n", serial, cert_role_text(l->e.role), l->e.name,
+		       until, ca_state_text(l->state), l->denied ? " " : "", l->denied ? denied : "",
+		       *l->reason ? ": " : "", l->reason);
 		return;
 	}
-	printf("%s{\"serial\":\"%s\",\"role\":\"%s\",\"name\":\"%s\",\"from\":\"%s\",\"until\":\"%s\",\"state\":\"%s\"", sep,
-	       serial, cert_role_text(l->e.role), l->e.name, from, until, ca_state_text(l->state));
+	printf("%s{\"serial\":\"%s\",\"role\":\"%s\",\"name\":\"%s\",\"from\":\"%s\",\"until\":\"%s\","
+	       "\"state\":\"%s\"", sep, serial, cert_role_text(l->e.role), l->e.name, from, until, ca_state_text(l->state));
 	if (l->denied) {
 		printf(",\"denied\":\"%s\",\"reason\":\"", denied);
 		print_json(l->reason);
@@ -280,8 +259,9 @@ static int deny(struct args *a)
 		rc = ca_deny(a->dir, p, &d, &count, &number, a->err, sizeof a->err) != 0;
 	pass_free(p);
 	if (rc == 0)
-		printf("%u denied: list %llu is %s/denials\nin force with: encdns-hub denials --dir HUBDIR %s/denials\n", count,
-		       (unsigned long long)number, a->dir, a->dir);
+		printf("%u denied: list %llu is %s/denials\n"
+		       "in force with: encdns-hub denials --dir HUBDIR %s/denials\n",
+		       count, (unsigned long long)number, a->dir, a->dir);
 	return rc;
 }
 
@@ -297,7 +277,8 @@ static int passphrase(struct args *a)
 	if (rc == 0)
 		rc = ca_passphrase(a->dir, p, q, a->err, sizeof a->err) != 0;
 	if (rc == 0)
-		printf("the keys of the CA in %s are %s\n", a->dir, q ? "under the new passphrase" : "in clear");
+		printf("the keys of the CA in %s are %s\n", a->dir,
+		       q ? "under the new passphrase" : "in clear");
 	pass_free(p);
 	pass_free(q);
 	return rc;
@@ -306,7 +287,7 @@ static int passphrase(struct args *a)
 int ca_main(int argc, char **argv)
 {
 	struct args a = { 0 };
-	int rc = parse_args(argc, argv, &a);
+	int rc = parse_args(argc - 1, argv + 1, &a);
 
 	if (rc != 0)
 		return rc < 0 ? 0 : rc;

@@ -36,57 +36,34 @@ const char *ca_file(unsigned role) { return role ? cert_role_text((enum cert_rol
 
 /* ---- writing ---- */
 
-static int sync_dir_of(const char *path)
+int ca_draft_open(struct ca_draft *d, const char *path)
 {
-	char dir[PATH_MAX];
-	const char *slash = strrchr(path, '/');
-	size_t n = slash ? (size_t)(slash - path) : 0;
-
-	if (n >= sizeof dir)
-		return errno = ENAMETOOLONG, -1;
-	memcpy(dir, path, n);
-	dir[n] = 0;
-	int fd = open(n ? dir : slash ? "/" : ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (fd < 0)
-		return -1;
-	int rc = fsync(fd);
-	close(fd);
-	return rc;
-}
-
-int draft_open(struct draft *d, const char *path)
-{
+	char folder[PATH_MAX], beside[256];
+	const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
 	uint8_t r[4];
 
 	crypto_random(r, sizeof r);
-	int n = snprintf(d->tmp, sizeof d->tmp, "%s.%02x%02x%02x%02x", path, r[0], r[1], r[2],
-	                 r[3]);
-	if (n < 0 || n >= PATH_MAX)
+	if (snprintf(folder, sizeof folder, "%.*s", slash ? (int)(slash - path) + 1 : 1,
+	             slash ? path : ".") >= PATH_MAX ||
+	    snprintf(beside, sizeof beside, "%s.%02x%02x%02x%02x", name, r[0], r[1], r[2], r[3]) >=
+	            (int)sizeof beside)
 		return errno = ENAMETOOLONG, -1;
-	d->path = path;
-	d->fd = open(d->tmp, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-	return d->fd < 0 ? -1 : 0;
+	d->folder = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (d->folder < 0)
+		return -1;
+	if (draft_open(&d->file, d->folder, name, beside, 0600) == 0)
+		return 0;
+	int e = errno;
+	close(d->folder);
+	errno = e;
+	return -1;
 }
 
-int draft_end(struct draft *d, int rc, bool replace)
+int ca_draft_end(struct ca_draft *d, int rc, bool replace)
 {
+	rc = draft_end(&d->file, rc, replace);
 	int e = errno;
-
-	if (rc == 0 && fsync(d->fd) != 0)
-		rc = -1, e = errno;
-	if (close(d->fd) != 0 && rc == 0)
-		rc = -1, e = errno;
-	if (rc == 0) {
-		rc = replace ? rename(d->tmp, d->path) : link(d->tmp, d->path);
-		if (rc != 0 && errno == EPERM) /* a file system without links */
-			rc = rename(d->tmp, d->path);
-		e = errno;
-	}
-	unlink(d->tmp); /* gone already when it was renamed */
-	if (rc == 0) {
-		rc = sync_dir_of(d->path);
-		e = errno;
-	}
+	close(d->folder);
 	errno = e;
 	return rc;
 }
@@ -134,7 +111,8 @@ bool ca_lacks(const char *dir, enum cert_role role)
 	struct stat st;
 
 	for (int i = 0; i < 2; i++)
-		if (ca_path(path, dir, cert_role_text(role), i ? ".key" : ".pem") != 0 || lstat(path, &st) == 0)
+		if (ca_path(path, dir, cert_role_text(role), i ? ".key" : ".pem") != 0 ||
+		    lstat(path, &st) == 0)
 			return false;
 	return true;
 }
@@ -147,10 +125,13 @@ int ca_load(const char *dir, unsigned role, struct ca *ca, struct said err)
 		return ca_fail(err, "%s: %s", dir, strerror(errno));
 	const char *why = read_cert(path, ca);
 	if (why && errno == ENOENT && role && ca_lacks(dir, (enum cert_role)role) && !ca_lacks(dir, ROLE_HUB))
-		return ca_fail(err, "the CA in %s does not issue for %ss yet: `encdns-hub ca init --dir %s` adds that",
-		               dir, ca_file(role), dir);
+		return ca_fail(err, "the CA in %s does not issue for %ss yet: `encdns-hub ca init --dir %s` "
+		               "adds that", dir, ca_file(role), dir);
 	if (why && errno == ENOENT)
-		return ca_fail(err, "no CA lies in %s: there is no %s (`encdns-hub ca init` makes one; a station ST has its own in ST/ca)", dir, path);
+		return ca_fail(err,
+		               "no CA lies in %s: there is no %s (`encdns-hub ca init` makes one; a station "
+		               "ST has its own in ST/ca)",
+		               dir, path);
 	if (why)
 		return ca_fail(err, "cannot read %s: %s", path, why);
 	if (role ? ca->cert.kind != CERT_ISSUING || ca->cert.role != role : ca->cert.kind != CERT_ROOT)
@@ -185,4 +166,63 @@ int ca_load_key(const char *dir, const struct pass *pass, unsigned role, struct 
 	signer_free(ca->key);
 	ca->key = NULL;
 	return ca_fail(err, "%s is not the key of the certificate beside it", path);
+}
+
+/* ---- another passphrase ---- */
+
+#define CREDENTIALS_MAX 16384u /* octets of PEM */
+
+/* The key in a file, under whichever it is.  NULL with errno. */
+static struct signer *open_key(int fd, const struct pass *pass, const struct pass *next)
+{
+	struct signer *s = issue_key_open(fd, pass);
+
+	if (!s && next && lseek(fd, 0, SEEK_SET) == 0)
+		s = issue_key_open(fd, next);
+	return s;
+}
+
+/* Everything but the key as it is. */
+static int write_resealed(int fd, struct rd text, const struct signer *key, const struct pass *next)
+{
+	uint8_t der[CERT_MAX];
+	char label[32];
+	int got;
+
+	for (;;) {
+		struct wr w = wr_init(der, sizeof der);
+		if ((got = pem_next(&text, label, &w)) <= 0)
+			break;
+		if (strcmp(label, "CERTIFICATE") == 0 && ca_write_cert(fd, der, wr_len(&w)) != 0)
+			return -1;
+	}
+	crypto_wipe(der, sizeof der); /* a key in clear was there, too */
+	return got < 0 ? (errno = EINVAL, -1) : issue_key_seal(key, next, fd);
+}
+
+int ca_reseal(const char *path, const struct pass *pass, const struct pass *next, bool clear, struct said err)
+{
+	static const char sealed[] = "-----BEGIN ENCRYPTED PRIVATE KEY-----";
+	uint8_t text[CREDENTIALS_MAX];
+	struct ca_draft d;
+	struct signer *key = NULL;
+	int fd = open(path, O_RDONLY | O_CLOEXEC), rc = -1;
+	ssize_t n = fd < 0 ? -1 : read(fd, text, sizeof text);
+
+	if (n < 0)
+		ca_fail(err, "cannot read %s: %s", path, strerror(errno));
+	else if (!clear && !memmem(text, (size_t)n, sealed, sizeof sealed - 1))
+		rc = 0;
+	else if (lseek(fd, 0, SEEK_SET) != 0 || !(key = open_key(fd, pass, next)))
+		ca_fail(err, "cannot read %s: %s", path, key_words(errno));
+	else if (ca_draft_open(&d, path) != 0 ||
+	         ca_draft_end(&d, write_resealed(d.file.fd, rd_init(text, (size_t)n), key, next), true) != 0)
+		ca_fail(err, "cannot write %s: %s", path, strerror(errno));
+	else
+		rc = 0;
+	signer_free(key);
+	if (fd >= 0)
+		close(fd);
+	crypto_wipe(text, sizeof text);
+	return rc;
 }

@@ -2,6 +2,7 @@
 #ifndef HUB_CAFILE_H
 #define HUB_CAFILE_H
 
+#include "base/io.h"
 #include "crypto/issue.h"
 
 #include <limits.h>
@@ -31,15 +32,17 @@ int ca_load_key(const char *dir, const struct pass *pass, unsigned role, struct 
 /* Has this CA neither key nor certificate for the role? */
 bool ca_lacks(const char *dir, enum cert_role role);
 
-/* A file on its way to its place: written beside it, synced, put there in one step. */
-struct draft {
-	char tmp[PATH_MAX];
-	const char *path;
-	int fd;
+/* A file on its way to its place (base/io.h), several at a time if need be.  Write to
+ * file.fd. */
+struct ca_draft {
+	struct draft file;
+	int folder;
 };
-int draft_open(struct draft *d, const char *path);
-/* Puts it in its place when rc is 0, drops it otherwise. */
-int draft_end(struct draft *d, int rc, bool replace);
+int ca_draft_open(struct ca_draft *d, const char *path);
+int ca_draft_end(struct ca_draft *d, int rc, bool replace);
+/* The same credentials with their key under `next` (NULL: nothing), unless it is already;
+ * clear: also one that is under nothing. */
+int ca_reseal(const char *path, const struct pass *pass, const struct pass *next, bool clear, struct said err);
 int ca_write_cert(int fd, const uint8_t *der, size_t n);
 
 #endif

@@ -18,30 +18,13 @@
 
 #define DAY 86400
 
-/* DIR/denials; NULL and 0: there is none. */
+/* NULL and 0: there is none. */
 static int load_denials(const char *dir, const struct ca *root, struct denials **out, struct said err)
 {
-	char path[PATH_MAX];
-	uint8_t *p = malloc(DENIALS_BYTES + 1);
-	const char *why = "no memory";
-	size_t n = 0;
-	FILE *f = ca_path(path, dir, "denials", "") == 0 ? fopen(path, "re") : NULL;
+	const char *why;
 
-	*out = NULL;
-	if (!f && errno == ENOENT) {
-		free(p);
-		return 0;
-	}
-	if (!f)
-		why = strerror(errno);
-	if (f && p) {
-		n = fread(p, 1, DENIALS_BYTES + 1, f);
-		*out = denials_read(p, n, root->cert.pub, &why);
-	}
-	if (f)
-		fclose(f);
-	free(p);
-	return *out ? 0 : ca_fail(err, "%s: %s", path, why);
+	return denials_load(dir, root->cert.pub, out, &why) == 0 ? 0
+	                                                         : ca_fail(err, "%s/denials: %s", dir, why);
 }
 
 /* ---- denying ---- */
@@ -82,22 +65,24 @@ static int collect(struct change *c, const struct denials *old, const struct ent
 	return 0;
 }
 
-static int write_list(const char *dir, const struct change *c, uint64_t number, const struct signer *root, int64_t now,
-                      struct said err)
+static int write_list(const char *dir, const struct change *c, uint64_t number, const struct signer *root,
+                      int64_t now, struct said err)
 {
 	uint8_t *p = malloc(DENIALS_BYTES);
 	size_t n = p ? denials_write(p, c->at, c->n, number, (uint64_t)now, root) : 0;
 	int rc = 0;
 
 	if (n == 0)
-		rc = ca_fail(err, "the denial list can't be written: more than %u certificates, or no memory", DENIALS_MAX);
+		rc = ca_fail(err, "the denial list can't be written: more than %u certificates, or no memory",
+		             DENIALS_MAX);
 	else if (io_save(dir, "denials", p, n, 0644) != 0)
 		rc = ca_fail(err, "cannot write %s/denials: %s", dir, strerror(errno));
 	free(p);
 	return rc;
 }
 
-static int add_reasons(const char *dir, const struct change *c, const char *reason, int64_t now, struct said err)
+static int add_reasons(const char *dir, const struct change *c, const char *reason, int64_t now,
+                       struct said err)
 {
 	for (size_t i = c->had; reason && i < c->n; i++)
 		if (register_add_reason(dir, c->at[i].serial, now, reason) != 0)
@@ -111,8 +96,8 @@ static int nobody(const char *dir, const struct denials *old, const struct ca_de
 		return ca_fail(err, "that certificate is denied already");
 	if (d->serial)
 		return ca_fail(err, "no certificate with that serial number is in %s/register", dir);
-	return ca_fail(err, "no certificate of %s %s is in %s/register that is not denied already", cert_role_text(d->role),
-	               d->name, dir);
+	return ca_fail(err, "no certificate of %s %s is in %s/register that is not denied already",
+	               cert_role_text(d->role), d->name, dir);
 }
 
 static int deny_locked(const char *dir, const struct ca *root, const struct ca_denial *d, unsigned *count,
@@ -153,15 +138,16 @@ static bool reason_ok(const char *text)
 	return n <= REASON_MAX;
 }
 
-int ca_deny(const char *dir, const struct pass *pass, const struct ca_denial *d, unsigned *count, uint64_t *number,
-            char *errtext, size_t n)
+int ca_deny(const char *dir, const struct pass *pass, const struct ca_denial *d, unsigned *count,
+            uint64_t *number, char *errtext, size_t n)
 {
 	struct said err = { errtext, n };
 	struct ca root = { 0 };
 	int rc = -1, fd;
 
 	if (!reason_ok(d->reason))
-		return ca_fail(err, "a reason is one line of at most %d printable ASCII characters", REASON_MAX);
+		return ca_fail(err, "a reason is one line of at most %d printable ASCII characters",
+		               REASON_MAX);
 	if (ca_load(dir, 0, &root, err) == 0 && ca_load_key(dir, pass, 0, &root, err) == 0) {
 		fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 		if (fd < 0 || flock(fd, LOCK_EX) != 0)
@@ -184,36 +170,83 @@ const char *ca_state_text(enum ca_state s)
 	return s <= CA_DENIED ? text[s] : "unknown";
 }
 
-static int64_t denied_at(const struct denials *d, const uint8_t *serial)
-{
-	struct denials_at at = { 0 };
-	struct denial e;
+/* The whole list: in the register's order, and sorted. */
+struct list {
+	struct ca_listed *all, **by;
+	size_t n;
+};
 
-	while (denials_next(d, &at, &e))
-		if (memcmp(e.serial, serial, CERT_SERIAL) == 0)
-			return (int64_t)e.time;
-	return 0;
+static int by_serial(const void *a, const void *b)
+{
+	const struct ca_listed *const *x = a, *const *y = b;
+
+	return memcmp((*x)->e.serial, (*y)->e.serial, CERT_SERIAL);
 }
 
-/* Is there a later one of the same role and name that is good? */
-static bool renewed(const struct ca_listed *all, size_t n, const struct ca_listed *l)
+/* Those that are denied last, the others by their party, and of each the latest last. */
+static int by_party(const void *a, const void *b)
 {
-	for (const struct ca_listed *o = all; o < all + n; o++)
-		if (o != l && !o->denied && o->e.role == l->e.role && strcmp(o->e.name, l->e.name) == 0 &&
-		    (o->e.until > l->e.until || (o->e.until == l->e.until && o > l)))
-			return true;
-	return false;
+	const struct ca_listed *x = *(struct ca_listed *const *)a, *y = *(struct ca_listed *const *)b;
+	int name;
+
+	if (x->denied != y->denied)
+		return x->denied ? 1 : -1;
+	if (x->e.role != y->e.role)
+		return x->e.role < y->e.role ? -1 : 1;
+	if ((name = strcmp(x->e.name, y->e.name)) != 0)
+		return name;
+	if (x->e.until != y->e.until)
+		return x->e.until < y->e.until ? -1 : 1;
+	return x < y ? -1 : 1;
 }
 
-static enum ca_state judge(const struct ca_listed *all, size_t n, const struct ca_listed *l, int64_t now)
+static void take_reason(void *owner, const uint8_t *serial, const char *text)
 {
-	if (l->denied)
+	struct list *l = owner;
+	struct ca_listed want, *key = &want;
+
+	memcpy(want.e.serial, serial, sizeof want.e.serial);
+	struct ca_listed **at = bsearch(&key, l->by, l->n, sizeof *l->by, by_serial);
+	if (at && (*at)->denied)
+		snprintf((*at)->reason, sizeof (*at)->reason, "%s", text);
+}
+
+/* Sorted by party: is the next one a later one of the same role and name that is good? */
+static bool renewed(const struct list *l, size_t i)
+{
+	const struct ca_listed *a = l->by[i], *b = i + 1 < l->n ? l->by[i + 1] : NULL;
+
+	return b && !b->denied && a->e.role == b->e.role && strcmp(a->e.name, b->e.name) == 0;
+}
+
+static enum ca_state judge(const struct list *l, size_t i, int64_t now)
+{
+	if (l->by[i]->denied)
 		return CA_DENIED;
-	if (l->e.until < now)
+	if (l->by[i]->e.until < now)
 		return CA_EXPIRED;
-	if (renewed(all, n, l))
+	if (renewed(l, i))
 		return CA_RENEWED;
-	return l->e.until - now < CA_SOON_DAYS * DAY ? CA_EXPIRING : CA_VALID;
+	return l->by[i]->e.until - now < CA_SOON_DAYS * DAY ? CA_EXPIRING : CA_VALID;
+}
+
+static void judge_all(const char *dir, struct list *l, const struct entry *all, const struct denials *denials)
+{
+	int64_t now = cert_now();
+	struct denial d;
+
+	for (size_t i = 0; i < l->n; i++) {
+		l->by[i] = &l->all[i];
+		l->all[i].e = all[i];
+		l->all[i].denied = denials_find(denials, all[i].serial, &d);
+		if (l->all[i].denied)
+			l->all[i].denied_at = (int64_t)d.time;
+	}
+	qsort(l->by, l->n, sizeof *l->by, by_serial);
+	register_reasons(dir, take_reason, l);
+	qsort(l->by, l->n, sizeof *l->by, by_party);
+	for (size_t i = 0; i < l->n; i++)
+		l->by[i]->state = judge(l, i, now);
 }
 
 int ca_list(const char *dir, struct ca_listed **out, size_t *count, uint64_t *number, char *errtext, size_t n)
@@ -227,26 +260,28 @@ int ca_list(const char *dir, struct ca_listed **out, size_t *count, uint64_t *nu
 	if (ca_load(dir, 0, &root, err) != 0 || load_denials(dir, &root, &denials, err) != 0)
 		return -1;
 	int rc = register_read(dir, &all, count, errtext, n);
-	struct ca_listed *l = rc == 0 ? calloc(*count + 1, sizeof *l) : NULL;
-	if (rc == 0 && !l)
-		rc = ca_fail(err, "no memory");
-	for (size_t i = 0; rc == 0 && i < *count; i++) {
-		l[i].e = all[i];
-		l[i].denied = denied_at(denials, all[i].serial);
-		if (l[i].denied)
-			register_reason(dir, all[i].serial, l[i].reason);
+	struct list l = { .n = *count };
+	if (rc == 0) {
+		l.all = calloc(l.n + 1, sizeof *l.all);
+		l.by = calloc(l.n + 1, sizeof *l.by);
 	}
-	for (size_t i = 0; rc == 0 && i < *count; i++)
-		l[i].state = judge(l, *count, &l[i], cert_now());
+	if (l.all && l.by)
+		judge_all(dir, &l, all, denials);
+	else if (rc == 0)
+		rc = ca_fail(err, "no memory");
 	*number = denials_number(denials);
-	*out = l;
+	if (rc == 0)
+		*out = l.all;
+	else
+		free(l.all);
+	free(l.by);
 	free(all);
 	denials_free(denials);
 	return rc;
 }
 
-int ca_count(const char *dir, enum cert_role role, const char *name, unsigned *issued, unsigned *good, char *err,
-             size_t n)
+int ca_count(const char *dir, enum cert_role role, const char *name, unsigned *issued, unsigned *good,
+             char *err, size_t n)
 {
 	struct ca_listed *all;
 	uint64_t number;

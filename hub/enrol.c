@@ -1,29 +1,17 @@
-/* enrol.c - encdns-hub station, encdns-hub enrol: a station is made, machines become
- * known to it.
+/* enrol.c - encdns-hub enrol: a machine becomes known to the station.
  * A machine's first start is where somebody in between would be believed: so the
  * operator compares its fingerprint with the console. */
 #include "hub/grant.h"
 
-#include "hub/ca.h"
 #include "base/inventory.h"
+#include "hub/ca.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
-static const char station_usage[] =
-	"encdns-hub station init --station DIR [--operator NAME] [--passphrase fd:N | --no-passphrase]\n"
-	"    makes an operator's station: the private CA, the master key that all machines' keys are\n"
-	"    derived from, and the operator's own credentials, all under one passphrase\n"
-	"encdns-hub station list --station DIR\n"
-	"    the machines that are enrolled\n"
-	"encdns-hub station key NAME --station DIR\n"
-	"    the key of NAME's store to stdout, for: encdns check --key fd:N\n"
-	"The passphrase is asked for at the terminal, or read from a descriptor: --passphrase fd:N\n";
-
-static const char enrol_usage[] =
+static const char usage[] =
 	"encdns-hub enrol HOST[@PORT] NAME --station DIR --conf FILE [--file NAME=FILE]...\n"
 	"                 [--fingerprint HEX | --yes] [--replace] [--wait SECONDS] [--json]\n"
 	"                 [--passphrase fd:N]\n"
@@ -38,134 +26,37 @@ static const char enrol_usage[] =
 	"Look at FILE before: encdns checkconf FILE.  What failed may be repeated.\n"
 	"A machine that this or another station has enrolled is new again without DIR/identity.pem.\n";
 
-/* ---- station ---- */
-
-static int show_key(const struct station *s, const char *name)
-{
-	struct machine_record m;
-	uint8_t raw[32];
-	char text[66];
-	int pair[2];
-	if (record_open(s, name, &m) != 0)
-		return 1;
-	struct key *k = grant_key_data(s, &m);
-	record_close(&m);
-	bool good = k && socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) == 0 && key_send(k, pair[0]) == 0 &&
-	            read(pair[1], raw, sizeof raw) == sizeof raw;
-	key_free(k);
-	if (!good)
-		return station_complain("no memory for keys");
-	hex_text(text, raw, sizeof raw);
-	text[64] = '\n';
-	good = write(1, text, 65) == 65;
-	crypto_wipe(raw, sizeof raw);
-	crypto_wipe(text, sizeof text);
-	return !good;
-}
-
-static void list_one(const struct machine_record *m, void *owner)
-{
-	struct bundle_head h = { .generation = 0 };
-	char id[2 * MACHINE_ID + 1];
-	(void)owner;
-	bundle_peek(m->bundle.p, m->bundle.n, &h);
-	hex_text(id, m->id, MACHINE_ID);
-	printf("%s %s machine %s boots %llu bundle %llu minimum %llu\n", m->name, m->host, id, (unsigned long long)m->boots,
-	       (unsigned long long)h.generation, (unsigned long long)m->seq);
-}
-
-int station_main(int argc, char **argv)
-{
-	const char *dir = NULL, *operator = getenv("USER"), *word[2] = { NULL, NULL }, *pass = NULL;
-	struct station s;
-	unsigned words = 0;
-	bool plain = false;
-	if (argc < 2 || station_help(argc, argv)) {
-		fputs(station_usage, argc < 2 ? stderr : stdout);
-		return argc < 2 ? 2 : 0;
-	}
-	for (int i = 1; i < argc; i++) {
-		if (strcmp(argv[i], "--station") == 0 && i + 1 < argc)
-			dir = argv[++i];
-		else if (strcmp(argv[i], "--operator") == 0 && i + 1 < argc)
-			operator = argv[++i];
-		else if (strcmp(argv[i], "--passphrase") == 0 && i + 1 < argc)
-			pass = argv[++i];
-		else if (strcmp(argv[i], "--no-passphrase") == 0)
-			plain = true;
-		else if (argv[i][0] != '-' && words < 2)
-			word[words++] = argv[i];
-		else
-			return station_misuse("station", "%.80s is not understood, or lacks its value", argv[i]);
-	}
-	bool make = words && strcmp(word[0], "init") == 0, key = words && strcmp(word[0], "key") == 0;
-	if (!make && !key && (!words || strcmp(word[0], "list") != 0))
-		return station_misuse("station", "init, list or key is wanted");
-	if (!dir)
-		return station_misuse("station", "--station DIR is wanted");
-	if (key != (words == 2))
-		return station_misuse("station", key ? "key wants the NAME of a machine" : "%s: no name is wanted here", word[1]);
-	if (!operator || !cert_name_ok(operator, strlen(operator)))
-		operator = "operator";
-	if (make) {
-		if (station_make(dir, operator, pass, plain) != 0)
-			return 1;
-		printf("a new station lies in %s, its operator is %s; machines want %s/ca/root.pem\n", dir, operator, dir);
-		return 0;
-	}
-	if (station_open(&s, dir, pass) != 0)
-		return 1;
-	int r = key ? show_key(&s, word[1]) : record_each(&s, list_one, NULL);
-	station_close(&s);
-	return r;
-}
-
-/* ---- enrol ---- */
-
 struct args {
 	const char *station, *pass, *conf, *fingerprint, *host, *name;
-	unsigned wait;
+	uint64_t wait;
 	bool yes, replace, json;
 	struct grant_files files;
 };
 
-/* 0, 1, or 2 on wrong usage. */
+static const struct conf_key options[] = {
+	{ .key = "--station", .parse = option_word, .off = offsetof(struct args, station) },
+	{ .key = "--passphrase", .parse = option_word, .off = offsetof(struct args, pass) },
+	{ .key = "--conf", .parse = option_word, .off = offsetof(struct args, conf) },
+	{ .key = "--file", .parse = grant_file_word, .off = offsetof(struct args, files) },
+	{ .key = "--fingerprint", .parse = option_word, .off = offsetof(struct args, fingerprint) },
+	{ .key = "--wait", .parse = conf_number, .off = offsetof(struct args, wait), .max = REMOTE_WAIT_MAX },
+	{ .key = "--yes", .off = offsetof(struct args, yes) },
+	{ .key = "--replace", .off = offsetof(struct args, replace) },
+	{ .key = "--json", .off = offsetof(struct args, json) },
+};
+
+/* 0, or 2 on wrong usage. */
 static int parse(int argc, char **argv, struct args *a)
 {
+	char err[PATH_MAX + 200];
 	*a = (struct args){ .wait = 10 };
-	for (int i = 1; i < argc; i++) {
-		const char *w = argv[i], *v = i + 1 < argc ? argv[i + 1] : NULL;
-		const char **to = strcmp(w, "--station") == 0       ? &a->station
-		                  : strcmp(w, "--conf") == 0        ? &a->conf
-		                  : strcmp(w, "--fingerprint") == 0 ? &a->fingerprint
-		                  : strcmp(w, "--passphrase") == 0  ? &a->pass
-		                                                    : NULL;
-		bool file = strcmp(w, "--file") == 0, wait = strcmp(w, "--wait") == 0;
-		if ((to || file || wait) && !v)
-			return station_misuse("enrol", "%s lacks its value", w);
-		i += to || file || wait;
-		if (to)
-			*to = v;
-		else if (wait)
-			a->wait = (unsigned)strtoul(v, NULL, 10);
-		else if (file) {
-			if (grant_file_word(&a->files, v) != 0)
-				return 1;
-		} else if (strcmp(w, "--yes") == 0)
-			a->yes = true;
-		else if (strcmp(w, "--replace") == 0)
-			a->replace = true;
-		else if (strcmp(w, "--json") == 0)
-			a->json = true;
-		else if (w[0] == '-')
-			return station_misuse("enrol", "unknown option %.80s", w);
-		else if (!a->host)
-			a->host = w;
-		else if (!a->name)
-			a->name = w;
-		else
-			return station_misuse("enrol", "one HOST and one NAME are wanted, not %.80s too", w);
-	}
+	int words = options_read(argc, argv, options, sizeof options / sizeof *options, a, err, sizeof err);
+	if (words < 0)
+		return station_misuse("enrol", "%s", err);
+	if (words > 2)
+		return station_misuse("enrol", "one HOST and one NAME are wanted, not %.80s too", argv[2]);
+	a->host = words > 0 ? argv[0] : NULL;
+	a->name = words > 1 ? argv[1] : NULL;
 	const char *lacks = !a->host      ? "HOST"
 	                    : !a->name    ? "NAME"
 	                    : !a->station ? "--station DIR"
@@ -179,7 +70,7 @@ static bool is_it(const struct args *a, const struct remote *r)
 {
 	char shown[3 * MACHINE_ID], hex[2 * MACHINE_ID + 1], question[200];
 	size_t n = 0;
-	grant_fingerprint(r->hello.id, shown);
+	machine_id_text(r->hello.id, shown);
 	if (!a->json) {
 		printf("a machine at %s that is %s, started %llu times; its inventory:\n", a->host,
 		       gate_state_text(r->hello.state), (unsigned long long)r->hello.boots);
@@ -203,7 +94,8 @@ static bool is_it(const struct args *a, const struct remote *r)
 		station_complain("its fingerprint is another one: %s", shown);
 		return false;
 	}
-	snprintf(question, sizeof question, "Does its console show this fingerprint, and is it to be %s?", a->name);
+	snprintf(question, sizeof question, "Does its console show this fingerprint, and is it to be %s?",
+	         a->name);
 	return a->yes || grant_asked(question);
 }
 
@@ -215,7 +107,8 @@ static int certify(const struct station *s, const struct args *a, struct remote 
 	snprintf(dir, sizeof dir, "%.4000s/ca", s->dir);
 	if (ca_certify(dir, s->pass, &o, r->pub, &c, err, sizeof err) != 0)
 		return station_complain("%s", err);
-	struct gate_identity i = { rd_init(c.der[CERT_LEAF], c.len[CERT_LEAF]), rd_init(c.der[CERT_ISSUING], c.len[CERT_ISSUING]) };
+	struct gate_identity i = { rd_init(c.der[CERT_LEAF], c.len[CERT_LEAF]),
+		                   rd_init(c.der[CERT_ISSUING], c.len[CERT_ISSUING]) };
 	return gate_put_identity(r->out, &i) ? remote_flush(r) : station_complain("no memory");
 }
 
@@ -244,7 +137,8 @@ static bool name_free(const struct station *s, const struct args *a, const uint8
 		begun = old.boots == 0 && (!pub || memcmp(old.pub, pub, SIGN_PUB) == 0);
 		record_close(&old);
 	}
-	return begun || !station_complain("%s is enrolled already (--replace: it is another machine from now on)", a->name);
+	return begun || !station_complain("%s is enrolled already (--replace: it is another machine from "
+	                                  "now on)", a->name);
 }
 
 static int enrol(const struct station *s, struct args *a, struct remote *r, struct machine_record *m)
@@ -254,13 +148,18 @@ static int enrol(const struct station *s, struct args *a, struct remote *r, stru
 	if (!name_free(s, a, r->pub)) /* since it was asked */
 		return 1;
 	describe(a, r, m);
-	if (grant_credentials(s, m, &a->files) != 0 || grant_seal(s, m, &a->files, r->hello.generation + 1) != 0 ||
-	    record_make(s, m) != 0)
+	if (grant_credentials(s, m, &a->files) != 0 ||
+	    grant_seal(s, m, &a->files, r->hello.generation + 1) != 0 || record_make(s, m) != 0)
 		return 1;
-	int wrong = remote_resume(r, a->host, a->wait) || certify(s, a, r) || remote_put_bundle(r, m->bundle.p, m->bundle.n) || grant_auth(s, m, r, &g, why, sizeof why);
-	station_audit(s, "enrol", m->name, wrong ? "failed" : "done", wrong ? why : m->host);
+	int wrong = remote_resume(r, a->host, (unsigned)a->wait) || certify(s, a, r) ||
+	            remote_put_bundle(r, m->bundle.p, m->bundle.n) ||
+	            grant_auth(s, m, r, &g, why, sizeof why);
+	const char *details = !wrong ? m->host : *r->err ? r->err : why;
+	station_audit(s, "enrol", m->name, wrong ? "failed" : "done", details);
 	if (wrong)
-		return station_complain("%s is not unlocked: mend that, and enrol it again; if it is enrolled already then, authorise it", m->name);
+		return station_complain("%s is not unlocked: mend that, and enrol it again; if it is "
+		                        "enrolled already then, authorise it",
+		                        m->name);
 	if (a->json)
 		printf("{\"machine\":\"%s\",\"host\":\"%s\",\"outcome\":\"enrolled\"}\n", m->name, m->host);
 	else
@@ -275,11 +174,13 @@ static int run(struct args *a)
 	struct remote r;
 	int wrong = 1;
 	if (!cert_name_ok(a->name, strlen(a->name)) || a->name[0] == '.')
-		return station_complain("%.80s: a name has 1 to 63 letters, digits, dots, dashes or underscores", a->name);
+		return station_complain("%.80s: a name has 1 to 63 letters, digits, dots, dashes "
+		                        "or underscores", a->name);
 	if (station_open(&s, a->station, a->pass) != 0)
 		return 1;
-	if (name_free(&s, a, NULL) && grant_file_read(&a->files, "conf", a->conf) == 0 &&
-	    remote_open(&r, a->host, s.cred, NULL, a->wait) == 0) {
+	if (name_free(&s, a, NULL) && grant_files_read(&a->files) == 0 &&
+	    grant_file_read(&a->files, "conf", a->conf) == 0 &&
+	    remote_open(&r, a->host, s.cred, NULL, (unsigned)a->wait) == 0) {
 		if (r.hello.state != GATE_NEW)
 			station_complain("%s: this machine is enrolled already", a->host);
 		else if (name_free(&s, a, r.pub)) {
@@ -295,11 +196,11 @@ static int run(struct args *a)
 int enrol_main(int argc, char **argv)
 {
 	struct args a;
-	if (argc < 2 || station_help(argc, argv)) {
-		fputs(enrol_usage, argc < 2 ? stderr : stdout);
+	if (argc < 2 || options_help(argc, argv)) {
+		fputs(usage, argc < 2 ? stderr : stdout);
 		return argc < 2 ? 2 : 0;
 	}
-	int r = parse(argc, argv, &a);
+	int r = parse(argc - 1, argv + 1, &a);
 	if (r == 0)
 		r = run(&a);
 	grant_files_free(&a.files);

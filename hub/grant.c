@@ -43,7 +43,7 @@ static struct buf *slot(struct grant_files *f, const char *name)
 	return &f->at[f->n++].b;
 }
 
-const struct buf *grant_file_find(const struct grant_files *f, const char *name)
+static const struct buf *file_find(const struct grant_files *f, const char *name)
 {
 	for (unsigned i = 0; i < f->n; i++)
 		if (strcmp(f->at[i].name, name) == 0)
@@ -51,7 +51,7 @@ const struct buf *grant_file_find(const struct grant_files *f, const char *name)
 	return NULL;
 }
 
-int grant_file_put(struct grant_files *f, const char *name, const void *p, size_t n)
+static int file_put(struct grant_files *f, const char *name, const void *p, size_t n)
 {
 	struct buf *b = slot(f, name);
 	if (!b)
@@ -68,22 +68,40 @@ int grant_file_read(struct grant_files *f, const char *name, const char *path)
 	return read_whole(path, b, BUNDLE_MAX) == 0 ? 0 : station_complain("%s: %s", path, strerror(errno));
 }
 
-int grant_file_word(struct grant_files *f, const char *word)
+int grant_file_word(const struct conf_key *k, void *at, const char *v, char *err, size_t n)
 {
-	char name[BUNDLE_NAME];
-	const char *eq = strchr(word, '=');
-	if (!eq || (size_t)(eq - word) >= sizeof name)
-		return station_complain("--file wants NAME=FILE, not \"%.80s\"", word);
-	memcpy(name, word, (size_t)(eq - word));
-	name[eq - word] = 0;
-	return grant_file_read(f, name, eq + 1);
+	struct grant_files *f = at;
+	const char *eq = strchr(v, '=');
+	if (!eq || (size_t)(eq - v) >= BUNDLE_NAME) {
+		snprintf(err, n, "%s wants NAME=FILE, not \"%.80s\"", k->key, v);
+		return -1;
+	}
+	if (f->words == GRANT_FILES) {
+		snprintf(err, n, "%s: a bundle has at most %d files", k->key, GRANT_FILES);
+		return -1;
+	}
+	f->word[f->words++] = v;
+	return 0;
+}
+
+int grant_files_read(struct grant_files *f)
+{
+	for (unsigned i = 0; i < f->words; i++) {
+		char name[BUNDLE_NAME];
+		size_t n = strcspn(f->word[i], "=");
+		memcpy(name, f->word[i], n);
+		name[n] = 0;
+		if (grant_file_read(f, name, f->word[i] + n + 1) != 0)
+			return 1;
+	}
+	return 0;
 }
 
 /* The station's own copy; denied: whose bundles it refuses, NULL: nobody's. */
-static struct bundle *open_bundle(const struct station *s, const struct machine_record *m, const struct denials *denied,
-                                  const char **why)
+static struct bundle *open_bundle(const struct station *s, const struct machine_record *m,
+                                  const struct denials *denied, const char **why)
 {
-	struct key *k = grant_key_system(s, m);
+	struct key *k = gate_key_system(s->master, m->salt, m->id);
 	struct bundle_terms t = { .k_system = k, .id = m->id, .cred = s->cred };
 	*why = "no memory for keys";
 	cred_deny(s->cred, denied);
@@ -106,7 +124,8 @@ bool grant_bundle_denied(const struct station *s, const struct machine_record *m
 	return !opens(s, m, s->denied.list) && opens(s, m, NULL);
 }
 
-int grant_files_merge(const struct station *s, const struct machine_record *m, struct grant_files *f, bool *changed)
+int grant_files_merge(const struct station *s, const struct machine_record *m, struct grant_files *f,
+                      bool *changed)
 {
 	struct bundle_file old;
 	const char *why;
@@ -117,9 +136,9 @@ int grant_files_merge(const struct station *s, const struct machine_record *m, s
 	if (!b)
 		return station_complain("%s's bundle: %s", m->name, why);
 	for (unsigned i = 0; r == 0 && bundle_at(b, i, &old); i++) {
-		const struct buf *new = grant_file_find(f, old.name);
+		const struct buf *new = file_find(f, old.name);
 		if (!new)
-			r = grant_file_put(f, old.name, old.p, old.n);
+			r = file_put(f, old.name, old.p, old.n);
 		else
 			same += new->n == old.n && memcmp(new->p, old.p, old.n) == 0;
 	}
@@ -161,7 +180,7 @@ int grant_credentials(const struct station *s, const struct machine_record *m, s
 	int fd = open(path, O_RDONLY | O_CLOEXEC);
 	struct cred *c = fd >= 0 ? cred_read_pass(fd, s->pass, err, sizeof err) : NULL;
 	int wrong = !c || put_credentials(c, &b) != 0 ? station_complain("%s: it can't be read", path)
-	                                              : grant_file_put(f, "credentials", b.p, b.n);
+	                                              : file_put(f, "credentials", b.p, b.n);
 	if (fd >= 0)
 		close(fd);
 	cred_free(c);
@@ -170,17 +189,18 @@ int grant_credentials(const struct station *s, const struct machine_record *m, s
 	return wrong;
 }
 
-int grant_seal(const struct station *s, struct machine_record *m, const struct grant_files *f, uint64_t generation)
+int grant_seal(const struct station *s, struct machine_record *m, const struct grant_files *f,
+               uint64_t generation)
 {
 	struct bundle_file file[GRANT_FILES];
 	struct bundle_head h = { .generation = generation, .sealed_at = (uint64_t)time(NULL) };
-	const struct buf *conf = grant_file_find(f, "conf");
+	const struct buf *conf = file_find(f, "conf");
 	memcpy(h.id, m->id, MACHINE_ID);
 	for (unsigned i = 0; i < f->n; i++)
 		file[i] = (struct bundle_file){ f->at[i].name, f->at[i].b.p, f->at[i].b.n };
 	size_t n = bundle_size(file, f->n, s->cred);
 	uint8_t *p = n ? malloc(n) : NULL;
-	struct key *k = grant_key_system(s, m);
+	struct key *k = gate_key_system(s->master, m->salt, m->id);
 	bool good = p && k && bundle_seal(p, &h, k, file, f->n, s->cred) == 0;
 	key_free(k);
 	m->bundle.n = m->conf.n = 0;
@@ -190,29 +210,30 @@ int grant_seal(const struct station *s, struct machine_record *m, const struct g
 	}
 	free(p);
 	return good && !m->bundle.bad && !m->conf.bad
-	           ? 0
-	           : station_complain("%s's bundle can't be sealed: %s", m->name, n ? strerror(errno) : "a file in it is too large");
+	               ? 0
+	               : station_complain("%s's bundle can't be sealed: %s", m->name,
+	                                  n ? strerror(errno) : "a file in it is too large");
 }
 
 /* ---- keys ---- */
-
-struct key *grant_key_system(const struct station *s, const struct machine_record *m)
-{
-	return gate_key_system(s->master, m->salt, m->id);
-}
 
 struct key *grant_key_data(const struct station *s, const struct machine_record *m)
 {
 	return gate_key_data(s->master, m->salt, m->id, m->epoch);
 }
 
-static int put_auth(const struct station *s, const struct machine_record *m, struct remote *r, const struct grant *g,
-                    const uint8_t ticket[static GATE_TICKET])
+static int put_auth(const struct station *s, const struct machine_record *m, struct remote *r,
+                    const struct grant *g, const uint8_t ticket[static GATE_TICKET])
 {
 	struct bundle_head head;
 	uint64_t now = (uint64_t)time(NULL);
-	struct gate_auth a = { .issued = now, .time = now, .expiry = now + LIFE_S, .seq = g->seq, .flags = g->flags,
-		               .k_system = grant_key_system(s, m), .k_data = grant_key_data(s, m) };
+	struct gate_auth a = { .issued = now,
+		               .time = now,
+		               .expiry = now + LIFE_S,
+		               .seq = g->seq,
+		               .flags = g->flags,
+		               .k_system = gate_key_system(s->master, m->salt, m->id),
+		               .k_data = grant_key_data(s, m) };
 	memcpy(a.id, m->id, MACHINE_ID);
 	memcpy(a.nonce, r->nonce, GATE_NONCE);
 	memcpy(a.ticket, ticket, GATE_TICKET);
@@ -226,8 +247,8 @@ static int put_auth(const struct station *s, const struct machine_record *m, str
 }
 
 /* What has changed with it. */
-static int record_success(const struct station *s, struct machine_record *m, const struct remote *r, const struct grant *g,
-                          const uint8_t (*ticket)[GATE_TICKET])
+static int record_success(const struct station *s, struct machine_record *m, const struct remote *r,
+                          const struct grant *g, const uint8_t (*ticket)[GATE_TICKET])
 {
 	char text[100], chain[65];
 	static const uint8_t none[32];
@@ -253,7 +274,8 @@ bool grant_ticket_shown(const uint8_t ticket[static GATE_TICKET], const uint8_t 
 }
 
 /* What the machine has if the new ticket never reaches it: the one it shows. */
-static void ticket_it_has(const struct machine_record *m, const uint8_t shown[static 32], uint8_t out[static GATE_TICKET])
+static void ticket_it_has(const struct machine_record *m, const uint8_t shown[static 32],
+                          uint8_t out[static GATE_TICKET])
 {
 	unsigned i = m->tickets > 1 && grant_ticket_shown(m->ticket[1], shown);
 	memset(out, 0, GATE_TICKET);
@@ -269,21 +291,23 @@ int grant_auth(const struct station *s, struct machine_record *m, struct remote 
 	enum gate_code code;
 	ticket_it_has(m, r->hello.ticket, tickets[0]);
 	crypto_random(tickets[1], GATE_TICKET);
-	snprintf(why, n, "the connection broke");
 	if (record_put_ticket(s, m, tickets, 2) || put_auth(s, m, r, g, tickets[1]) || remote_flush(r) ||
 	    remote_result(r, &code, &text)) {
 		buf_free(&text);
 		return 1;
 	}
 	snprintf(why, n, "%s", text.n > 1 ? (char *)text.p : "done");
+	if (code != GATE_DONE)
+		station_complain("%s: %s", m->name,
+		                 code == GATE_NO ? "refused; its console says why" : (char *)text.p);
 	buf_free(&text);
 	if (code == GATE_DONE) {
 		/* the machine is unlocked, whatever becomes of our note of it */
 		if (record_success(s, m, r, g, tickets + 1) != 0)
-			station_complain("%s is unlocked, but the station has no record of it: its next start looks changed", m->name);
+			station_complain("%s is unlocked, but the station has no record of it: its "
+			                 "next start looks changed", m->name);
 		return 0;
 	}
-	station_complain("%s: %s", m->name, code == GATE_NO ? "refused; its console says why" : why);
 	return 1;
 }
 
@@ -298,16 +322,4 @@ bool grant_asked(const char *question)
 		return putchar('\n'), false;
 	line[strcspn(line, "\r\n")] = 0;
 	return strcmp(line, "yes") == 0 || strcmp(line, "y") == 0;
-}
-
-void grant_fingerprint(const uint8_t id[static MACHINE_ID], char out[static 3 * MACHINE_ID])
-{
-	char hex[2 * MACHINE_ID + 1], *o = out;
-	hex_text(hex, id, MACHINE_ID);
-	for (unsigned i = 0; i < 2 * MACHINE_ID; i++) {
-		if (i && i % 4 == 0)
-			*o++ = ' ';
-		*o++ = hex[i];
-	}
-	*o = 0;
 }

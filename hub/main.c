@@ -6,6 +6,7 @@
  * (jfile.c, the store).  Its key comes by descriptor or is typed in. */
 #include "base/conf.h"
 #include "base/log.h"
+#include "base/options.h"
 #include "base/sandbox.h"
 #include "crypto/denial.h"
 #include "hub/ca.h"
@@ -54,6 +55,7 @@ static const char usage[] =
 	"  encdns-hub status --dir DIR [--json]     where journal and nodes stand\n"
 	"  encdns-hub stop --dir DIR                clean stop\n"
 	"  encdns-hub stream ORIGIN=ZONEFILE...     zones to stdout, for: encdns run --ad-hoc\n"
+	"  encdns-hub checkconf FILE                is this configuration right?\n"
 	"  encdns-hub --help keys                   what a configuration file may say\n"
 	"  encdns-hub --version\n";
 
@@ -65,15 +67,10 @@ static const struct conf_key keys[] = {
 	{ "credentials", conf_fd, offsetof(struct conf, credentials), "", "fd:N",
 	  "Descriptor to read the hub's certificate, chain and private key (PEM) from.", 0, 0, false },
 	{ "import-memory", conf_size, offsetof(struct conf, import_memory), "512M", "SIZE",
-	  "Memory to read a zone in; a larger one is sorted on the disk, in DIR, sealed.", 16 << 20, 1ull << 46, false },
+	  "Memory to read a zone in; a larger one is sorted on the disk, in DIR, sealed.", 16 << 20,
+	  1ull << 46, false },
 };
 #define NKEYS (sizeof keys / sizeof *keys)
-
-static int complain(const char *what)
-{
-	fprintf(stderr, "encdns-hub: %s\n", what);
-	return 1;
-}
 
 static int wrong_usage(const char *what)
 {
@@ -111,7 +108,8 @@ static void report_line(void *ctx, bool error, const char *file, unsigned line, 
 {
 	struct load *l = ctx;
 	/* what concerns the whole file is said at its first line */
-	ctl_print(l->c, CTL_ERR, "%s:%u: %s%s\n", file ? file : l->file, line ? line : 1, error ? "" : "warning: ", text);
+	ctl_print(l->c, CTL_ERR, "%s:%u: %s%s\n", file ? file : l->file, line ? line : 1,
+	          error ? "" : "warning: ", text);
 	if (error)
 		l->code = 1;
 }
@@ -136,7 +134,8 @@ static void say_later(struct load *l, const uint8_t *origin, const struct import
 {
 	char text[NAME_TEXT_MAX], line[NAME_TEXT_MAX + 80];
 	name_text(origin, text);
-	int n = l->drop ? snprintf(line, sizeof line, "%s dropped sequence %llu\n", text, (unsigned long long)r->seq)
+	int n = l->drop ? snprintf(line, sizeof line, "%s dropped sequence %llu\n", text,
+	                           (unsigned long long)r->seq)
 	                : snprintf(line, sizeof line, "%s serial %u sequence %llu\n", text, r->serial,
 	                           (unsigned long long)r->seq);
 	buf_put(&l->said, line, (size_t)n);
@@ -171,7 +170,8 @@ static struct zone *load_file(struct load *l, const uint8_t *origin, const char 
 	pthread_attr_init(&attr);
 	pthread_attr_setstacksize(&attr, 8 << 20); /* musl's own default is small */
 	/* a thread costs more than a small file */
-	if ((stat(file, &sb) == 0 && sb.st_size < SMALL_FILE) || pthread_create(&t, &attr, read_zone, &r) != 0)
+	if ((stat(file, &sb) == 0 && sb.st_size < SMALL_FILE) ||
+	    pthread_create(&t, &attr, read_zone, &r) != 0)
 		return zone_load(origin, file, &r.report);
 	while (!r.done) {
 		usleep(20000);
@@ -195,7 +195,8 @@ static void load_one(struct load *l, char *arg)
 		l->code = 1;
 		return;
 	}
-	int done = l->drop ? hub_drop(h, origin, &r, err, sizeof err) : hub_import(h, z, l->force, &r, err, sizeof err);
+	int done = l->drop ? hub_drop(h, origin, &r, err, sizeof err)
+	                   : hub_import(h, z, l->force, &r, err, sizeof err);
 	l->taken += done == 0;
 	l->changed += done == 0 && r.changed;
 	if (done == 0)
@@ -228,8 +229,8 @@ static void load_end(struct load *l, int code)
 	while (*at != l)
 		at = &(*at)->next;
 	*at = l->next;
-	log_say(LOG_NOTICE, "%s: %d named, %u taken, %u of them changed; sequence %llu", l->drop ? "drop" : "load",
-	        l->argc, l->taken, l->changed, (unsigned long long)l->d->hub.seq);
+	log_say(LOG_NOTICE, "%s: %d named, %u taken, %u of them changed; sequence %llu",
+	        l->drop ? "drop" : "load", l->argc, l->taken, l->changed, (unsigned long long)l->d->hub.seq);
 	loop_del(&l->d->hub.loop, &l->src);
 	ctl_done(l->c, code);
 	buf_free(&l->said);
@@ -250,7 +251,8 @@ static void load_turn(struct src *s, uint32_t got, uint64_t now)
 	}
 	if (!h->failed && hub_commit(h, err, sizeof err) == 0) {
 		for (size_t at = 0; at < l->said.n;) { /* line by line: ctl_print is bounded */
-			size_t n = (size_t)((uint8_t *)memchr(l->said.p + at, '\n', l->said.n - at) - l->said.p) + 1 - at;
+			const uint8_t *nl = memchr(l->said.p + at, '\n', l->said.n - at);
+			size_t n = (size_t)(nl - l->said.p) + 1 - at;
 			ctl_print(l->c, CTL_OUT, "%.*s", (int)n, (const char *)l->said.p + at);
 			at += n;
 		}
@@ -273,7 +275,8 @@ static void begin_load(struct daemon *d, struct ctl_conn *c, int argc, char **ar
 		ctl_done(c, 1);
 		return;
 	}
-	*l = (struct load){ .d = d, .c = c, .argv = argv, .argc = argc, .force = force, .drop = drop, .next = d->loads };
+	*l = (struct load){ .d = d, .c = c, .argv = argv, .argc = argc, .force = force, .drop = drop,
+		            .next = d->loads };
 	l->src = (struct src){ .fd = -1, .due_ns = loop_now(), .wake = load_turn };
 	d->loads = l;
 	loop_add(&d->hub.loop, &l->src);
@@ -295,16 +298,20 @@ static void status(struct daemon *d, struct ctl_conn *c, bool json)
 	hex_text(id, h->id, JOURNAL_ID);
 	hex_text(pub, h->pub, SIGN_PUB);
 	if (json) {
-		ctl_print(c, CTL_OUT, "{\"sequence\":%llu,\"chain\":\"%s\",\"journal\":\"%s\",\"journal_key\":\"%s\",\"zones\":%llu,"
-		          "\"names\":%llu,\"store_bytes\":%llu,\"denials\":%llu,\"nodes\":[", (unsigned long long)h->seq, chain, id, pub,
-		          zones, (unsigned long long)s.names, (unsigned long long)s.file_bytes,
-		          (unsigned long long)feeds_denials(h->feeds));
+		ctl_print(c, CTL_OUT,
+		          "{\"sequence\":%llu,\"chain\":\"%s\",\"journal\":\"%s\",\"journal_key\":\"%s\","
+		          "\"zones\":%llu,\"names\":%llu,\"store_bytes\":%llu,\"denials\":%llu,\"nodes\":[",
+		          (unsigned long long)h->seq, chain, id, pub, zones, (unsigned long long)s.names,
+		          (unsigned long long)s.file_bytes, (unsigned long long)feeds_denials(h->feeds));
 		feeds_print(h->feeds, c, true);
 		ctl_print(c, CTL_OUT, "]}\n");
 	} else {
-		ctl_print(c, CTL_OUT, "journal %s, sequence %llu, chain %.16s...\njournal key %s\n%llu zones, %llu names, store %llu MiB\ndenial list %llu\n", id,
-		          (unsigned long long)h->seq, chain, pub, zones, (unsigned long long)s.names,
-		          (unsigned long long)s.file_bytes >> 20, (unsigned long long)feeds_denials(h->feeds));
+		ctl_print(c, CTL_OUT,
+		          "journal %s, sequence %llu, chain %.16s...\njournal key %s\n"
+		          "%llu zones, %llu names, store %llu MiB\ndenial list %llu\n",
+		          id, (unsigned long long)h->seq, chain, pub, zones, (unsigned long long)s.names,
+		          (unsigned long long)s.file_bytes >> 20,
+		          (unsigned long long)feeds_denials(h->feeds));
 		feeds_print(h->feeds, c, false);
 	}
 	ctl_done(c, 0);
@@ -318,7 +325,8 @@ static void where(struct daemon *d, struct ctl_conn *c, const char *node)
 	uint64_t acked = 0;
 	hex_text(chain, d->hub.chain, CHAIN_LEN);
 	feeds_know(d->hub.feeds, node, &connected, &acked);
-	ctl_print(c, CTL_OUT, "%llu %s %d %llu\n", (unsigned long long)d->hub.seq, chain, connected, (unsigned long long)acked);
+	ctl_print(c, CTL_OUT, "%llu %s %d %llu\n", (unsigned long long)d->hub.seq, chain, connected,
+	          (unsigned long long)acked);
 	ctl_done(c, 0);
 }
 
@@ -369,7 +377,8 @@ static int take_denials(struct daemon *d, struct ctl_conn *c, const char *path)
 	if (r > 0 && *err)
 		ctl_print(c, CTL_ERR, "encdns-hub: it is in force, but not at the next start: %s\n", err);
 	ctl_print(c, CTL_OUT, "denial list %llu%s: %u certificates; %u nodes told, %u of them denied\n",
-	          (unsigned long long)got.number, r ? "" : " is in force already", got.certificates, got.told, got.ended);
+	          (unsigned long long)got.number, r ? "" : " is in force already", got.certificates, got.told,
+	          got.ended);
 	if (cred_denied(d->cred)) {
 		log_say(LOG_ERROR, "this hub's own certificate is denied: stopping");
 		loop_due(&d->hub.loop, &d->farewell, loop_now() + TICK_NS);
@@ -420,11 +429,13 @@ static void on_tick(struct src *s, uint32_t got, uint64_t now)
 
 static int watch_signals(struct daemon *d)
 {
-	d->signals = (struct src){ .fd = loop_signals(0), .want = EPOLLIN, .due_ns = LOOP_NEVER, .wake = on_signal };
+	d->signals = (struct src){ .fd = loop_signals(0), .want = EPOLLIN, .due_ns = LOOP_NEVER,
+		                   .wake = on_signal };
 	d->tick = (struct src){ .fd = -1, .due_ns = loop_now() + TICK_NS, .wake = on_tick };
 	d->farewell = (struct src){ .fd = -1, .due_ns = LOOP_NEVER, .wake = stop_denied };
 	loop_add(&d->hub.loop, &d->farewell); /* a timer alone can't fail */
-	return d->signals.fd < 0 || loop_add(&d->hub.loop, &d->signals) != 0 || loop_add(&d->hub.loop, &d->tick) != 0;
+	return d->signals.fd < 0 || loop_add(&d->hub.loop, &d->signals) != 0 ||
+	       loop_add(&d->hub.loop, &d->tick) != 0;
 }
 
 /* A new salt; what was begun and failed does not stay. */
@@ -433,8 +444,8 @@ static int make_salt(const char *dir, const char *path, uint8_t salt[static PASS
 	int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
 	int folder = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	crypto_random(salt, PASS_SALT_LEN);
-	bool good = fd >= 0 && folder >= 0 && write(fd, salt, PASS_SALT_LEN) == PASS_SALT_LEN && fsync(fd) == 0 &&
-	            fsync(folder) == 0;
+	bool good = fd >= 0 && folder >= 0 && write(fd, salt, PASS_SALT_LEN) == PASS_SALT_LEN &&
+	            fsync(fd) == 0 && fsync(folder) == 0;
 	int e = errno;
 	if (fd >= 0 && !good)
 		unlink(path);
@@ -461,7 +472,8 @@ static int get_salt(const char *dir, uint8_t salt[static PASS_SALT_LEN], char *e
 	}
 	ssize_t got = read(fd, salt, PASS_SALT_LEN);
 	if (got != PASS_SALT_LEN)
-		snprintf(err, n, "%.200s: %s", path, got < 0 ? strerror(errno) : "it is cut short: bring back the whole one");
+		snprintf(err, n, "%.200s: %s", path,
+		         got < 0 ? strerror(errno) : "it is cut short: bring back the whole one");
 	close(fd);
 	return got == PASS_SALT_LEN ? 0 : -1;
 }
@@ -474,7 +486,8 @@ static struct key *ask_key(const char *dir, char *err, size_t n)
 	uint8_t salt[PASS_SALT_LEN];
 	snprintf(path, sizeof path, "%.4000s/journal", dir);
 	bool fresh = access(path, F_OK) != 0;
-	snprintf(prompt, sizeof prompt, fresh ? "new passphrase for the hub in %.4000s" : "passphrase of the hub in %.4000s", dir);
+	snprintf(prompt, sizeof prompt,
+	         fresh ? "new passphrase for the hub in %.4000s" : "passphrase of the hub in %.4000s", dir);
 	struct pass *p = pass_ask(prompt, fresh ? "the same once more" : NULL, why, sizeof why);
 	struct key *k = NULL;
 	if (!p)
@@ -485,15 +498,16 @@ static struct key *ask_key(const char *dir, char *err, size_t n)
 	return k;
 }
 
-static int serve(struct daemon *d, const char *dir, const struct conf *c, const struct key *k, struct cred *cred)
+static int serve(struct daemon *d, const char *dir, const struct conf *c, const struct key *k,
+                 struct cred *cred)
 {
 	char err[1400];
 	struct hub *h = &d->hub;
 	d->cred = cred;
 	if (loop_init(&h->loop) != 0 || watch_signals(d) != 0)
-		return complain(strerror(errno));
+		return station_complain("signals can't be waited for: %s", strerror(errno));
 	if (hub_open(h, dir, k, err, sizeof err) != 0)
-		return complain(err);
+		return station_complain("%s", err);
 	h->feeds = feeds_new(h, cred, c->listen.at[0].host, c->listen.at[0].port, err, sizeof err);
 	d->ctl = h->feeds ? ctl_listen(&h->loop, dir, command, d, err, sizeof err) : NULL;
 	int code = 0;
@@ -501,16 +515,17 @@ static int serve(struct daemon *d, const char *dir, const struct conf *c, const 
 		sandbox_enter(&(struct sandbox){ .who = SANDBOX_HUB, .dir = dir });
 		log_say(LOG_NOTICE, "ready at sequence %llu", (unsigned long long)h->seq);
 		if (loop_run(&h->loop, &d->stop) != 0)
-			code = complain(strerror(errno));
+			code = station_complain("what happens can't be waited for: %s", strerror(errno));
 		else if (cred_denied(cred))
 			code = EXIT_DENIED;
 	} else {
-		code = complain(err);
+		code = station_complain("%s", err);
 	}
 	while (d->loads)
 		load_end(d->loads, 1);
 	if (h->failed || store_failed(h->store)) {
-		log_say(LOG_ERROR, "stopped: %s; what was acknowledged is safe: mend the disk and start again", h->why);
+		log_say(LOG_ERROR,
+		        "stopped: %s; what was acknowledged is safe: mend the disk and start again", h->why);
 		code = 1;
 	}
 	ctl_close(d->ctl);
@@ -524,7 +539,8 @@ static struct cred *hub_cred(int fd)
 	char err[300];
 	struct cred *cred = cred_read(fd, err, sizeof err);
 	if (cred && cred_role(cred) != ROLE_HUB) {
-		snprintf(err, sizeof err, "the certificate is a %s's, not a hub's", cert_role_text(cred_role(cred)));
+		snprintf(err, sizeof err, "the certificate is a %s's, not a hub's",
+		         cert_role_text(cred_role(cred)));
 		cred_free(cred);
 		cred = NULL;
 	}
@@ -534,15 +550,35 @@ static struct cred *hub_cred(int fd)
 	return cred;
 }
 
+/* 0, or how many mistakes there are (said). */
+static int read_conf(const char *path, struct conf *c)
+{
+	int wrong = conf_read(path, keys, NKEYS, c, &conf_say_stderr);
+	if (wrong < 0)
+		return wrong;
+	if (c->listen.n == 0)
+		wrong += conf_wrong(&conf_say_stderr, path, "a line \"listen ADDRESS@PORT\" is wanted");
+	if (c->credentials < 0)
+		wrong += conf_wrong(&conf_say_stderr, path, "a line \"credentials fd:N\" is wanted");
+	return wrong;
+}
+
+static int checkconf(const char *path)
+{
+	struct conf c = { .credentials = -1 };
+	if (read_conf(path, &c) != 0)
+		return 1;
+	printf("%s: all is right\n", path);
+	return 0;
+}
+
 static int run(const char *dir, const char *conf, int key_fd)
 {
 	static struct daemon d;
 	struct conf c = { .credentials = -1 };
 	char err[300];
-	if (conf_read(conf, keys, NKEYS, &c, &conf_say_stderr) != 0)
-		return complain("nothing was started");
-	if (c.listen.n == 0 || c.credentials < 0)
-		return complain("the configuration must have: listen ADDRESS@PORT and credentials fd:N");
+	if (read_conf(conf, &c) != 0)
+		return station_complain("nothing was started");
 	if (mkdir(dir, 0700) != 0 && errno != EEXIST) {
 		fprintf(stderr, "encdns-hub: %s: %s\n", dir, strerror(errno));
 		return 1;
@@ -552,13 +588,18 @@ static int run(const char *dir, const char *conf, int key_fd)
 		return 1;
 	struct key *k = key_fd >= 0 ? key_read(key_fd) : ask_key(dir, err, sizeof err);
 	if (!k)
-		return complain(key_fd >= 0 ? "--key: 64 hex digits or 32 octets are wanted on that descriptor" : err);
+		return station_complain("%s", key_fd >= 0 ? "--key: 64 hex digits or 32 octets are wanted on "
+		                                            "that descriptor"
+		                                          : err);
 	if (key_fd >= 0)
 		close(key_fd);
 	d.import_memory = c.import_memory;
 	crypto_lock_stack();
-	if (crypto_unlocked(err, sizeof err))
-		log_say(LOG_WARNING, "this can't be locked in memory and may be swapped out: %s; raise the limit RLIMIT_MEMLOCK (ulimit -l)", err);
+	if (crypto_not_locked(err, sizeof err))
+		log_say(LOG_WARNING,
+		        "this can't be locked in memory and may be swapped out: %s; raise the limit "
+		        "RLIMIT_MEMLOCK (ulimit -l)",
+		        err);
 	int code = serve(&d, dir, &c, k, cred);
 	key_free(k);
 	cred_free(cred);
@@ -570,7 +611,8 @@ static int run(const char *dir, const char *conf, int key_fd)
 
 static void stderr_report(void *ctx, bool error, const char *file, unsigned line, const char *text)
 {
-	fprintf(stderr, "%s:%u: %s%s\n", file ? file : (const char *)ctx, line ? line : 1, error ? "" : "warning: ", text);
+	fprintf(stderr, "%s:%u: %s%s\n", file ? file : (const char *)ctx, line ? line : 1,
+	        error ? "" : "warning: ", text);
 }
 
 static int stream(int argc, char **argv)
@@ -582,11 +624,12 @@ static int stream(int argc, char **argv)
 	if (argc == 0)
 		return wrong_usage("stream wants ORIGIN=ZONEFILE");
 	if (isatty(1))
-		return wrong_usage("stream writes octets for a pipe: encdns-hub stream ORIGIN=FILE | encdns run --ad-hoc");
+		return wrong_usage("stream writes octets for a pipe: encdns-hub stream ORIGIN=FILE | "
+		                   "encdns run --ad-hoc");
 	struct key *k = key_random();
 	if (!k)
-		return complain("no memory for keys");
-	int code = hub_open(&h, NULL, k, err, sizeof err) != 0 ? complain(err) : 0;
+		return station_complain("no memory for keys");
+	int code = hub_open(&h, NULL, k, err, sizeof err) != 0 ? station_complain("%s", err) : 0;
 	for (int i = 0; i < argc && code == 0; i++) {
 		char *eq = strchr(argv[i], '=');
 		if (!eq || !name_parse(argv[i], (size_t)(eq - argv[i]), NULL, origin)) {
@@ -598,12 +641,13 @@ static int stream(int argc, char **argv)
 		struct zone *z = zone_load(origin, eq + 1, &report);
 		if (!z)
 			code = 1;
-		else if (hub_import(&h, z, true, &r, err, sizeof err) != 0 || hub_commit(&h, err, sizeof err) != 0)
-			code = complain(err);
+		else if (hub_import(&h, z, true, &r, err, sizeof err) != 0 ||
+		         hub_commit(&h, err, sizeof err) != 0)
+			code = station_complain("%s", err);
 		zone_free(z);
 	}
 	if (code == 0 && feed_plain(&h, 1, err, sizeof err) != 0)
-		code = complain(err);
+		code = station_complain("%s", err);
 	hub_close(&h);
 	key_free(k);
 	return code;
@@ -619,39 +663,25 @@ struct args {
 	char **argv; /* what is no option */
 };
 
+static const struct conf_key options[] = {
+	{ .key = "--dir", .parse = option_word, .off = offsetof(struct args, dir) },
+	{ .key = "--conf", .parse = option_word, .off = offsetof(struct args, conf) },
+	{ .key = "--list", .parse = option_word, .off = offsetof(struct args, list) },
+	{ .key = "--key", .parse = conf_fd, .off = offsetof(struct args, key) },
+	{ .key = "--force", .off = offsetof(struct args, force) },
+	{ .key = "--json", .off = offsetof(struct args, json) },
+};
+
 static int parse_args(int argc, char **argv, struct args *out)
 {
-	char err[100];
-	struct conf_key fd = { .key = "--key" };
+	char err[200];
 	*out = (struct args){ .key = -1, .argv = argv };
-	for (int i = 0; i < argc; i++) {
-		if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0) {
-			fputs(usage, stdout);
-			exit(0);
-		}
-		const char *a = argv[i], **to = strcmp(a, "--dir") == 0 ? &out->dir : strcmp(a, "--conf") == 0 ? &out->conf
-		                              : strcmp(a, "--list") == 0 ? &out->list : NULL;
-		if (to || strcmp(a, "--key") == 0) {
-			if (++i == argc) {
-				snprintf(err, sizeof err, "%s lacks its value", a);
-				return wrong_usage(err);
-			}
-			if (to)
-				*to = argv[i];
-			else if (conf_fd(&fd, &out->key, argv[i], err, sizeof err) != 0)
-				return wrong_usage(err);
-		} else if (strcmp(a, "--force") == 0) {
-			out->force = true;
-		} else if (strcmp(a, "--json") == 0) {
-			out->json = true;
-		} else if (a[0] == '-' && a[1]) {
-			snprintf(err, sizeof err, "unknown option %.80s", a);
-			return wrong_usage(err);
-		} else {
-			out->argv[out->argc++] = argv[i];
-		}
+	if (options_help(argc, argv)) {
+		fputs(usage, stdout);
+		exit(0);
 	}
-	return 0;
+	out->argc = options_read(argc, argv, options, sizeof options / sizeof *options, out, err, sizeof err);
+	return out->argc < 0 ? wrong_usage(err) : 0;
 }
 
 /* The hub runs elsewhere: paths (behind a '=', if there is one) become absolute. */
@@ -699,7 +729,7 @@ static int add_list(struct words *w, const char *path)
 	while (code == 0 && getline(&line, &n, f) > 0) {
 		line[strcspn(line, "\r\n")] = 0;
 		if (*line && *line != '#' && !add_word(w, absolute(line, false)))
-			code = complain("no memory");
+			code = station_complain("no memory");
 	}
 	if (code == 0 && !feof(f)) {
 		fprintf(stderr, "%s: %s\n", path, strerror(errno));
@@ -716,7 +746,7 @@ static int call(const struct args *a, const char *verb, const char *how)
 	bool good = add_word(&w, strdup(verb)) && add_word(&w, strdup(how));
 	for (int i = 0; i < a->argc && good; i++)
 		good = add_word(&w, absolute(a->argv[i], strcmp(verb, "denials") == 0));
-	int code = good ? 0 : complain("no memory");
+	int code = good ? 0 : station_complain("no memory");
 	if (code == 0 && a->list)
 		code = add_list(&w, a->list);
 	if (code == 0)
@@ -762,7 +792,7 @@ int main(int argc, char **argv)
 	const char *verb = argc > 1 ? argv[1] : "--help";
 	log_name("encdns-hub");
 	if (crypto_init() != 0)
-		return complain("no memory for keys");
+		return station_complain("no memory for keys");
 	crypto_harden();
 	if (strcmp(verb, "--version") == 0)
 		return printf("encdns-hub " VERSION "\n") < 0;
@@ -779,9 +809,12 @@ int main(int argc, char **argv)
 	if (r != 0)
 		return r;
 	if (strcmp(verb, "run") == 0)
-		return a.dir && a.conf ? run(a.dir, a.conf, a.key) : wrong_usage("run wants --dir DIR and --conf FILE");
+		return a.dir && a.conf ? run(a.dir, a.conf, a.key)
+		                       : wrong_usage("run wants --dir DIR and --conf FILE");
 	if (strcmp(verb, "stream") == 0)
 		return stream(a.argc, a.argv);
+	if (strcmp(verb, "checkconf") == 0)
+		return a.argc == 1 ? checkconf(a.argv[0]) : wrong_usage("checkconf wants one FILE");
 	static const char *const verbs[] = { "load", "drop", "denials", "status", "stop" };
 	for (size_t i = 0; i < sizeof verbs / sizeof *verbs; i++)
 		if (strcmp(verb, verbs[i]) == 0)

@@ -162,19 +162,20 @@ int register_read(const char *dir, struct entry **out, size_t *n, char *err, siz
 	return -1;
 }
 
-void register_reason(const char *dir, const uint8_t serial[static CERT_SERIAL], char out[static REASON_MAX + 1])
+void register_reasons(const char *dir, void (*each)(void *owner, const uint8_t *serial, const char *text),
+                      void *owner)
 {
-	char line[REASON_MAX + 100], hex[2 * CERT_SERIAL + 1];
+	char line[REASON_MAX + 100];
+	uint8_t serial[CERT_SERIAL];
 	FILE *f = open_file(dir, "reasons");
 
-	out[0] = 0;
-	hex_text(hex, serial, CERT_SERIAL);
 	while (f && fgets(line, sizeof line, f)) {
-		char *text = strncmp(line, hex, sizeof hex - 1) == 0 ? strchr(line + sizeof hex, ' ') : NULL;
-
 		line[strcspn(line, "\n")] = 0;
+		char *text = hex_read(serial, line, sizeof serial) && line[2 * CERT_SERIAL] == ' '
+		                     ? strchr(line + 2 * CERT_SERIAL + 1, ' ')
+		                     : NULL;
 		if (text)
-			snprintf(out, REASON_MAX + 1, "%s", text + 1);
+			each(owner, serial, text + 1);
 	}
 	if (f)
 		fclose(f);

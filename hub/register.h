@@ -23,8 +23,9 @@ int register_add(const char *dir, const struct entry *e);
 /* All of them, oldest first; free(*out).  -1: err says file and line. */
 int register_read(const char *dir, struct entry **out, size_t *n, char *err, size_t errn);
 int register_add_reason(const char *dir, const uint8_t serial[static CERT_SERIAL], int64_t at, const char *reason);
-/* The last that was given; empty when there is none. */
-void register_reason(const char *dir, const uint8_t serial[static CERT_SERIAL], char out[static REASON_MAX + 1]);
+/* All that were given, oldest first. */
+void register_reasons(const char *dir, void (*each)(void *owner, const uint8_t *serial, const char *text),
+                      void *owner);
 /* RFC 3339, in UTC. */
 void register_time(int64_t at, char out[static 32]);
 /* 2 * CERT_SERIAL hex digits and nothing else. */

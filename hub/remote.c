@@ -35,6 +35,18 @@ static int cannot(struct remote *r, const char *what, const char *why)
 	return fail(r, text);
 }
 
+/* What a machine says that will hear no more. */
+static int read_refusal(struct remote *r, uint8_t *p, size_t n)
+{
+	struct gate_result res;
+	char text[200];
+	if (gate_read_result(p, n, &res) != NULL)
+		return fail(r, "it speaks another language");
+	snprintf(text, sizeof text, "it says: %.*s", (int)(res.text_len < 150 ? res.text_len : 150),
+	         res.text);
+	return fail(r, text);
+}
+
 /* ---- the wire ---- */
 
 static int send_wire(struct remote *r)
@@ -80,10 +92,51 @@ static int turn(struct remote *r, uint64_t until)
 	uint64_t now = loop_now();
 	if (now >= until)
 		return fail(r, "it does not answer");
-	struct pollfd p = { r->fd, (short)((tls_wire_in(r->tls, &n) ? POLLIN : 0) | (tls_wire_out(r->tls, &n) ? POLLOUT : 0)), 0 };
+	struct pollfd p = {
+		r->fd,
+		(short)((tls_wire_in(r->tls, &n) ? POLLIN : 0) | (tls_wire_out(r->tls, &n) ? POLLOUT : 0)), 0
+	};
 	if (poll(&p, 1, (int)((until - now) / MS + 1)) < 0 && errno != EINTR)
 		return fail(r, strerror(errno));
+	if (p.revents & (POLLHUP | POLLERR) && !tls_wire_in(r->tls, &n))
+		return fail(r, "it has closed the connection"); /* before all it had sent was taken */
 	return p.revents & (POLLIN | POLLHUP | POLLERR) ? take_wire(r) : 0;
+}
+
+/* The next message that has come: 1, 0: none is whole yet, -1: it is none. */
+static int take(struct remote *r, enum gate_type *type, uint8_t **p, size_t *n)
+{
+	gate_buf_take(r->in, r->tls);
+	int got = gate_next(r->in, type, p, n);
+	return got < 0 ? fail(r, "it speaks another language") : got;
+}
+
+/* A message that comes before ours is out says why the machine won't hear it. */
+static int interrupted(struct remote *r)
+{
+	enum gate_type type;
+	uint8_t *p;
+	size_t n;
+	int got = take(r, &type, &p, &n);
+	if (got > 0)
+		return type == GATE_RESULT ? read_refusal(r, p, n) : fail(r, "it speaks out of turn");
+	return got;
+}
+
+/* The connection is broken on our way out: what it said before may still lie here. */
+static int broken(struct remote *r)
+{
+	char why[sizeof r->err];
+	size_t n;
+	memcpy(why, r->err, sizeof why);
+	*r->err = 0;
+	for (uint8_t *to; interrupted(r) == 0 && (to = tls_wire_in(r->tls, &n)) != NULL;) {
+		ssize_t got = recv(r->fd, to, n, MSG_DONTWAIT);
+		if (got <= 0)
+			break;
+		tls_wire_in_done(r->tls, (size_t)got);
+	}
+	return fail(r, why);
 }
 
 static int flush(struct remote *r)
@@ -91,15 +144,17 @@ static int flush(struct remote *r)
 	uint64_t until = loop_now() + STEP_MS * MS;
 	size_t n;
 	for (;;) {
+		if (interrupted(r) != 0)
+			return -1;
 		bool given = gate_buf_give(r->out, r->tls);
 		if (send_wire(r) != 0)
-			return -1;
+			return broken(r);
 		if (given && !tls_wire_out(r->tls, &n))
 			return 0;
 		if (!tls_wire_out(r->tls, &n) && !tls_closed(r->tls)) /* there is room now for what waits */
 			continue;
 		if (turn(r, until) != 0)
-			return -1;
+			return broken(r);
 	}
 }
 
@@ -107,13 +162,10 @@ static int next(struct remote *r, unsigned ms, enum gate_type *type, uint8_t **p
 {
 	uint64_t until = loop_now() + ms * MS;
 	int got;
-	for (;;) {
-		gate_buf_take(r->in, r->tls);
-		if ((got = gate_next(r->in, type, p, n)) != 0)
-			return got > 0 ? 0 : fail(r, "it speaks another language");
+	while ((got = take(r, type, p, n)) == 0)
 		if (turn(r, until) != 0)
 			return -1;
-	}
+	return got > 0 ? 0 : -1;
 }
 
 /* ---- connecting ---- */
@@ -124,7 +176,8 @@ static int dial(struct remote *r, const char *host, const char *port)
 	int one = 1;
 	int e = getaddrinfo(host, port, &hint, &a);
 	if (e != 0)
-		return cannot(r, "no address is found for it", e == EAI_SYSTEM ? strerror(errno) : gai_strerror(e));
+		return cannot(r, "no address is found for it",
+		              e == EAI_SYSTEM ? strerror(errno) : gai_strerror(e));
 	r->fd = -1;
 	for (struct addrinfo *i = a; i && r->fd < 0; i = i->ai_next) {
 		struct timeval patience = { 5, 0 };
@@ -142,7 +195,9 @@ static int dial(struct remote *r, const char *host, const char *port)
 	}
 	e = errno;
 	freeaddrinfo(a);
-	return r->fd < 0 ? cannot(r, "is encdns run at work there, and is this its `unlock` in DIR/boot?", strerror(e)) : 0;
+	return r->fd < 0 ? cannot(r, "is encdns run at work there, and is this its `unlock` in DIR/boot?",
+	                          strerror(e))
+	                 : 0;
 }
 
 static int handshake(struct remote *r)
@@ -152,17 +207,9 @@ static int handshake(struct remote *r)
 		if (turn(r, until) != 0)
 			return -1;
 	memcpy(r->pub, tls_peer(r->tls)->pub, SIGN_PUB);
-	return tls_export(r->tls, GATE_EXPORT, r->exporter);
-}
-
-static int read_refusal(struct remote *r, uint8_t *p, size_t n)
-{
-	struct gate_result res;
-	char text[200];
-	if (gate_read_result(p, n, &res) != NULL)
-		return fail(r, "it speaks another language");
-	snprintf(text, sizeof text, "it says: %.*s", (int)(res.text_len < 150 ? res.text_len : 150), res.text);
-	return fail(r, text);
+	if (tls_export(r->tls, GATE_EXPORT, r->exporter) != 0)
+		return fail(r, "its session yields no key of its own");
+	return 0;
 }
 
 static int hear_hello(struct remote *r)
@@ -174,7 +221,8 @@ static int hear_hello(struct remote *r)
 		return -1;
 	if (type == GATE_RESULT)
 		return read_refusal(r, p, n);
-	const char *why = type == GATE_HELLO ? gate_read_hello(p, n, r->pub, r->exporter, &r->hello) : "it speaks out of turn";
+	const char *why = type == GATE_HELLO ? gate_read_hello(p, n, r->pub, r->exporter, &r->hello)
+	                                     : "it speaks out of turn";
 	if (why)
 		return fail(r, why);
 	r->inventory.n = 0;
@@ -240,10 +288,12 @@ int remote_open(struct remote *r, const char *host, const struct cred *c, const 
 static bool same_hello(const struct remote *a, const struct remote *b)
 {
 	const struct gate_hello *x = &a->hello, *y = &b->hello;
-	return x->state == y->state && x->boots == y->boots && x->generation == y->generation && x->store == y->store &&
-	       memcmp(x->id, y->id, sizeof x->id) == 0 && memcmp(x->salt, y->salt, sizeof x->salt) == 0 &&
-	       memcmp(x->image, y->image, sizeof x->image) == 0 && memcmp(x->ticket, y->ticket, sizeof x->ticket) == 0 &&
-	       a->inventory.n == b->inventory.n && memcmp(a->inventory.p, b->inventory.p, a->inventory.n) == 0;
+	return x->state == y->state && x->boots == y->boots && x->generation == y->generation &&
+	       x->store == y->store && memcmp(x->id, y->id, sizeof x->id) == 0 &&
+	       memcmp(x->salt, y->salt, sizeof x->salt) == 0 &&
+	       memcmp(x->image, y->image, sizeof x->image) == 0 &&
+	       memcmp(x->ticket, y->ticket, sizeof x->ticket) == 0 && a->inventory.n == b->inventory.n &&
+	       memcmp(a->inventory.p, b->inventory.p, a->inventory.n) == 0;
 }
 
 int remote_resume(struct remote *r, const char *host, unsigned wait_s)
@@ -301,7 +351,8 @@ int remote_result(struct remote *r, enum gate_code *code, struct buf *text)
 	do {
 		if (next(r, STEP_MS, &type, &p, &n) != 0)
 			return said(r);
-		const char *why = type == GATE_RESULT ? gate_read_result(p, n, &res) : "it speaks out of turn";
+		const char *why =
+			type == GATE_RESULT ? gate_read_result(p, n, &res) : "it speaks out of turn";
 		if (!why && (text->n + res.text_len > REMOTE_TEXT || loop_now() > until))
 			why = "its answer has no end";
 		if (why)

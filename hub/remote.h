@@ -17,6 +17,7 @@ struct remote {
 	uint64_t opened_ns;
 	char err[300];           /* the first thing that went wrong */
 };
+#define REMOTE_WAIT_MAX 86400
 /* Connects and takes its HELLO, again and again for wait_s seconds while nobody
  * listens or the connection breaks.  pub: who it must be, NULL: one that is not enrolled.
  * 0, or 1 and it is said why not. */

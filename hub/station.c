@@ -8,6 +8,7 @@
 #include "base/conf.h"
 #include "base/io.h"
 #include "hub/ca.h"
+#include "hub/cafile.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -45,14 +46,6 @@ int station_misuse(const char *verb, const char *fmt, ...)
 	return 2;
 }
 
-bool station_help(int argc, char **argv)
-{
-	for (int i = 1; i < argc; i++)
-		if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0)
-			return true;
-	return false;
-}
-
 /* ---- files ---- */
 
 int read_whole(const char *path, struct buf *out, size_t max)
@@ -72,24 +65,6 @@ int read_whole(const char *path, struct buf *out, size_t max)
 	return n == 0 && !out->bad ? 0 : -1;
 }
 
-static int digit(char c)
-{
-	return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
-static bool from_hex(const char *text, size_t chars, uint8_t *out, size_t n)
-{
-	if (chars < 2 * n)
-		return false;
-	for (size_t i = 0; i < n; i++) {
-		int hi = digit(text[2 * i]), lo = digit(text[2 * i + 1]);
-		if (hi < 0 || lo < 0)
-			return false;
-		out[i] = (uint8_t)(hi << 4 | lo);
-	}
-	return true;
-}
-
 bool host_split(const char *what, char host[static 256], char port[static 8])
 {
 	const char *at = strchr(what, '@');
@@ -102,24 +77,24 @@ bool host_split(const char *what, char host[static 256], char port[static 8])
 	return strspn(port, "0123456789") == strlen(port);
 }
 
-/* ---- the station ---- */
-
 /* ---- the passphrase, and what is under it ---- */
 
 #define PASS_SALT   16
 #define SEALED_LEN  (32 + 16)
 #define MASTER_LINE "encdns-master 1 "
 
-static int get_pass(const char *how, const char *prompt, const char *again, struct pass **out)
+static int get_pass(const char *option, const char *how, const char *prompt, const char *again,
+                    struct pass **out)
 {
 	char err[200];
-	int fd = how ? conf_source("--passphrase", how, err, sizeof err) : -1;
+	int fd = how ? conf_source(option, how, err, sizeof err) : -1;
 	if (how && fd < 0)
 		return station_complain("%s", err);
 	*out = how ? pass_read(fd) : pass_ask(prompt, again, err, sizeof err);
 	if (*out)
 		return 0;
-	return how ? station_complain("--passphrase %s: %s", how, pass_error(errno)) : station_complain("%s (or give --passphrase fd:N)", err);
+	return how ? station_complain("%s %s: %s", option, how, pass_error(errno))
+	           : station_complain("%s (or give %s fd:N)", err, option);
 }
 
 static struct aead *master_cipher(const struct pass *pass, const uint8_t *salt, unsigned rounds)
@@ -130,53 +105,58 @@ static struct aead *master_cipher(const struct pass *pass, const uint8_t *salt, 
 	return a;
 }
 
-/* "encdns-master 1 ROUNDS SALT SEALED" */
-static struct key *open_master(const char *path, const char *text, const struct pass *pass)
+/* "encdns-master 1 ROUNDS SALT SEALED"; the key to the front of b. */
+static int unseal_master(const char *path, const char *text, const struct pass *pass,
+                         uint8_t b[static SEALED_LEN])
 {
 	static const uint8_t nonce[12];
-	uint8_t salt[PASS_SALT], b[SEALED_LEN];
-	char *end;
-	unsigned long rounds = strtoul(text + strlen(MASTER_LINE), &end, 10);
-	if (rounds < 1 || rounds > 100000000 || strlen(end) < 2 + 2 * PASS_SALT + 2 * SEALED_LEN ||
-	    !from_hex(end + 1, 2 * PASS_SALT, salt, PASS_SALT) ||
-	    !from_hex(end + 2 + 2 * PASS_SALT, 2 * SEALED_LEN, b, SEALED_LEN)) {
-		station_complain("%s: it is damaged", path);
-		return NULL;
-	}
+	uint8_t salt[PASS_SALT];
+	const char *end;
+	uint64_t rounds;
+	if (conf_digits(text + strlen(MASTER_LINE), &rounds, &end) != 0 || rounds < 1 ||
+	    rounds > PASS_ROUNDS_MAX || strlen(end) < 2 + 2 * PASS_SALT + 2 * SEALED_LEN ||
+	    !hex_read(salt, end + 1, PASS_SALT) || !hex_read(b, end + 2 + 2 * PASS_SALT, SEALED_LEN))
+		return station_complain("%s: it is damaged", path);
 	struct aead *a = master_cipher(pass, salt, (unsigned)rounds);
-	struct key *k = NULL;
-	if (a && aead_open(a, nonce, MASTER_LINE, strlen(MASTER_LINE), b, 32, b + 32, 16, b))
-		k = key_from(b);
-	else
-		station_complain("%s: %s", path, a ? "this is not its passphrase" : "no memory for keys");
-	crypto_wipe(b, sizeof b);
+	if (!a)
+		return station_complain("%s: no memory for keys", path);
+	bool good = aead_open(a, nonce, MASTER_LINE, strlen(MASTER_LINE), b, 32, b + 32, 16, b);
 	aead_free(a);
-	return k;
+	return good ? 0 : station_complain("%s: this is not its passphrase", path);
 }
 
-static int read_master(struct station *s, const char *pass)
+/* Its octets to the front of b, and what they are under. */
+static int read_master(const char *dir, const char *how, struct pass **pass, uint8_t b[static SEALED_LEN])
 {
-	char path[PATH_MAX];
-	struct buf b = { 0 };
-	snprintf(path, sizeof path, "%.4000s/master.key", s->dir);
-	if (read_whole(path, &b, FILE_MAX) != 0)
-		return station_complain("%s: %s%s", path, strerror(errno), errno == ENOENT ? " (encdns-hub station init makes one)" : "");
-	buf_put(&b, "", 1);
-	uint8_t raw[32];
-	if (!b.bad && strncmp((char *)b.p, MASTER_LINE, strlen(MASTER_LINE)) == 0) {
-		char prompt[PATH_MAX + 40];
-		snprintf(prompt, sizeof prompt, "passphrase of the station in %s", s->dir);
-		if (get_pass(pass, prompt, NULL, &s->pass) == 0)
-			s->master = open_master(path, (char *)b.p, s->pass);
-	} else if (!b.bad && from_hex((char *)b.p, b.n - 1, raw, sizeof raw)) {
-		s->master = key_from(raw);
-		crypto_wipe(raw, sizeof raw);
-	} else {
-		station_complain("%s: it is no key", path);
-	}
-	crypto_wipe(b.p, b.n);
-	buf_free(&b);
-	return s->master ? 0 : 1;
+	char path[PATH_MAX], prompt[PATH_MAX + 40];
+	struct buf text = { 0 };
+	int wrong = 0;
+	snprintf(path, sizeof path, "%.4000s/master.key", dir);
+	if (read_whole(path, &text, FILE_MAX) != 0)
+		return station_complain("%s: %s%s", path, strerror(errno),
+		                        errno == ENOENT ? " (encdns-hub station init makes one)" : "");
+	buf_put(&text, "", 1);
+	snprintf(prompt, sizeof prompt, "passphrase of the station in %s", dir);
+	if (text.bad)
+		wrong = station_complain("no memory");
+	else if (strncmp((char *)text.p, MASTER_LINE, strlen(MASTER_LINE)) == 0)
+		wrong = get_pass("--passphrase", how, prompt, NULL, pass) ||
+		        unseal_master(path, (char *)text.p, *pass, b);
+	else if (!hex_read(b, (char *)text.p, 32))
+		wrong = station_complain("%s: it is no key", path);
+	crypto_wipe(text.p, text.n);
+	buf_free(&text);
+	return wrong;
+}
+
+static int open_master(struct station *s, const char *how)
+{
+	uint8_t b[SEALED_LEN];
+	int wrong = read_master(s->dir, how, &s->pass, b);
+	if (!wrong && (s->master = key_from(b)) == NULL)
+		wrong = station_complain("no memory for keys");
+	crypto_wipe(b, sizeof b);
+	return wrong;
 }
 
 static int read_operator(struct station *s)
@@ -191,7 +171,8 @@ static int read_operator(struct station *s)
 	if (!s->cred)
 		return station_complain("%s: %s", path, err);
 	if (cred_role(s->cred) != ROLE_OPERATOR)
-		return station_complain("%s: it is a %s's certificate, not an operator's", path, cert_role_text(cred_role(s->cred)));
+		return station_complain("%s: it is a %s's certificate, not an operator's", path,
+		                        cert_role_text(cred_role(s->cred)));
 	return 0;
 }
 
@@ -204,7 +185,9 @@ static int read_denials(struct station *s)
 	s->denied.dir = NULL; /* it is the CA that writes there */
 	if (wrong)
 		return station_complain("%s", err);
-	return cred_denied(s->cred) ? station_complain("the certificate of operator %s is denied", cred_name(s->cred)) : 0;
+	if (!cred_denied(s->cred))
+		return 0;
+	return station_complain("the certificate of operator %s is denied", cred_name(s->cred));
 }
 
 int station_open(struct station *s, const char *dir, const char *pass)
@@ -212,10 +195,21 @@ int station_open(struct station *s, const char *dir, const char *pass)
 	*s = (struct station){ .master = NULL };
 	snprintf(s->dir, sizeof s->dir, "%.4000s", dir);
 	crypto_harden();
-	if (read_master(s, pass) == 0 && read_operator(s) == 0 && read_denials(s) == 0)
+	if (open_master(s, pass) == 0 && read_operator(s) == 0 && read_denials(s) == 0)
 		return 0;
 	station_close(s);
 	return 1;
+}
+
+int station_look(struct station *s, const char *dir)
+{
+	char path[PATH_MAX];
+	*s = (struct station){ .master = NULL };
+	snprintf(s->dir, sizeof s->dir, "%.4000s", dir);
+	snprintf(path, sizeof path, "%.4000s/master.key", dir);
+	if (access(path, F_OK) == 0)
+		return 0;
+	return station_complain("there is no station in %s: %s", dir, strerror(errno));
 }
 
 void station_close(struct station *s)
@@ -227,13 +221,13 @@ void station_close(struct station *s)
 	*s = (struct station){ .master = NULL };
 }
 
-static int make_master(const char *dir, const struct pass *pass)
+/* The key lies at the front of b, which is used up. */
+static int write_master(const char *dir, const struct pass *pass, uint8_t b[static SEALED_LEN])
 {
 	static const uint8_t nonce[12];
-	uint8_t b[SEALED_LEN], salt[PASS_SALT];
+	uint8_t salt[PASS_SALT];
 	char text[300], hex[2][2 * SEALED_LEN + 1];
 	struct aead *a = NULL;
-	crypto_random(b, 32);
 	crypto_random(salt, sizeof salt);
 	if (pass && (a = master_cipher(pass, salt, PASS_ROUNDS)) == NULL)
 		return station_complain("no memory for keys");
@@ -245,7 +239,7 @@ static int make_master(const char *dir, const struct pass *pass)
 	             : snprintf(text, sizeof text, "%s\n", hex[1]);
 	int r = io_save(dir, "master.key", text, (size_t)n, 0600);
 	aead_free(a);
-	crypto_wipe(b, sizeof b);
+	crypto_wipe(b, SEALED_LEN);
 	crypto_wipe(hex, sizeof hex);
 	crypto_wipe(text, sizeof text);
 	return r == 0 ? 0 : station_complain("%s/master.key: %s", dir, strerror(errno));
@@ -262,7 +256,9 @@ static int make_all(const char *dir, const char *operator, const struct pass *pa
 	snprintf(path, sizeof path, "%.4000s/machines", dir);
 	if (mkdir(path, 0700) != 0 && errno != EEXIST)
 		return station_complain("%s: %s", path, strerror(errno));
-	return make_master(dir, pass); /* last: with it the station is there */
+	uint8_t b[SEALED_LEN];
+	crypto_random(b, 32);
+	return write_master(dir, pass, b); /* last: with it the station is there */
 }
 
 int station_make(const char *dir, const char *operator, const char *how, bool plain)
@@ -272,13 +268,64 @@ int station_make(const char *dir, const char *operator, const char *how, bool pl
 	snprintf(path, sizeof path, "%.4000s/master.key", dir);
 	if (access(path, F_OK) == 0)
 		return station_complain("there is a station in %s already: it stays as it is", dir);
-	if (!plain && get_pass(how, "new passphrase for this station", "the same once more", &pass) != 0)
+	if (!plain && get_pass("--passphrase", how, "new passphrase for this station", "the same once more",
+	                       &pass) != 0)
 		return 1;
 	crypto_harden();
 	int r = mkdir(dir, 0700) != 0 && errno != EEXIST ? station_complain("%s: %s", dir, strerror(errno))
 	                                                  : make_all(dir, operator, pass);
 	pass_free(pass);
 	return r;
+}
+
+/* ---- another passphrase ---- */
+
+/* Credentials of nodes that the station has issued lie in the CA's folder, under its own
+ * passphrase; what somebody else has issued there is in clear, and stays. */
+static int reseal_issued(const char *ca, const struct pass *pass, const struct pass *next)
+{
+	char folder[PATH_MAX], path[PATH_MAX + 300], err[PATH_MAX + 400];
+	struct dirent *e;
+	snprintf(folder, sizeof folder, "%.4000s/issued", ca);
+	DIR *d = opendir(folder);
+	if (!d)
+		return errno == ENOENT ? 0 : station_complain("%s: %s", folder, strerror(errno));
+	while ((e = readdir(d)) != NULL) {
+		if (strncmp(e->d_name, "node-", 5) != 0)
+			continue;
+		snprintf(path, sizeof path, "%s/%s", folder, e->d_name);
+		if (ca_reseal(path, pass, next, false, (struct said){ err, sizeof err }) != 0)
+			station_complain("%s; it is left as it is", err); /* nobody needs it any more */
+	}
+	closedir(d);
+	return 0;
+}
+
+static int reseal_all(const char *dir, const struct pass *pass, const struct pass *next)
+{
+	char ca[PATH_MAX], path[PATH_MAX], err[PATH_MAX + 256];
+	snprintf(ca, sizeof ca, "%.4000s/ca", dir);
+	snprintf(path, sizeof path, "%.4000s/operator.pem", dir);
+	if (ca_passphrase(ca, pass, next, err, sizeof err) != 0 ||
+	    ca_reseal(path, pass, next, true, (struct said){ err, sizeof err }) != 0)
+		return station_complain("%s", err);
+	return reseal_issued(ca, pass, next);
+}
+
+int station_passphrase(const char *dir, const char *how, const char *next, bool plain)
+{
+	uint8_t b[SEALED_LEN];
+	struct pass *old = NULL, *new = NULL;
+	crypto_harden();
+	/* the master key last: while it is under the old one, all this can be done once more */
+	int wrong = read_master(dir, how, &old, b) ||
+	            (!plain && get_pass("--new-passphrase", next, "new passphrase for this station",
+	                                "the same once more", &new)) ||
+	            reseal_all(dir, old, new) || write_master(dir, new, b);
+	crypto_wipe(b, sizeof b);
+	pass_free(old);
+	pass_free(new);
+	return wrong;
 }
 
 int station_audit(const struct station *s, const char *verb, const char *machine, const char *outcome,
@@ -289,8 +336,8 @@ int station_audit(const struct station *s, const char *verb, const char *machine
 	struct tm tm;
 	gmtime_r(&now, &tm);
 	strftime(stamp, sizeof stamp, "%Y-%m-%dT%H:%M:%SZ", &tm);
-	int n = snprintf(line, sizeof line - 1, "%s operator=%s %s machine=%s %s%s%s", stamp, cred_name(s->cred), verb, machine,
-	                 outcome, *details ? ": " : "", details);
+	int n = snprintf(line, sizeof line - 1, "%s operator=%s %s machine=%s %s%s%s", stamp,
+	                 cred_name(s->cred), verb, machine, outcome, *details ? ": " : "", details);
 	if (n > (int)sizeof line - 2)
 		n = (int)sizeof line - 2;
 	for (char *p = line; *p; p++)
@@ -313,7 +360,8 @@ static void folder_of(const struct station *s, const char *name, char out[static
 	snprintf(out, PATH_MAX, "%.4000s/machines/%.63s", s->dir, name);
 }
 
-static int read_file(const struct station *s, const struct machine_record *m, const char *file, struct buf *out)
+static int read_file(const struct station *s, const struct machine_record *m, const char *file,
+                     struct buf *out)
 {
 	char path[PATH_MAX + 32];
 	folder_of(s, m->name, path);
@@ -323,7 +371,8 @@ static int read_file(const struct station *s, const struct machine_record *m, co
 }
 
 /* A text file with a NUL behind it; NULL: it isn't there. */
-static const char *read_text(const struct station *s, const struct machine_record *m, const char *file, struct buf *b)
+static const char *read_text(const struct station *s, const struct machine_record *m, const char *file,
+                             struct buf *b)
 {
 	if (read_file(s, m, file, b) != 0)
 		return NULL;
@@ -331,17 +380,17 @@ static const char *read_text(const struct station *s, const struct machine_recor
 	return b->bad ? NULL : (char *)b->p;
 }
 
-static bool read_hex(const struct station *s, const struct machine_record *m, const char *file, uint8_t *out, size_t n,
-                     struct buf *b)
+static bool read_hex(const struct station *s, const struct machine_record *m, const char *file, uint8_t *out,
+                     size_t n, struct buf *b)
 {
 	const char *text = read_text(s, m, file, b);
-	return text && from_hex(text, strlen(text), out, n);
+	return text && hex_read(out, text, n);
 }
 
 static void read_tickets(const struct station *s, struct machine_record *m, struct buf *b)
 {
 	const char *text = read_text(s, m, "ticket", b);
-	for (m->tickets = 0; text && m->tickets < 2 && from_hex(text, strlen(text), m->ticket[m->tickets], GATE_TICKET);) {
+	for (m->tickets = 0; text && m->tickets < 2 && hex_read(m->ticket[m->tickets], text, GATE_TICKET);) {
 		m->tickets++;
 		text += 2 * GATE_TICKET;
 		text += *text == '\n';
@@ -354,8 +403,10 @@ static int load(const struct station *s, const char *name, struct machine_record
 	const char *text;
 	memset(m, 0, sizeof *m);
 	snprintf(m->name, sizeof m->name, "%s", name);
-	bool good = read_hex(s, m, "pub", m->pub, SIGN_PUB, &b) && read_hex(s, m, "salt", m->salt, GATE_SALT, &b) &&
-	            read_hex(s, m, "epoch", m->epoch, GATE_EPOCH, &b) && (text = read_text(s, m, "host", &b)) != NULL;
+	bool good = read_hex(s, m, "pub", m->pub, SIGN_PUB, &b) &&
+	            read_hex(s, m, "salt", m->salt, GATE_SALT, &b) &&
+	            read_hex(s, m, "epoch", m->epoch, GATE_EPOCH, &b) &&
+	            (text = read_text(s, m, "host", &b)) != NULL;
 	if (good) {
 		snprintf(m->host, sizeof m->host, "%.*s", (int)strcspn(text, "\n"), text);
 		machine_id(m->pub, m->id);
@@ -365,11 +416,11 @@ static int load(const struct station *s, const char *name, struct machine_record
 		if ((text = read_text(s, m, "minimum", &b)) != NULL) {
 			char *end;
 			m->seq = strtoull(text, &end, 10);
-			if (*end != ' ' || !from_hex(end + 1, strlen(end + 1), m->chain, sizeof m->chain))
+			if (*end != ' ' || !hex_read(m->chain, end + 1, sizeof m->chain))
 				m->seq = 0;
 		}
-		good = read_file(s, m, "inventory", &m->inventory) == 0 && read_file(s, m, "bundle", &m->bundle) == 0 &&
-		       read_file(s, m, "conf", &m->conf) == 0;
+		good = read_file(s, m, "inventory", &m->inventory) == 0 &&
+		       read_file(s, m, "bundle", &m->bundle) == 0 && read_file(s, m, "conf", &m->conf) == 0;
 	}
 	buf_free(&b);
 	if (good)
@@ -398,7 +449,8 @@ static int names(const struct station *s, struct dirent ***list)
 	return n < 0 ? -station_complain("%s: %s", path, strerror(errno)) : n;
 }
 
-int record_each(const struct station *s, void (*found)(const struct machine_record *m, void *owner), void *owner)
+int record_each(const struct station *s, void (*found)(const struct machine_record *m, void *owner),
+                void *owner)
 {
 	struct dirent **list;
 	struct machine_record m;
@@ -448,7 +500,10 @@ static int find(const struct station *s, const char *what, char name[static 64])
 {
 	if (is_name(what) && record_there(s, what))
 		return snprintf(name, 64, "%s", what) < 0;
-	return name_of_host(s, what, name) ? 0 : station_complain("%s: no machine of this name or address is enrolled (encdns-hub station list tells which are)", what);
+	if (name_of_host(s, what, name))
+		return 0;
+	return station_complain("%s: no machine of this name or address is enrolled (encdns-hub station "
+	                        "list tells which are)", what);
 }
 
 int record_open(const struct station *s, const char *what, struct machine_record *m)
@@ -465,7 +520,9 @@ static int lock_record(const struct station *s, const char *name)
 	int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) == 0)
 		return fd;
-	station_complain("%s: %s", path, errno == EWOULDBLOCK ? "another command is at work with this machine" : strerror(errno));
+	station_complain("%s: %s", path,
+	                 errno == EWOULDBLOCK ? "another command is at work with this machine"
+	                                      : strerror(errno));
 	if (fd >= 0)
 		close(fd);
 	return -1;
@@ -495,14 +552,18 @@ void record_close(struct machine_record *m)
 	crypto_wipe(m, sizeof *m);
 }
 
-int record_put(const struct station *s, const struct machine_record *m, const char *file, const void *p, size_t n)
+int record_put(const struct station *s, const struct machine_record *m, const char *file, const void *p,
+               size_t n)
 {
 	char path[PATH_MAX];
 	folder_of(s, m->name, path);
-	return io_save(path, file, p, n, 0600) == 0 ? 0 : station_complain("%s/%s: %s", path, file, strerror(errno));
+	if (io_save(path, file, p, n, 0600) == 0)
+		return 0;
+	return station_complain("%s/%s: %s", path, file, strerror(errno));
 }
 
-static int put_hex(const struct station *s, const struct machine_record *m, const char *file, const uint8_t *p, size_t n)
+static int put_hex(const struct station *s, const struct machine_record *m, const char *file,
+                   const uint8_t *p, size_t n)
 {
 	char text[2 * SIGN_PUB + 2];
 	hex_text(text, p, n);
@@ -510,8 +571,8 @@ static int put_hex(const struct station *s, const struct machine_record *m, cons
 	return record_put(s, m, file, text, 2 * n + 1);
 }
 
-int record_put_ticket(const struct station *s, const struct machine_record *m, const uint8_t (*ticket)[GATE_TICKET],
-                      unsigned n)
+int record_put_ticket(const struct station *s, const struct machine_record *m,
+                      const uint8_t (*ticket)[GATE_TICKET], unsigned n)
 {
 	char text[2 * (2 * GATE_TICKET + 1) + 1];
 	for (unsigned i = 0; i < n; i++) {
@@ -535,8 +596,9 @@ int record_make(const struct station *s, struct machine_record *m)
 		return station_complain("%s: %s", minimum, strerror(errno));
 	int n = snprintf(host, sizeof host, "%s\n", m->host);
 	return record_put_ticket(s, m, none, 1) || record_put(s, m, "boots", "0\n", 2) ||
-	       record_put(s, m, "conf", m->conf.p, m->conf.n) || record_put(s, m, "bundle", m->bundle.p, m->bundle.n) ||
-	       record_put(s, m, "inventory", m->inventory.p, m->inventory.n) || put_hex(s, m, "salt", m->salt, GATE_SALT) ||
-	       put_hex(s, m, "epoch", m->epoch, GATE_EPOCH) || put_hex(s, m, "pub", m->pub, SIGN_PUB) ||
-	       record_put(s, m, "host", host, (size_t)n);
+	       record_put(s, m, "conf", m->conf.p, m->conf.n) ||
+	       record_put(s, m, "bundle", m->bundle.p, m->bundle.n) ||
+	       record_put(s, m, "inventory", m->inventory.p, m->inventory.n) ||
+	       put_hex(s, m, "salt", m->salt, GATE_SALT) || put_hex(s, m, "epoch", m->epoch, GATE_EPOCH) ||
+	       put_hex(s, m, "pub", m->pub, SIGN_PUB) || record_put(s, m, "host", host, (size_t)n);
 }

@@ -41,13 +41,16 @@ struct station {
  * 0, or 1 and it is said why not. */
 int station_open(struct station *s, const char *dir, const char *pass);
 void station_close(struct station *s);
+/* For who reads records only: without keys, and nothing to close.  0, or 1 (said). */
+int station_look(struct station *s, const char *dir);
+/* All keys under another passphrase: next is "fd:N", or NULL: it is asked for; plain: none
+ * from now on.  After an interruption it is called again.  0, or 1 (said). */
+int station_passphrase(const char *dir, const char *pass, const char *next, bool plain);
 /* plain: without a passphrase. */
 int station_make(const char *dir, const char *operator, const char *pass, bool plain);
 int station_complain(const char *fmt, ...) __attribute__((format(printf, 1, 2))); /* 1 */
 /* What is wrong with the words after VERB, and where help is; 2. */
 int station_misuse(const char *verb, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
-/* Do these words ask for help? */
-bool station_help(int argc, char **argv);
 
 struct machine_record {
 	char name[64], host[300];

@@ -29,16 +29,14 @@ static bool same_host(const struct conf_addr *a, const struct conf_addr *b)
 	       memcmp(x, y, 16) == 0;
 }
 
-int admin_check(const struct node_conf *c, const char *path)
+int admin_check(const struct node_conf *c, const char *path, const struct conf_say *say)
 {
 	int wrong = 0;
 	for (unsigned i = 0; i < c->admin.n; i++)
 		for (unsigned k = 0; k < c->service.n; k++)
-			if (same_host(&c->admin.at[i], &c->service.at[k])) {
-				fprintf(stderr, "%s: %s can't be both service and admin address\n", path,
-				        c->admin.at[i].host);
-				wrong++;
-			}
+			if (same_host(&c->admin.at[i], &c->service.at[k]))
+				wrong += conf_wrong(say, path, "%s can't be both service and admin address",
+				                    c->admin.at[i].host);
 	return wrong;
 }
 
@@ -86,8 +84,8 @@ int admin_open(struct node *n)
 		a.port = s->at[i % s->n].port;
 		int fd = open_silent(&a);
 		if (fd < 0) {
-			fprintf(stderr, "encdns: admin %s, port %u: %s; nothing was started\n", a.host, a.port,
-			        strerror(errno));
+			fprintf(stderr, "encdns: admin %s, port %u: %s; nothing was started\n", a.host,
+			        a.port, strerror(errno));
 			return 1;
 		}
 		n->silent[n->nsilent++] = fd;

@@ -100,7 +100,8 @@ const struct conf_key node_keys[] = {
 	{ "hub", conf_addr, offsetof(struct node_conf, hub), "", "ADDRESS@PORT",
 	  "Journal server, in order of preference.", 0, JOURNAL_HUBS, true },
 	{ "credentials", conf_fd, offsetof(struct node_conf, credentials), "", "fd:N|bundle:NAME",
-	  "Descriptor, or file of the sealed bundle, to read the node's certificate, chain and private key (PEM) from.", 0, 0, false },
+	  "Descriptor, or file of the sealed bundle, to read the node's certificate, chain and private "
+	  "key (PEM) from.", 0, 0, false },
 	{ "workers", conf_number, offsetof(struct node_conf, workers), "0", "NUMBER",
 	  "Threads that answer; 0: one for each processor the process may use.", 0, WORKERS_MAX, false },
 	{ "pin", conf_yes, offsetof(struct node_conf, pin), "off", "on|off",
@@ -108,29 +109,37 @@ const struct conf_key node_keys[] = {
 	{ "udp-size", conf_number, offsetof(struct node_conf, udp_size), "1232", "OCTETS",
 	  "Largest answer over UDP to clients that speak EDNS.", 512, DNS_UDP_MAX, false },
 	{ "tcp-connections", conf_number, offsetof(struct node_conf, tcp_connections), "1024", "NUMBER",
-	  "TCP connections of one worker; when all are in use the longest idle one is closed.", 1, 65536, false },
+	  "TCP connections of one worker; when all are in use "
+	  "the longest idle one is closed.", 1, 65536, false },
 	{ "tcp-per-client", conf_number, offsetof(struct node_conf, tcp_per_client), "64", "NUMBER",
-	  "Of these, for one IPv4 address or IPv6 /56; one more takes the place of its longest idle one.", 1, 65536, false },
+	  "Of these, for one IPv4 address or IPv6 /56; one more takes "
+	  "the place of its longest idle one.", 1, 65536, false },
 	{ "tcp-idle", conf_number, offsetof(struct node_conf, tcp_idle), "10", "SECONDS",
-	  "Time after which a TCP connection is closed that had no whole query, or whose answers are not read.", 1, 3600, false },
+	  "Time after which a TCP connection is closed that had no whole query, or whose answers are not "
+	  "read.", 1, 3600, false },
 	{ "identity", conf_text, offsetof(struct node_conf, identity), "", "TEXT",
 	  "Which node this is, told by NSID and id.server. Without it nothing is told.", 0, 64, false },
 	{ "version", conf_text, offsetof(struct node_conf, version), "", "TEXT",
 	  "What version.server tells. Without it nothing is told.", 0, 64, false },
 	{ "cookie-secret", conf_fd, offsetof(struct node_conf, cookie_secret), "", "fd:N|bundle:NAME",
-	  "Descriptor, or file of the sealed bundle, to read the secret of DNS cookies from, 32 hex digits; a second line is the previous one. Without it: random at each start.", 0, 0, false },
+	  "Descriptor, or file of the sealed bundle, to read the secret of DNS cookies from, 32 hex "
+	  "digits; a second line is the previous one. Without it: random at each start.", 0, 0, false },
 	{ "cookie-required", conf_yes, offsetof(struct node_conf, need_cookie), "off", "on|off",
 	  "Answer a client that sends a cookie over UDP by BADCOOKIE until it is one of ours.", 0, 0, false },
 	{ "rrl", take_rrl, offsetof(struct node_conf, rrl), "remote", "on|remote|off",
-	  "Response rate limiting over UDP; remote: of all but this machine's own loopback. Clients with a good cookie are not limited.", 0, 0, false },
+	  "Response rate limiting over UDP; remote: of all but this machine's own loopback. Clients with "
+	  "a good cookie are not limited.", 0, 0, false },
 	{ "rrl-rate", conf_number, offsetof(struct node_conf, rrl_rate), "200", "NUMBER",
-	  "Answers a second to one network for one name or one referral; a second's worth may come at once.", 1, 100000, false },
+	  "Answers a second to one network for one name or one referral; a second's worth may come at "
+	  "once.", 1, 100000, false },
 	{ "rrl-zone-rate", conf_number, offsetof(struct node_conf, rrl_zone_rate), "1000", "NUMBER",
-	  "The same for what many names share: negative answers and errors of one zone, answers from one wildcard or DNAME.", 1, 100000, false },
+	  "The same for what many names share: negative answers and errors of one zone, answers from one "
+	  "wildcard or DNAME.", 1, 100000, false },
 	{ "rrl-total-rate", conf_number, offsetof(struct node_conf, rrl_total_rate), "0", "NUMBER",
 	  "The same for all answers to one network together; 0: no such limit.", 0, 100000, false },
 	{ "rrl-slip", conf_number, offsetof(struct node_conf, rrl_slip), "2", "NUMBER",
-	  "One of so many answers over a limit is replaced by TC, or BADCOOKIE; the others are dropped. 0: all are.", 0, 100, false },
+	  "One of so many answers over a limit is replaced by TC, or BADCOOKIE; the others are dropped. "
+	  "0: all are.", 0, 100, false },
 	{ "rrl-ipv4-prefix", conf_number, offsetof(struct node_conf, rrl_bits4), "24", "BITS",
 	  "How much of an IPv4 address is a network.", 1, 32, false },
 	{ "rrl-ipv6-prefix", conf_number, offsetof(struct node_conf, rrl_bits6), "56", "BITS",
@@ -160,21 +169,25 @@ const struct conf_key node_keys[] = {
 	{ "bgp-as", conf_number, offsetof(struct node_conf, route.as), "0", "NUMBER",
 	  "Our AS; needed with bgp-peer.", 0, UINT32_MAX, false },
 	{ "bgp-id", take_bgp_id, offsetof(struct node_conf, route.id), "", "ADDRESS",
-	  "Our BGP identifier, another one on each node; without it an IPv4 address of this machine that is no service address.", 0, 0, false },
+	  "Our BGP identifier, another one on each node; without it an IPv4 address of this machine that "
+	  "is no service address.", 0, 0, false },
 	{ "bgp-port", conf_number, offsetof(struct node_conf, route.port), "179", "NUMBER",
 	  "TCP port at which neighbours may call us; 0: none may.", 0, 65535, false },
 	{ "bgp-prefix", take_bgp_prefix, offsetof(struct node_conf, route.prefixes), "", "PREFIX/BITS",
 	  "What neighbours are told while this node answers.", 0, 0, true },
 	{ "bgp-loopback", conf_yes, offsetof(struct node_conf, route.loopback), "off", "on|off",
-	  "Put service addresses that this machine lacks on its loopback interface, and take them away at the end.", 0, 0, false },
+	  "Put service addresses that this machine lacks on its loopback interface, and take them away "
+	  "at the end.", 0, 0, false },
 	{ "bgp-stale", conf_number, offsetof(struct node_conf, route.stale), "300", "SECONDS",
-	  "After so long without a sign of life of the journal, prefixes are announced as a second choice only; 0: never.", 0, 1 << 30, false },
+	  "After so long without a sign of life of the journal, prefixes are announced as a second "
+	  "choice only; 0: never.", 0, 1 << 30, false },
 	{ "bgp-drain", conf_number, offsetof(struct node_conf, route.drain), "5", "SECONDS",
 	  "At a planned stop: time between graceful shutdown (RFC 8326) and withdrawal.", 0, 600, false },
 	{ "store", conf_text, offsetof(struct node_conf, store), "", "PATH",
 	  "The store: a file, or a raw partition. Without it: DIR/store.", 0, PATH_MAX, false },
 	{ "store-reserve", conf_size, offsetof(struct node_conf, store_reserve), "0", "SIZE",
-	  "Address space set aside for the store, its largest size; 0: 1T (1G on 32-bit machines).", 0, UINT64_MAX, false },
+	  "Address space set aside for the store, its largest size; "
+	  "0: 1T (1G on 32-bit machines).", 0, UINT64_MAX, false },
 };
 const size_t node_nkeys = sizeof node_keys / sizeof *node_keys;
 
@@ -198,16 +211,11 @@ static int complete(struct node_conf *c, const char *path, const struct conf_say
 	if (c->credentials < 0 && conf_bundle)
 		c->credentials = conf_source("credentials", "bundle:credentials", text, sizeof text);
 	for (size_t i = 0; i < 2; i++)
-		if (((struct conf_addrs *)(void *)((char *)c + wanted[i].off))->n == 0) {
-			snprintf(text, sizeof text, "at least one line \"%s ADDRESS@PORT\" is wanted", wanted[i].key);
-			say->line(say->ctx, path, 0, text);
-			wrong++;
-		}
-	if (c->credentials < 0) {
-		say->line(say->ctx, path, 0, "a line \"credentials fd:N\" is wanted");
-		wrong++;
-	}
-	return wrong + route_check(&c->route, &c->service, path);
+		if (((struct conf_addrs *)(void *)((char *)c + wanted[i].off))->n == 0)
+			wrong += conf_wrong(say, path, "at least one line \"%s ADDRESS@PORT\" is wanted", wanted[i].key);
+	if (c->credentials < 0)
+		wrong += conf_wrong(say, path, "a line \"credentials fd:N\" is wanted");
+	return wrong + route_check(&c->route, &c->service, path, say) + admin_check(c, path, say);
 }
 
 int node_conf_read(const char *path, struct node_conf *c)
@@ -218,8 +226,7 @@ int node_conf_read(const char *path, struct node_conf *c)
 		return wrong;
 	if (c->workers == 0)
 		c->workers = processors();
-	wrong += path ? complete(c, path, &conf_say_stderr) : 0;
-	return wrong + admin_check(c, path);
+	return wrong + (path ? complete(c, path, &conf_say_stderr) : 0);
 }
 
 int node_conf_text(const char *text, size_t n, struct node_conf *c, const struct conf_say *say)
@@ -229,5 +236,5 @@ int node_conf_text(const char *text, size_t n, struct node_conf *c, const struct
 	int wrong = conf_read_text(text, n, path, node_keys, node_nkeys, c, say);
 	if (c->workers == 0)
 		c->workers = processors();
-	return wrong + complete(c, path, say) + admin_check(c, path);
+	return wrong + complete(c, path, say);
 }

@@ -216,7 +216,8 @@ static void repair(void *owner, const uint8_t *zone, bool done, const char *why)
 static void stop_denied(struct control *c)
 {
 	msg_send(c->sup.fd, MSG_DENIED, NULL, 0, -1);
-	log_say(LOG_ERROR, "this node's certificate is denied (list %llu): withdrawing, stopping, wiping all keys",
+	log_say(LOG_ERROR,
+	        "this node's certificate is denied (list %llu): withdrawing, stopping, wiping all keys",
 	        (unsigned long long)denials_number(c->denied.list));
 	c->code = EXIT_DENIED;
 	c->stop = true;
@@ -310,10 +311,11 @@ static void print_zones(struct control *c, struct ctl_conn *conn, bool json)
 	enum store_found r = store_zone_next(c->st, NULL, &z);
 	for (; r == STORE_FOUND; r = store_zone_next(c->st, z.name, &z)) {
 		if (json)
-			ctl_print(conn, CTL_OUT, "%s{\"name\":\"%s\",\"serial\":%u,\"state\":\"%s\"}", sep, json_name(z.name, text),
-			          z.serial, state_text(&z));
+			ctl_print(conn, CTL_OUT, "%s{\"name\":\"%s\",\"serial\":%u,\"state\":\"%s\"}", sep,
+			          json_name(z.name, text), z.serial, state_text(&z));
 		else
-			ctl_print(conn, CTL_OUT, "zone %s serial %u %s\n", name_text(z.name, text), z.serial, state_text(&z));
+			ctl_print(conn, CTL_OUT, "zone %s serial %u %s\n", name_text(z.name, text), z.serial,
+			          state_text(&z));
 		sep = ",";
 	}
 }
@@ -323,17 +325,22 @@ static void status_json(struct control *c, struct ctl_conn *conn, const struct j
 {
 	char chain[CHAIN_LEN * 2 + 1];
 	hex_text(chain, j->chain, CHAIN_LEN);
-	ctl_print(conn, CTL_OUT, "{\"sequence\":%llu,\"chain\":\"%s\",\"run_level\":%d,\"journal\":{\"state\":\"%s\",\"hub\":\"%s\","
-	          "\"origin_sequence\":%llu,\"head_time\":%llu},\"minimum\":%llu,\"denials\":%llu,", (unsigned long long)j->seq, chain,
-	          c->level4 ? 4 : 2, journal_state_text(j->state), j->hub, (unsigned long long)j->origin_seq,
-	          (unsigned long long)j->head_time, (unsigned long long)c->node->least_seq,
-	          (unsigned long long)denials_number(c->denied.list));
+	ctl_print(conn, CTL_OUT,
+	          "{\"sequence\":%llu,\"chain\":\"%s\",\"run_level\":%d,\"journal\":{\"state\":\"%s\","
+	          "\"hub\":\"%s\",\"origin_sequence\":%llu,\"head_time\":%llu},\"minimum\":%llu,\"denials\":%llu,",
+	          (unsigned long long)j->seq, chain, c->level4 ? 4 : 2, journal_state_text(j->state), j->hub,
+	          (unsigned long long)j->origin_seq, (unsigned long long)j->head_time,
+	          (unsigned long long)c->node->least_seq, (unsigned long long)denials_number(c->denied.list));
 	repair_print(&c->repair, conn, true);
-	ctl_print(conn, CTL_OUT, "\"store\":{\"names\":%llu,\"file_bytes\":%llu,\"log_bytes\":%llu,\"index_bytes\":%llu,\"damaged\":%llu},\"queries\":{",
-	          (unsigned long long)s->names, (unsigned long long)s->file_bytes, (unsigned long long)s->log_bytes,
-	          (unsigned long long)s->index_bytes, (unsigned long long)s->damaged);
+	ctl_print(conn, CTL_OUT,
+	          "\"store\":{\"names\":%llu,\"file_bytes\":%llu,\"log_bytes\":%llu,\"index_bytes\":%llu,"
+	          "\"damaged\":%llu},\"queries\":{",
+	          (unsigned long long)s->names, (unsigned long long)s->file_bytes,
+	          (unsigned long long)s->log_bytes, (unsigned long long)s->index_bytes,
+	          (unsigned long long)s->damaged);
 	for (size_t i = 0; i < sizeof counters / sizeof *counters; i++)
-		ctl_print(conn, CTL_OUT, "%s\"%s\":%llu", i ? "," : "", counters[i].name, (unsigned long long)sum(c, counters[i].off));
+		ctl_print(conn, CTL_OUT, "%s\"%s\":%llu", i ? "," : "", counters[i].name,
+		          (unsigned long long)sum(c, counters[i].off));
 	ctl_print(conn, CTL_OUT, "},");
 	told_json(c->node, conn);
 	ctl_print(conn, CTL_OUT, "\"zones\":[");
@@ -344,23 +351,27 @@ static void status_json(struct control *c, struct ctl_conn *conn, const struct j
 static void status_text(struct control *c, struct ctl_conn *conn, const struct journal_status *j,
                         const struct store_stats *s)
 {
-	ctl_print(conn, CTL_OUT, "run level %d, journal %s%s%s, sequence %llu", c->level4 ? 4 : 2, journal_state_text(j->state),
-	          *j->hub ? " with hub " : "", j->hub, (unsigned long long)j->seq);
+	ctl_print(conn, CTL_OUT, "run level %d, journal %s%s%s, sequence %llu", c->level4 ? 4 : 2,
+	          journal_state_text(j->state), *j->hub ? " with hub " : "", j->hub,
+	          (unsigned long long)j->seq);
 	if (j->head_time)
-		ctl_print(conn, CTL_OUT, ", last head %lld s ago", (long long)time(NULL) - (long long)j->head_time);
+		ctl_print(conn, CTL_OUT, ", last head %lld s ago",
+		          (long long)time(NULL) - (long long)j->head_time);
 	char chain[CHAIN_LEN * 2 + 1];
 	hex_text(chain, j->chain, CHAIN_LEN);
 	if (!caught_up(c))
-		ctl_print(conn, CTL_OUT, "\nnot answering below sequence %llu, which the operator has named", (unsigned long long)c->node->least_seq);
+		ctl_print(conn, CTL_OUT, "\nnot answering below sequence %llu, which the operator has named",
+		          (unsigned long long)c->node->least_seq);
 	if (c->denied.list)
-		ctl_print(conn, CTL_OUT, "\ndenial list %llu: %u certificates", (unsigned long long)denials_number(c->denied.list),
-		          denials_count(c->denied.list));
+		ctl_print(conn, CTL_OUT, "\ndenial list %llu: %u certificates",
+		          (unsigned long long)denials_number(c->denied.list), denials_count(c->denied.list));
 	ctl_print(conn, CTL_OUT, "\nchain %s\nstore: %llu names, %llu MiB\nqueries:", chain,
 	          (unsigned long long)s->names, (unsigned long long)s->file_bytes >> 20);
 	bool any = false;
 	for (size_t i = 0; i < sizeof counters / sizeof *counters; i++)
 		if (sum(c, counters[i].off)) {
-			ctl_print(conn, CTL_OUT, " %s %llu", counters[i].name, (unsigned long long)sum(c, counters[i].off));
+			ctl_print(conn, CTL_OUT, " %s %llu", counters[i].name,
+			          (unsigned long long)sum(c, counters[i].off));
 			any = true;
 		}
 	ctl_print(conn, CTL_OUT, "%s\n", any ? "" : " none yet");
@@ -369,17 +380,18 @@ static void status_text(struct control *c, struct ctl_conn *conn, const struct j
 	print_zones(c, conn, false);
 }
 
-/* By the control socket, or an operator's at port 22. */
-static void command(void *owner, struct ctl_conn *conn, int argc, char **argv)
+/* who: the operator at port 22, NULL: it came by the control socket. */
+static void command(void *owner, struct ctl_conn *conn, int argc, char **argv, const char *who)
 {
 	struct control *c = owner;
 	struct journal_status j;
 	struct store_stats s;
-	struct remote r = { c->node, c->sup.fd, c->journal, c->st };
+	struct remote r = { c->node, c->sup.fd, c->journal, c->st, who };
 	if (remote_command(&r, conn, argc, argv))
 		return;
 	if (strcmp(argv[0], "status") != 0) {
-		ctl_print(conn, CTL_ERR, "unknown command %s%s%s (encdns-hub node --help lists them)\n", argv[0], argc > 1 ? " " : "", argc > 1 ? argv[1] : "");
+		ctl_print(conn, CTL_ERR, "unknown command %s%s%s (encdns-hub node --help lists them)\n",
+		          argv[0], argc > 1 ? " " : "", argc > 1 ? argv[1] : "");
 		ctl_done(conn, 2);
 		return;
 	}
@@ -391,6 +403,11 @@ static void command(void *owner, struct ctl_conn *conn, int argc, char **argv)
 	else
 		status_text(c, conn, &j, &s);
 	ctl_done(conn, 0);
+}
+
+static void local_command(void *owner, struct ctl_conn *conn, int argc, char **argv)
+{
+	command(owner, conn, argc, argv, NULL);
 }
 
 /* ---- life ---- */
@@ -426,11 +443,13 @@ static bool is_ours(struct control *c)
 {
 	struct node *n = c->node;
 	char err[PATH_MAX + 200];
-	if (!n->machine || n->filling || store_whose(n->store_rw, n->conf.store, c->key, err, sizeof err) != STORE_STRANGE)
+	if (!n->machine || n->filling ||
+	    store_whose(n->store_rw, n->conf.store, c->key, err, sizeof err) != STORE_STRANGE)
 		return true;
-	if (n->machine->foreign)
+	if (n->machine->refill)
 		c->code = EXIT_STRANGE;
-	log_say(LOG_ERROR, "%s%s", err, n->machine->foreign ? "" : "; authorise with --refill to have it filled again from the hub");
+	log_say(LOG_ERROR, "%s%s", err,
+	        n->machine->refill ? "" : "; authorise with --refill to have it filled again from the hub");
 	return false;
 }
 
@@ -446,7 +465,8 @@ static bool is_known(struct control *c)
 	meta_read(store_meta(c->st), &m);
 	if (memcmp(m.chain, n->least_chain, CHAIN_LEN) == 0)
 		return true;
-	log_say(LOG_ERROR, "ALARM: the store's history at sequence %llu is not the one that the operator has named",
+	log_say(LOG_ERROR,
+	        "ALARM: the store's history at sequence %llu is not the one that the operator has named",
 	        (unsigned long long)n->least_seq);
 	c->code = EXIT_STRANGE;
 	return false;
@@ -476,14 +496,18 @@ static int open_store(struct control *c)
 		return -1;
 	}
 	if (store_seq(c->st) < n->seq && !n->filling) {
-		log_say(LOG_ERROR, "the store stands at sequence %llu, but %llu was acknowledged: an older store was put in its place?",
+		log_say(LOG_ERROR,
+		        "the store stands at sequence %llu, but %llu was acknowledged: an older store was "
+		        "put in its place?",
 		        (unsigned long long)store_seq(c->st), (unsigned long long)n->seq);
 		return -1;
 	}
 	if (!is_known(c))
 		return -1;
 	if (!caught_up(c))
-		log_say(LOG_WARNING, "the store stands at sequence %llu, below the %llu that the operator has named: nothing is answered until it is caught up",
+		log_say(LOG_WARNING,
+		        "the store stands at sequence %llu, below the %llu that the operator has named: "
+		        "nothing is answered until it is caught up",
 		        (unsigned long long)store_seq(c->st), (unsigned long long)n->least_seq);
 	if (msg_send(c->sup.fd, MSG_ROOT, NULL, 0, store_root_fd(c->st)) == 0)
 		return 0;
@@ -521,7 +545,8 @@ static const struct gate_calls gate_calls = { .command = command };
 static int open_port(struct control *c)
 {
 	struct node *n = c->node;
-	struct gate_conf gc = { .machine = n->machine, .socks = n->unlock, .nsocks = n->nunlock, .running = true, .store = true };
+	struct gate_conf gc = { .machine = n->machine, .socks = n->unlock, .nsocks = n->nunlock,
+		                .running = true, .store = true };
 	if (!n->machine)
 		return 0;
 	if (machine_reopen(n->machine) != 0)
@@ -569,9 +594,10 @@ static int start(struct control *c, int key_fd, int cred_fd)
 		log_say(LOG_ERROR, "no memory for the journal");
 		return -1;
 	}
-	c->pulse = (struct src){ .fd = -1, .due_ns = n->route_page ? loop_now() : LOOP_NEVER, .wake = on_pulse };
+	c->pulse = (struct src){ .fd = -1, .due_ns = n->route_page ? loop_now() : LOOP_NEVER,
+		                 .wake = on_pulse };
 	loop_add(&c->loop, &c->pulse); /* a timer alone can't fail */
-	if (n->dir && !(c->ctl = ctl_listen(&c->loop, n->dir, command, c, err, sizeof err))) {
+	if (n->dir && !(c->ctl = ctl_listen(&c->loop, n->dir, local_command, c, err, sizeof err))) {
 		log_say(LOG_ERROR, "%s", err);
 		return -1;
 	}
@@ -587,7 +613,7 @@ int control_main(struct node *n, int sup, int key_fd, int cred_fd)
 	c.dns.fd = -1;
 	if (start(&c, key_fd, cred_fd) != 0 && c.code == 0)
 		c.code = 1;
-	say_unlocked();
+	say_not_locked();
 	if (c.code == 0 && loop_run(&c.loop, &c.stop) != 0) {
 		log_say(LOG_ERROR, "waiting for events: %s", strerror(errno));
 		c.code = 1;

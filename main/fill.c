@@ -61,7 +61,9 @@ static bool begin_beside(struct fill *f, struct node *n)
 	n->store_rw = rw;
 	f->ro = ro;
 	f->beside = true;
-	log_say(LOG_ERROR, "ALARM: %s is damaged, and not one zone alone: filling a new store beside it from the hub; what can be read of the old one is served meanwhile",
+	log_say(LOG_ERROR,
+	        "ALARM: %s is damaged, and not one zone alone: filling a new store beside it from the hub; "
+	        "what can be read of the old one is served meanwhile",
 	        n->conf.store);
 	return true;
 }
@@ -74,7 +76,8 @@ static bool drop(struct node *n)
 	if (fstat(n->store_rw, &st) != 0)
 		return false;
 	if (S_ISBLK(st.st_mode))
-		return pwrite(n->store_rw, zeros, sizeof zeros, 0) == (ssize_t)sizeof zeros && fdatasync(n->store_rw) == 0;
+		return pwrite(n->store_rw, zeros, sizeof zeros, 0) == (ssize_t)sizeof zeros &&
+		       fdatasync(n->store_rw) == 0;
 	return ftruncate(n->store_rw, 0) == 0;
 }
 
@@ -107,7 +110,9 @@ void fill_full(struct fill *f, struct node *n)
 		f->beside = false;
 	}
 	f->dropped = true;
-	log_say(LOG_ERROR, "ALARM: %s is damaged, and there is no room for a new store beside it: it is dropped and filled again from the hub; nothing is answered meanwhile",
+	log_say(LOG_ERROR,
+	        "ALARM: %s is damaged, and there is no room for a new store beside it: it is dropped and "
+	        "filled again from the hub; nothing is answered meanwhile",
 	        n->conf.store);
 }
 
@@ -119,7 +124,8 @@ void fill_strange(struct fill *f, struct node *n)
 	n->filling = true;
 	n->damaged = 0;
 	n->seq = 0;
-	log_say(LOG_ERROR, "%s is dropped and filled again from the hub; nothing is answered meanwhile", n->conf.store);
+	log_say(LOG_ERROR, "%s is dropped and filled again from the hub; nothing is answered meanwhile",
+	        n->conf.store);
 }
 
 bool fill_drop(struct fill *f, struct node *n)
@@ -141,7 +147,8 @@ bool fill_done(struct fill *f, struct node *n)
 		return false;
 	new_path(n, path);
 	if (rename(path, n->conf.store) != 0)
-		log_say(LOG_ERROR, "%s can't take the place of %s: %s; it is used until the node stops", path, n->conf.store, strerror(errno));
+		log_say(LOG_ERROR, "%s can't take the place of %s: %s; it is used until the node stops", path,
+		        n->conf.store, strerror(errno));
 	snprintf(dir, sizeof dir, "%s", n->conf.store);
 	int d = open(dirname(dir), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (d >= 0) {

@@ -28,8 +28,8 @@
 #define PER_NET        8u          /* handshakes from one /24 or /56 */
 #define HANDSHAKE_NS   (10 * SEC)
 #define CROWDED_NS     (7 * SEC / 4) /* the same while others wait: with a tick, 2 s */
-#define IDLE_NS        (120 * SEC) /* of a session */
-#define ENDING_NS      (2 * SEC)
+#define IDLE_NS        (120 * SEC) /* of a session, without a whole message */
+#define ENDING_NS      (2 * SEC)   /* for its last words to go out */
 #define TICK_NS        (SEC / 4)
 #define ACCEPTS        64u         /* in one turn */
 #define TURN_OCTETS    65536u
@@ -44,7 +44,7 @@ struct conn {
 	struct session *session; /* NULL: handshake */
 	uint8_t net[16];         /* of the client: /24 or /56 */
 	char from[64];
-	uint64_t born_ns, heard_ns;
+	uint64_t born_ns;
 	bool spoke;              /* something came */
 	bool closing;            /* close_notify is on its way */
 	bool counted;            /* its failure is on record */
@@ -90,7 +90,16 @@ static void drop(struct conn *c)
 		g->calls->unlocked(g->owner);
 }
 
-/* Its handshake came to nothing. */
+/* Its handshake came to nothing: it is said, if it spoke at all.  Whose line broke, or who
+ * was slow, may be an operator: only what no operator's program says is a stranger(). */
+static void lost(struct conn *c, const char *how)
+{
+	if (!c->session && c->spoke)
+		log_limited(LOG_WARNING, "%s %s before it was known who it is", c->from, how);
+	drop(c);
+}
+
+/* It spoke, and is not certified. */
 static void stranger(struct conn *c, const char *why)
 {
 	struct gate *g = c->gate;
@@ -101,8 +110,8 @@ static void stranger(struct conn *c, const char *why)
 	if (!spoke)
 		return;
 	log_limited(LOG_WARNING, "%s is no operator: %s", from, why);
-	if (g->calls->foreign)
-		g->calls->foreign(g->owner);
+	if (g->calls->stranger)
+		g->calls->stranger(g->owner);
 }
 
 /* ---- failures ---- */
@@ -133,8 +142,8 @@ static void count_failure(struct gate *g, const struct tls_peer *p, uint64_t now
 	c->failures++;
 	c->last_ns = now;
 	if (c->failures == FAILURES)
-		log_say(LOG_WARNING, "operator %s has failed %u times: not listened to for %llu s", p->name, FAILURES,
-		        FAILURE_NS / SEC);
+		log_say(LOG_WARNING, "operator %s has failed %u times: not listened to for %llu s", p->name,
+		        FAILURES, FAILURE_NS / SEC);
 }
 
 static bool has_to_wait(struct gate *g, const struct tls_peer *p, uint64_t now)
@@ -182,7 +191,7 @@ static bool begin_session(struct conn *c, uint64_t now)
 }
 
 /* Octets of the wire into TLS; false: the connection is gone. */
-static bool take_wire(struct conn *c, uint64_t now)
+static bool take_wire(struct conn *c)
 {
 	for (size_t taken = 0; taken < TURN_OCTETS;) {
 		size_t room;
@@ -193,11 +202,10 @@ static bool take_wire(struct conn *c, uint64_t now)
 		if (n < 0 && (errno == EAGAIN || errno == EINTR))
 			return true;
 		if (n <= 0) {
-			drop(c);
+			lost(c, "broke off");
 			return false;
 		}
 		c->spoke = true;
-		c->heard_ns = now;
 		taken += (size_t)n;
 		tls_wire_in_done(c->tls, (size_t)n);
 		if (tls_closed(c->tls) || (!c->session && tls_ready(c->tls)))
@@ -224,7 +232,8 @@ static bool send_wire(struct conn *c)
 static void set_want(struct conn *c)
 {
 	size_t n;
-	uint32_t want = (tls_wire_in(c->tls, &n) ? (uint32_t)EPOLLIN : 0) | (tls_wire_out(c->tls, &n) ? (uint32_t)EPOLLOUT : 0);
+	uint32_t want = (tls_wire_in(c->tls, &n) ? (uint32_t)EPOLLIN : 0) |
+	                (tls_wire_out(c->tls, &n) ? (uint32_t)EPOLLOUT : 0);
 	if (want != c->src.want)
 		loop_want(c->gate->loop, &c->src, want);
 }
@@ -234,10 +243,10 @@ static void wake(struct src *s, uint32_t got, uint64_t now)
 	struct conn *c = SRC_OWNER(s, struct conn, src);
 	size_t n;
 	loop_due(c->gate->loop, s, LOOP_NEVER);
-	if (got && !take_wire(c, now))
+	if (got && !take_wire(c))
 		return;
 	if (!send_wire(c)) { /* the handshake ends with our own last words */
-		drop(c);
+		lost(c, "broke off");
 		return;
 	}
 	if (!c->session && tls_ready(c->tls) && !begin_session(c, now))
@@ -323,8 +332,9 @@ static void name_peer(struct conn *c, const struct sockaddr_storage *a)
 
 static void newcomer(struct gate *g, int fd, const struct sockaddr_storage *a, uint64_t now)
 {
-	struct conn who = { .src = { .fd = fd, .want = EPOLLIN, .due_ns = LOOP_NEVER, .wake = wake }, .gate = g,
-		            .born_ns = now, .heard_ns = now };
+	struct conn who = { .src = { .fd = fd, .want = EPOLLIN, .due_ns = LOOP_NEVER, .wake = wake },
+		            .gate = g,
+		            .born_ns = now };
 	int one = 1;
 	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
 	name_peer(&who, a);
@@ -366,7 +376,15 @@ static bool overdue(const struct conn *c, bool crowded, uint64_t now)
 {
 	if (!c->session)
 		return now - c->born_ns > (crowded ? CROWDED_NS : HANDSHAKE_NS);
-	return now - c->heard_ns > (session_ending(c->session) ? ENDING_NS : IDLE_NS);
+	return now - session_since(c->session) > (session_ending(c->session) ? ENDING_NS : IDLE_NS);
+}
+
+static void expire(struct conn *c)
+{
+	if (c->session && !session_ending(c->session))
+		log_limited(LOG_NOTICE, "%s: no whole message for %llu s: the session is over",
+		            session_who(c->session), IDLE_NS / SEC);
+	lost(c, "was too slow");
 }
 
 static void on_tick(struct src *s, uint32_t got, uint64_t now)
@@ -376,13 +394,11 @@ static void on_tick(struct src *s, uint32_t got, uint64_t now)
 	(void)got;
 	for (struct conn *c = g->conn; c < g->conn + HANDSHAKES + SESSIONS; c++)
 		if (c->src.fd >= 0 && now > c->born_ns && overdue(c, crowded, now))
-			drop(c);
+			expire(c);
 	loop_due(g->loop, s, now + TICK_NS);
 }
 
 /* ---- life ---- */
-
-const char *gate_operator(const struct gate *g) { return g->one ? session_who(g->one->session) : NULL; }
 
 struct gate *gate_new(struct loop *l, const struct gate_conf *c, const struct gate_calls *calls, void *owner)
 {
@@ -400,7 +416,9 @@ struct gate *gate_new(struct loop *l, const struct gate_conf *c, const struct ga
 	for (unsigned i = 0; i < BOOT_ADDRS; i++)
 		g->listener[i] = (struct listener){ .src = { .fd = -1 }, .gate = g };
 	for (unsigned i = 0; i < c->nsocks && i < BOOT_ADDRS; i++) {
-		g->listener[i].src = (struct src){ .fd = c->socks[i], .want = EPOLLIN, .due_ns = LOOP_NEVER, .wake = on_accept };
+		g->listener[i].src = (struct src){
+			.fd = c->socks[i], .want = EPOLLIN, .due_ns = LOOP_NEVER, .wake = on_accept
+		};
 		if (loop_add(l, &g->listener[i].src) != 0) {
 			int e = errno;
 			g->listener[i].src.fd = -1;

@@ -17,10 +17,10 @@ struct gate_calls {
 	const char *(*unlock)(void *owner, struct gate_auth *a, const char *bundle, const char *who, bool *failed);
 	/* The answer is out, or will never be: nothing more is taken. */
 	void (*unlocked)(void *owner);
-	/* Running: a command. */
-	ctl_handler *command;
+	/* Running: a command, of the operator with that name. */
+	void (*command)(void *owner, struct ctl_conn *c, int argc, char **argv, const char *who);
 	/* Something that is no operator's program spoke to the port; NULL: it is said, no more. */
-	void (*foreign)(void *owner);
+	void (*stranger)(void *owner);
 };
 
 struct gate_conf {
@@ -33,7 +33,5 @@ struct gate_conf {
 /* NULL: errno. */
 struct gate *gate_new(struct loop *l, const struct gate_conf *c, const struct gate_calls *calls, void *owner);
 void gate_free(struct gate *g); /* NULL is fine */
-/* The operator whose session is open, or NULL. */
-const char *gate_operator(const struct gate *g);
 
 #endif

@@ -10,11 +10,14 @@ void lock_memory(const struct node *n)
 	crypto_lock_stack();
 }
 
-void say_unlocked(void)
+void say_not_locked(void)
 {
 	char what[100];
-	if (crypto_unlocked(what, sizeof what))
-		log_say(LOG_WARNING, "this can't be locked in memory and may be swapped out: %s; raise the limit RLIMIT_MEMLOCK (ulimit -l)", what);
+	if (crypto_not_locked(what, sizeof what))
+		log_say(LOG_WARNING,
+		        "this can't be locked in memory and may be swapped out: %s; raise the limit "
+		        "RLIMIT_MEMLOCK (ulimit -l)",
+		        what);
 }
 
 void wipe_memory(struct node *n)

@@ -41,28 +41,9 @@ const size_t boot_nkeys = sizeof boot_keys / sizeof *boot_keys;
 
 /* ---- files ---- */
 
-static int sync_dir(int dir)
+static int write_file(const struct machine *m, const char *name, const void *p, size_t n)
 {
-	return fsync(dir) == 0 || errno == EINVAL ? 0 : -1; /* EINVAL: a file system without */
-}
-
-int machine_write(const struct machine *m, const char *name, const void *p, size_t n)
-{
-	char new[80];
-	snprintf(new, sizeof new, "%s.tmp", name);
-	int fd = openat(m->dir, new, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
-	if (fd < 0)
-		return -1;
-	bool good = io_write_all(fd, p, n) == 0 && fsync(fd) == 0;
-	int e = errno;
-	good &= close(fd) == 0;
-	if (good && renameat(m->dir, new, m->dir, name) == 0)
-		return sync_dir(m->dir);
-	if (good)
-		e = errno;
-	unlinkat(m->dir, new, 0);
-	errno = e;
-	return -1;
+	return io_save_at(m->dir, name, p, n, 0600);
 }
 
 int machine_write_hex(const struct machine *m, const char *name, const uint8_t v[static 32])
@@ -70,7 +51,7 @@ int machine_write_hex(const struct machine *m, const char *name, const uint8_t v
 	char text[66];
 	hex_text(text, v, 32);
 	text[64] = '\n';
-	return machine_write(m, name, text, 65);
+	return write_file(m, name, text, 65);
 }
 
 static ssize_t read_small(const struct machine *m, const char *name, char *text, size_t n)
@@ -83,23 +64,13 @@ static ssize_t read_small(const struct machine *m, const char *name, char *text,
 	return got;
 }
 
-static int digit(char c)
-{
-	return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
 bool machine_read_hex(const struct machine *m, const char *name, uint8_t v[static 32])
 {
 	char text[80];
 	uint8_t out[32];
-	if (read_small(m, name, text, sizeof text) < 64 || (text[64] != 0 && text[64] != '\n'))
+	if (read_small(m, name, text, sizeof text) < 64 || (text[64] != 0 && text[64] != '\n') ||
+	    !hex_read(out, text, sizeof out))
 		return false;
-	for (unsigned i = 0; i < 32; i++) {
-		int hi = digit(text[2 * i]), lo = digit(text[2 * i + 1]);
-		if (hi < 0 || lo < 0)
-			return false;
-		out[i] = (uint8_t)(hi << 4 | lo);
-	}
 	memcpy(v, out, sizeof out);
 	return true;
 }
@@ -135,7 +106,7 @@ int machine_take_bundle(const struct machine *m)
 {
 	if (renameat(m->dir, "bundle.new", m->dir, "bundle") != 0)
 		return -1;
-	return sync_dir(m->dir);
+	return fsync(m->dir) == 0 || errno == EINVAL ? 0 : -1; /* EINVAL: a file system without */
 }
 
 /* ---- opening ---- */
@@ -151,7 +122,9 @@ static int read_boot(struct machine *m)
 	char path[4200];
 	snprintf(path, sizeof path, "%.4000s/boot", m->path);
 	if (access(path, F_OK) != 0)
-		return fail(m, "boot", "it is missing; a line \"unlock ADDRESS@PORT\" is wanted in it, or start with --conf and --key");
+		return fail(m, "boot",
+		            "it is missing; a line \"unlock ADDRESS@PORT\" is wanted in it, or start with "
+		            "--conf and --key");
 	int wrong = conf_read(path, boot_keys, boot_nkeys, &m->boot, &conf_say_stderr);
 	if (wrong == 0 && m->boot.unlock.n == 0)
 		return fail(m, "boot", "at least one line \"unlock ADDRESS@PORT\" is wanted");
@@ -164,18 +137,23 @@ static int get_salt(struct machine *m)
 	if (machine_read_hex(m, "salt", m->salt))
 		return 0;
 	if (faccessat(m->dir, "salt", F_OK, 0) == 0)
-		return fail(m, "salt", "it is damaged: bring back the right one, or remove it and enrol the machine again");
+		return fail(m, "salt",
+		            "it is damaged: bring back the right one, or remove it and enrol the "
+		            "machine again");
 	crypto_random(m->salt, sizeof m->salt);
 	return machine_write_hex(m, "salt", m->salt) == 0 ? 0 : fail(m, "salt", strerror(errno));
 }
 
-static int count_start(struct machine *m)
+/* How often it was started; start: once more now. */
+static int count_starts(struct machine *m, bool start)
 {
 	char text[32];
 	if (read_small(m, "boots", text, sizeof text) > 0)
 		m->boots = strtoull(text, NULL, 10);
+	if (!start)
+		return 0;
 	int n = snprintf(text, sizeof text, "%llu\n", (unsigned long long)++m->boots);
-	return machine_write(m, "boots", text, (size_t)n) == 0 ? 0 : fail(m, "boots", strerror(errno));
+	return write_file(m, "boots", text, (size_t)n) == 0 ? 0 : fail(m, "boots", strerror(errno));
 }
 
 int machine_reopen(struct machine *m)
@@ -217,5 +195,5 @@ int machine_open(struct machine *m, const char *dir, bool start)
 		return 1;
 	signer_pub(cred_signer(m->cred), pub);
 	machine_id(pub, m->id);
-	return start ? count_start(m) : 0;
+	return count_starts(m, start);
 }

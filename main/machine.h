@@ -40,7 +40,7 @@ struct machine {
 	uint64_t boots;
 	char *inventory;       /* as machine_look() has found it; NULL: to be looked for each time */
 	size_t inventory_len;
-	bool foreign;          /* the store was found to be another machine's, and may be filled anew */
+	bool refill;           /* a store that is another machine's may be filled anew */
 };
 
 /* Makes what is missing at the first start, reads the rest, and counts it when it is a
@@ -53,7 +53,6 @@ int machine_reopen(struct machine *m);
 void machine_look(struct machine *m);
 
 /* Whole or not at all, and durable.  0, or -1 with errno. */
-int machine_write(const struct machine *m, const char *name, const void *p, size_t n);
 int machine_write_hex(const struct machine *m, const char *name, const uint8_t v[static 32]);
 /* False: it isn't there, or isn't right. */
 bool machine_read_hex(const struct machine *m, const char *name, uint8_t v[static 32]);

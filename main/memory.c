@@ -5,6 +5,8 @@
  * Threat: whoever may write to DIR could make us announce sooner or later. */
 #include "main/node.h"
 
+#include "base/io.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -55,15 +57,8 @@ _Static_assert(HEALTH_CYCLES == 2, "as in the file");
 
 int memory_write(const char *dir, const struct health_memory *m)
 {
-	char path[PATH_MAX], new[PATH_MAX], text[200];
-	snprintf(path, sizeof path, "%.4000s/route", dir);
-	snprintf(new, sizeof new, "%.4000s/route.new", dir);
+	char text[200];
 	int n = snprintf(text, sizeof text, "flaps %u announced %u cycles %llu %llu\n", m->flaps, m->announced,
 	                 (unsigned long long)m->flap_s[0], (unsigned long long)m->flap_s[1]);
-	int fd = open(new, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-	if (fd < 0)
-		return -1;
-	bool good = write(fd, text, (size_t)n) == n && fdatasync(fd) == 0;
-	good &= close(fd) == 0;
-	return good && rename(new, path) == 0 ? 0 : -1;
+	return io_save(dir, "route", text, (size_t)n, 0600);
 }

@@ -108,7 +108,7 @@ enum node_msg {
 	MSG_PULSE,         /* control to super, then to route: four times a second */
 	MSG_MEMORY,        /* route to super, then to control: what is to be remembered */
 	MSG_CHILD,         /* super to route: which 8 (enum node_child) | alive 8 */
-	MSG_ORDER,         /* control to super: an operator's order 8 (remote.h) */
+	MSG_ORDER,         /* control to super: an operator's order 8 (remote.h) | who */
 	MSG_HELD,          /* super to route: is it withdrawn by an operator? 8 */
 	MSG_UNLOCKED,      /* waiting control to super: the machine is unlocked; keys follow (unlock.c) */
 };
@@ -138,7 +138,7 @@ void process_begin(const char *name, pid_t parent);
 int machine_reboot(bool off);
 
 /* open.c: what is made before the children; 0, or 1 and it is said why not. */
-int node_complain(const char *what); /* says it; 1 */
+int node_complain(const char *fmt, ...) __attribute__((format(printf, 1, 2))); /* says it; 1 */
 /* Is it a node's certificate, with its key, and not denied?  Better said now than by
  * a child.  0; EXIT_DENIED or 1, and it is said why not. */
 int node_check_credentials(const struct blob *b, const char *dir);
@@ -152,7 +152,7 @@ int node_make_pages(struct node *n);
 
 /* admin.c: is what the configuration says of admin addresses possible?  The
  * number of mistakes, each said. */
-int admin_check(const struct node_conf *c, const char *path);
+int admin_check(const struct node_conf *c, const char *path, const struct conf_say *say);
 /* Makes them silent; 0, or 1 and it is said why not. */
 int admin_open(struct node *n);
 
@@ -218,7 +218,7 @@ void told_text(const struct node *n, struct ctl_conn *conn);
 /* lock.c: what a process has of secrets outside the pool: locks what was there
  * before it began; says what could not be locked; wipes it, and the pool. */
 void lock_memory(const struct node *n);
-void say_unlocked(void);
+void say_not_locked(void);
 void wipe_memory(struct node *n);
 
 /* The children's mains: sup is the channel to the supervisor, key_fd where

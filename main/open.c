@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,9 +18,14 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-int node_complain(const char *what)
+int node_complain(const char *fmt, ...)
 {
-	fprintf(stderr, "encdns: %s\n", what);
+	va_list ap;
+	va_start(ap, fmt);
+	fputs("encdns: ", stderr);
+	vfprintf(stderr, fmt, ap);
+	fputc('\n', stderr);
+	va_end(ap);
 	return 1;
 }
 
@@ -32,7 +38,9 @@ static bool is_denied(struct cred *c, const char *dir)
 	char err[300];
 	bool out = denied_open(&d, dir, c, err, sizeof err) == 0 && cred_denied(c);
 	if (out)
-		fprintf(stderr, "encdns: credentials: this certificate is denied (list %llu in %s/denials); nothing was started\n",
+		fprintf(stderr,
+		        "encdns: credentials: this certificate is denied (list %llu in %s/denials); "
+		        "nothing was started\n",
 		        (unsigned long long)denials_number(d.list), dir);
 	denied_close(&d);
 	return out;
@@ -55,7 +63,8 @@ int node_check_credentials(const struct blob *b, const char *dir)
 	}
 	bool good = c && cred_role(c) == ROLE_NODE;
 	if (c && !good)
-		snprintf(err, sizeof err, "the certificate is a %s's, not a node's", cert_role_text(cred_role(c)));
+		snprintf(err, sizeof err, "the certificate is a %s's, not a node's",
+		         cert_role_text(cred_role(c)));
 	bool out = good && is_denied(c, dir);
 	cred_free(c);
 	if (!good)
@@ -138,7 +147,8 @@ int node_open_sockets(struct node *n)
 			if (fd < 0 && n->ad_hoc && strchr(a->host, ':') && errno != EADDRINUSE)
 				break; /* a machine without IPv6 */
 			if (fd < 0) {
-				fprintf(stderr, "encdns: service %s@%u: %s; nothing was started\n", a->host, a->port, strerror(errno));
+				fprintf(stderr, "encdns: service %s@%u: %s; nothing was started\n", a->host,
+				        a->port, strerror(errno));
 				return 1;
 			}
 			n->sockets[n->nsockets++] = (struct node_socket){ fd, w & 1, w / 2 };
@@ -156,7 +166,9 @@ int node_open_store(struct node *n)
 		n->store_ro = open(fdpath, O_RDONLY | O_CLOEXEC);
 		if (n->store_ro < 0) /* no /proc: the readers get the same descriptor */
 			n->store_ro = dup(n->store_rw);
-		return n->store_rw < 0 || n->store_ro < 0 ? node_complain(strerror(errno)) : 0;
+		return n->store_rw < 0 || n->store_ro < 0
+		               ? node_complain("a store in memory can't be made: %s", strerror(errno))
+		               : 0;
 	}
 	if (*n->conf.store == 0)
 		snprintf(n->conf.store, sizeof n->conf.store, "%.4000s/store", n->dir);
@@ -174,9 +186,11 @@ int node_make_pages(struct node *n)
 	size_t size = n->conf.workers * WORKER_STEP;
 	n->pages_fd = memfd_create("encdns-workers", MFD_CLOEXEC);
 	if (n->pages_fd < 0 || ftruncate(n->pages_fd, (off_t)size) != 0)
-		return node_complain(strerror(errno));
+		return node_complain("the workers' pages can't be made: %s", strerror(errno));
 	n->pages = mmap(NULL, size, PROT_READ, MAP_SHARED, n->pages_fd, 0);
-	return n->pages == MAP_FAILED ? node_complain(strerror(errno)) : 0;
+	return n->pages == MAP_FAILED
+	               ? node_complain("the workers' pages can't be mapped: %s", strerror(errno))
+	               : 0;
 }
 
 /* Nodes that share an address share the secret; a lone one makes its own, and
@@ -189,7 +203,9 @@ static int read_cookie_secret(struct node *n)
 	else
 		keys = sip_read(fd, n->cookie_keys, 2);
 	if (keys < 0) {
-		fprintf(stderr, "encdns: cookie-secret fd:%d: %s\n", fd, errno == EINVAL ? "one or two lines of 32 hex digits are wanted; nothing was started" : strerror(errno));
+		fprintf(stderr, "encdns: cookie-secret fd:%d: %s\n", fd,
+		        errno == EINVAL ? "one or two lines of 32 hex digits are wanted; nothing was started"
+		                        : strerror(errno));
 		return 1;
 	}
 	if (fd >= 0)
@@ -212,7 +228,8 @@ int node_read_secrets(struct node *n, int key_fd, struct key **key, struct blob 
 	if (!n->machine) {
 		*key = key_read(key_fd);
 		if (!*key)
-			return node_complain("--key: 64 hex digits or 32 octets are wanted on that descriptor");
+			return node_complain("--key: 64 hex digits or 32 octets are wanted on "
+			                     "that descriptor");
 		close(key_fd);
 	}
 	*cred = blob_read(fd, PEM_MAX);

@@ -457,14 +457,15 @@ static void choose_id(struct route_conf *c, const struct conf_addrs *service, co
 }
 
 /* Routers take two nodes of one identifier for one, or refuse the second. */
-static void note_shared_id(const struct route_conf *c, const struct conf_addrs *service, const char *path)
+static void note_shared_id(const struct route_conf *c, const struct conf_addrs *service, const char *path,
+                           const struct conf_say *say)
 {
 	char text[ADDR_TEXT];
 	if (c->id.b[0] != 127 && is_service(service, &c->id))
-		fprintf(stderr,
-		        "%s: note: the BGP identifier is %s, a service address, which other nodes have as well: "
-		        "give each node a line \"bgp-id ADDRESS\" with an address of its own\n",
-		        path, bgp_addr_text(&c->id, text));
+		conf_note(say, path,
+		          "the BGP identifier is %s, a service address, which other nodes have as well: "
+		          "give each node a line \"bgp-id ADDRESS\" with an address of its own",
+		          bgp_addr_text(&c->id, text));
 }
 
 static void common(struct route_conf *c, struct route_peer *p)
@@ -490,14 +491,9 @@ static bool secret_clashes(const struct route_peers *l, unsigned which)
 	return false;
 }
 
-static int wrong(const char *path, const char *what)
-{
-	fprintf(stderr, "%s: %s\n", path, what);
-	return 1;
-}
-
 /* Nobody would be sent here for a service address outside all prefixes. */
-static int check_covered(const struct route_conf *c, const struct conf_addrs *service, const char *path)
+static void note_uncovered(const struct route_conf *c, const struct conf_addrs *service, const char *path,
+                           const struct conf_say *say)
 {
 	for (unsigned i = 0; i < c->prefixes.n; i++) {
 		const struct bgp_prefix *p = &c->prefixes.at[i];
@@ -510,14 +506,12 @@ static int check_covered(const struct route_conf *c, const struct conf_addrs *se
 			char text[ADDR_TEXT];
 			struct bgp_addr a = { .family = p->family };
 			memcpy(a.b, p->b, sizeof a.b);
-			fprintf(stderr, "%s: note: no service address lies in bgp-prefix %s/%u\n", path,
-			        bgp_addr_text(&a, text), p->len);
+			conf_note(say, path, "no service address lies in bgp-prefix %s/%u", bgp_addr_text(&a, text), p->len);
 		}
 	}
-	return 0;
 }
 
-int route_check(struct route_conf *c, const struct conf_addrs *service, const char *path)
+int route_check(struct route_conf *c, const struct conf_addrs *service, const char *path, const struct conf_say *say)
 {
 	int bad = 0;
 	struct bgp_addr own[OWN_MAX];
@@ -525,13 +519,13 @@ int route_check(struct route_conf *c, const struct conf_addrs *service, const ch
 		return 0;
 	if (!c->id.family)
 		choose_id(c, service, own, own_addresses(own, OWN_MAX));
-	note_shared_id(c, service, path);
+	note_shared_id(c, service, path, say);
 	if (c->as == 0)
-		bad += wrong(path, "with bgp-peer, a line \"bgp-as NUMBER\" is wanted");
+		bad += conf_wrong(say, path, "with bgp-peer, a line \"bgp-as NUMBER\" is wanted");
 	if (c->prefixes.n == 0)
-		bad += wrong(path, "with bgp-peer, at least one line \"bgp-prefix PREFIX/BITS\" is wanted");
+		bad += conf_wrong(say, path, "with bgp-peer, at least one line \"bgp-prefix PREFIX/BITS\" is wanted");
 	if (!c->id.family)
-		bad += wrong(path, "this machine has no IPv4 address, so a line \"bgp-id ADDRESS\" is wanted");
+		bad += conf_wrong(say, path, "this machine has no IPv4 address, so a line \"bgp-id ADDRESS\" is wanted");
 	if (bad)
 		return bad;
 	for (unsigned i = 0; i < c->peers.n; i++) {
@@ -541,10 +535,9 @@ int route_check(struct route_conf *c, const struct conf_addrs *service, const ch
 		const char *why = c->port == 0 && p->bgp.mode == BGP_LISTEN ? "mode listen, but bgp-port is 0"
 		                  : secret_clashes(&c->peers, i) ? "no md5 where two links have the same address"
 		                                                 : bgp_conf_wrong(&p->bgp);
-		if (why) {
-			fprintf(stderr, "%s: bgp-peer %s: %s\n", path, route_peer_text(p, text), why);
-			bad++;
-		}
+		if (why)
+			bad += conf_wrong(say, path, "bgp-peer %s: %s", route_peer_text(p, text), why);
 	}
-	return bad + check_covered(c, service, path);
+	note_uncovered(c, service, path, say);
+	return bad;
 }

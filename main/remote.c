@@ -19,8 +19,11 @@ static void done(struct ctl_conn *c, int code, const char *text)
 
 static void order(struct remote *r, struct ctl_conn *c, enum order o, const char *text)
 {
-	uint8_t p = (uint8_t)o;
-	if (msg_send(r->sup, MSG_ORDER, &p, 1, -1) == 0)
+	uint8_t p[MSG_MAX];
+	struct wr w = wr_init(p, sizeof p);
+	wr_u8(&w, o);
+	wr_bytes(&w, r->who ? r->who : "", r->who ? strlen(r->who) : 0);
+	if (!w.bad && msg_send(r->sup, MSG_ORDER, p, wr_len(&w), -1) == 0)
 		done(c, 0, text);
 	else
 		done(c, 1, strerror(errno));
@@ -68,8 +71,11 @@ static void check(struct remote *r, struct ctl_conn *c)
 	store_stats_get(r->store, &s);
 	for (unsigned i = 0; i < r->node->conf.workers; i++)
 		met += atomic_load_explicit(&worker_page(r->node, i)->stats.damaged, memory_order_relaxed);
-	ctl_print(c, CTL_OUT, "catalog %s, %llu names, damage met %llu times (encdns check looks at everything, in a node that has stopped)\n",
-	          whole ? "sound" : "damaged", (unsigned long long)s.names, (unsigned long long)(s.damaged + met));
+	ctl_print(c, CTL_OUT,
+	          "catalog %s, %llu names, damage met %llu times since the start (encdns check looks at "
+	          "everything, in a node that has stopped)\n",
+	          whole ? "sound" : "damaged", (unsigned long long)s.names,
+	          (unsigned long long)(s.damaged + met));
 	ctl_done(c, whole && s.damaged + met == 0 ? 0 : 1);
 }
 
@@ -77,7 +83,8 @@ bool remote_command(struct remote *r, struct ctl_conn *c, int argc, char **argv)
 {
 	const char *what = argv[0], *which = argc > 1 ? argv[1] : "";
 	if (strcmp(what, "withdraw") == 0)
-		route_order(r, c, ORDER_WITHDRAW, "withdrawn, until an operator says announce or the node is authorised anew");
+		route_order(r, c, ORDER_WITHDRAW,
+		            "withdrawn, until an operator says announce or the node is authorised anew");
 	else if (strcmp(what, "announce") == 0)
 		route_order(r, c, ORDER_ANNOUNCE, "announced as soon as all is well");
 	else if (strcmp(what, "restart") == 0 && strcmp(which, "dns") == 0)

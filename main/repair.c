@@ -67,7 +67,8 @@ bool repair_look(struct repair *r, struct store *st, struct journal *j, const st
 	struct journal_status js;
 	journal_status_get(j, &js);
 	if (damaged)
-		log_limited(LOG_ERROR, "ALARM: %llu queries met damage in the store and got SERVFAIL%s", (unsigned long long)damaged,
+		log_limited(LOG_ERROR, "ALARM: %llu queries met damage in the store and got SERVFAIL%s",
+		            (unsigned long long)damaged,
 		            where == DAMAGED_CATALOG ? ", in the catalog of zones" : "");
 	if (damaged && where == DAMAGED_CATALOG && store_catalog_look(st) == STORE_DAMAGED)
 		return false;
@@ -88,17 +89,24 @@ void repair_event(struct repair *r, const uint8_t *zone, bool done, const char *
 	if (done) {
 		r->done++;
 		r->fetching = false;
-		log_say(LOG_NOTICE, "zone %s was fetched again from the hub, in %.1f s: what was damaged is whole", r->zone,
-		        (double)(now - r->begun_ns) / 1e9);
+		log_say(LOG_NOTICE,
+		        "zone %s was fetched again from the hub, in %.1f s: what was damaged is whole",
+		        r->zone, (double)(now - r->begun_ns) / 1e9);
 	} else if (why) {
 		r->failed++;
 		r->fetching = false;
-		log_say(LOG_ERROR, "zone %s could not be fetched again: %s; what can be read of it is served, and it is tried again later", r->zone, why);
+		log_say(LOG_ERROR,
+		        "zone %s could not be fetched again: %s; what can be read of it is served, and it is "
+		        "tried again later",
+		        r->zone, why);
 	} else {
 		r->begun++;
 		r->fetching = true;
 		r->begun_ns = now;
-		log_say(LOG_WARNING, "data of zone %s is damaged on the disk: fetching the zone again from the hub; what can be read is served meanwhile", r->zone);
+		log_say(LOG_WARNING,
+		        "data of zone %s is damaged on the disk: fetching the zone again from the hub; what "
+		        "can be read is served meanwhile",
+		        r->zone);
 	}
 }
 
@@ -124,17 +132,25 @@ void repair_print(const struct repair *r, struct ctl_conn *c, bool json)
 			*o++ = *p;
 		}
 		*o = 0;
-		ctl_print(c, CTL_OUT, "\"repair\":{\"state\":\"%s\",\"zone\":\"%s\",\"begun\":%llu,\"done\":%llu,\"failed\":%llu,\"wait\":%llu},",
-		          state(r), text, (unsigned long long)r->begun, (unsigned long long)r->done, (unsigned long long)r->failed,
-		          (unsigned long long)wait_s(r));
+		ctl_print(c, CTL_OUT,
+		          "\"repair\":{\"state\":\"%s\",\"zone\":\"%s\",\"begun\":%llu,\"done\":%llu,"
+		          "\"failed\":%llu,\"wait\":%llu},",
+		          state(r), text, (unsigned long long)r->begun, (unsigned long long)r->done,
+		          (unsigned long long)r->failed, (unsigned long long)wait_s(r));
 	} else if (r->filling) {
-		ctl_print(c, CTL_OUT, "repair: the store was damaged; a new one is being filled from the hub\n");
+		ctl_print(c, CTL_OUT,
+		          "repair: the store was damaged; a new one is being filled from the hub\n");
 	} else if (r->fetching) {
-		ctl_print(c, CTL_OUT, "repair: fetching zone %s again from the hub; what can be read is served\n", r->zone);
+		ctl_print(c, CTL_OUT,
+		          "repair: fetching zone %s again from the hub; what can be read is served\n",
+		          r->zone);
 	} else if (r->wanted || r->asking) {
-		ctl_print(c, CTL_OUT, "repair: a zone is damaged, and fetched again in %llu s or when a hub is there\n", (unsigned long long)wait_s(r));
+		ctl_print(c, CTL_OUT,
+		          "repair: a zone is damaged, and fetched again in %llu s or when a hub is there\n",
+		          (unsigned long long)wait_s(r));
 	} else if (r->begun) {
-		ctl_print(c, CTL_OUT, "repair: none now; %llu zones fetched again, %llu tries failed; the last: %s\n", (unsigned long long)r->done,
-		          (unsigned long long)r->failed, r->zone);
+		ctl_print(c, CTL_OUT,
+		          "repair: none now; %llu zones fetched again, %llu tries failed; the last: %s\n",
+		          (unsigned long long)r->done, (unsigned long long)r->failed, r->zone);
 	}
 }

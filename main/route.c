@@ -259,7 +259,7 @@ int route_main(struct node *n, int sup)
 	}
 	go_first(&r);
 	sandbox_enter(&(struct sandbox){ .who = SANDBOX_ROUTE });
-	say_unlocked();
+	say_not_locked();
 	speaker_start(r.speaker, loop_now());
 	if (loop_run(&r.loop, &r.stop) == 0)
 		return 0;

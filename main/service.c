@@ -254,7 +254,7 @@ int service_main(struct node *n, int sup)
 	}
 	int code = start_workers(&s) != 0;
 	if (code == 0) {
-		say_unlocked();
+		say_not_locked();
 		sandbox_calls(&box);
 		code = loop(&s);
 	}

@@ -37,9 +37,11 @@ struct session {
 	enum gate_code code;
 	struct buf text;
 	size_t text_at;
+	uint64_t since_ns;   /* session_since() */
 	bool ending, failed, unlocked;
 };
 
+uint64_t session_since(const struct session *s) { return s->since_ns; }
 bool session_ending(const struct session *s) { return s->ending; }
 bool session_failed(const struct session *s) { return s->failed; }
 bool session_unlocked(const struct session *s) { return s->unlocked; }
@@ -89,6 +91,7 @@ static void push(struct session *s, uint64_t now)
 			return;
 		s->text_at += r.text_len;
 		s->answering = r.more;
+		s->since_ns = now;
 	}
 	s->answered = s->cut = false;
 	s->text.n = s->text_at = 0;
@@ -132,8 +135,11 @@ static bool put_hello(struct session *s, uint64_t now)
 	const struct machine *m = machine_of(s);
 	char *inventory = m->inventory ? m->inventory : malloc(INVENTORY_MAX);
 	uint8_t ticket[GATE_TICKET];
-	struct gate_hello h = { .boots = m->boots, .clock = (uint64_t)time(NULL), .store = s->conf.gate->store,
-		                .generation = generation_of(m), .inventory = inventory };
+	struct gate_hello h = { .boots = m->boots,
+		                .clock = (uint64_t)time(NULL),
+		                .store = s->conf.gate->store,
+		                .generation = generation_of(m),
+		                .inventory = inventory };
 	if (!inventory)
 		return false;
 	h.state = s->conf.gate->running        ? GATE_RUNNING
@@ -230,7 +236,8 @@ static void on_auth(struct session *s, const struct gate_terms *t, uint8_t *p, s
 	if (why && !failed) {
 		refuse(s, why);
 	} else if (why) {
-		log_say(LOG_WARNING, "%s: not unlocked: %s", s->who, why); /* he has the right keys */
+		/* he has the right keys; of many lines the first, the others were said */
+		log_say(LOG_WARNING, "%s: not unlocked: %.*s", s->who, (int)strcspn(why, "\n"), why);
 		answer(s, GATE_FAILED, why);
 	} else {
 		answer(s, GATE_DONE, "");
@@ -252,10 +259,11 @@ static void on_command(struct session *s, const struct gate_terms *t, uint8_t *p
 		return;
 	}
 	s->answering = true;
-	bool asks = strcmp(c.argv[0], "status") == 0 || strcmp(c.argv[0], "log") == 0; /* what acts, no stranger hides */
+	bool asks = strcmp(c.argv[0], "status") == 0 ||
+	            strcmp(c.argv[0], "log") == 0; /* what acts, no stranger hides */
 	(asks ? log_limited : log_say)(LOG_NOTICE, "%s: %s%s%s", s->who, c.argv[0], c.argc > 1 ? " " : "",
 	                               c.argc > 1 ? c.argv[1] : "");
-	s->conf.calls->command(s->conf.owner, s->job, c.argc, c.argv);
+	s->conf.calls->command(s->conf.owner, s->job, c.argc, c.argv, session_peer(s)->name);
 }
 
 static void on_frame(struct session *s, enum gate_type type, uint8_t *p, size_t n, uint64_t now)
@@ -288,6 +296,7 @@ bool session_turn(struct session *s, uint64_t now)
 	gate_buf_take(s->in, s->tls);
 	/* an answer first, as the message's content is in use until then */
 	while (!s->ending && !s->answering && !s->job && (r = gate_next(s->in, &type, &p, &n)) == 1) {
+		s->since_ns = now;
 		on_frame(s, type, p, n, now);
 		push(s, now);
 		gate_buf_take(s->in, s->tls);
@@ -299,7 +308,8 @@ bool session_turn(struct session *s, uint64_t now)
 	return given && !s->answering;
 }
 
-struct session *session_new(const struct session_conf *c, struct tls *t, const char *from, void *conn, uint64_t now)
+struct session *session_new(const struct session_conf *c, struct tls *t, const char *from, void *conn,
+                            uint64_t now)
 {
 	struct session *s = calloc(1, sizeof *s);
 	if (!s)
@@ -307,6 +317,7 @@ struct session *session_new(const struct session_conf *c, struct tls *t, const c
 	s->conf = *c;
 	s->tls = t;
 	s->conn = conn;
+	s->since_ns = now;
 	s->bundle_fd = -1;
 	s->in = gate_buf_new();
 	s->out = gate_buf_new();

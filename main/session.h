@@ -20,6 +20,9 @@ void session_free(struct session *s); /* NULL is fine */
 /* Takes what has come and answers it; puts what waits into the TLS session.  True
  * when nothing waits there any more. */
 bool session_turn(struct session *s, uint64_t now);
+/* When it last got on: its beginning, its last whole message, the answer to that, or
+ * the beginning of its end.  Octets alone are none of these. */
+uint64_t session_since(const struct session *s);
 bool session_ending(const struct session *s);   /* to be closed once nothing waits */
 bool session_failed(const struct session *s);   /* it did something that is counted against its certificate */
 bool session_unlocked(const struct session *s); /* the machine is unlocked by it */

@@ -25,7 +25,6 @@
 #include <stdlib.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
-#include <sys/prctl.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
@@ -36,9 +35,9 @@
 #define LINE_NS      (60 * SEC) /* between two lines where there is no terminal */
 #define HANDED_MS    5000       /* patience with a child that ends */
 #define PAUSE_MAX_MS 5000u
+#define WRONG_MAX    8192
 #define UNLOCKED_LEN (8 + 8 + 32 + 8 + 1)
 #define EXIT_TAMPER  7          /* the child: something foreign spoke, and that is to have consequences */
-#define EXIT_HANDED  8          /* the child: the supervisor has the keys */
 
 /* ---- what is handed on ---- */
 
@@ -109,8 +108,8 @@ struct waiting {
 	struct unlocked got;
 	uint64_t begun_ns, line_ns;
 	bool terminal;
-	char wrong[PATH_MAX + 300];        /* the first mistake in a configuration */
-	unsigned mistakes;
+	char wrong[WRONG_MAX]; /* the mistakes in a configuration, a line each */
+	unsigned left_out;     /* of them: there was no room */
 	_Atomic bool stop;
 	int code;
 };
@@ -119,21 +118,8 @@ static void where(const struct waiting *w, char *out, size_t n)
 {
 	size_t len = 0;
 	for (unsigned i = 0; i < w->m->boot.unlock.n && len < n; i++)
-		len += (size_t)snprintf(out + len, n - len, "%s%s@%u", i ? ", " : "", w->m->boot.unlock.at[i].host,
-		                        w->m->boot.unlock.at[i].port);
-}
-
-/* The id in groups, as it is compared by eye. */
-static void id_text(const struct machine *m, char out[static 3 * MACHINE_ID])
-{
-	char hex[2 * MACHINE_ID + 1], *o = out;
-	hex_text(hex, m->id, MACHINE_ID);
-	for (unsigned i = 0; i < 2 * MACHINE_ID; i++) {
-		if (i && i % 4 == 0)
-			*o++ = ' ';
-		*o++ = hex[i];
-	}
-	*o = 0;
+		len += (size_t)snprintf(out + len, n - len, "%s%s@%u", i ? ", " : "",
+		                        w->m->boot.unlock.at[i].host, w->m->boot.unlock.at[i].port);
 }
 
 /* How many lines of a terminal a text takes; each octet that begins a character is one wide. */
@@ -157,7 +143,7 @@ static void draw(struct waiting *w)
 	gmtime_r(&t, &tm);
 	strftime(clock, sizeof clock, "%H:%M:%S", &tm);
 	where(w, at, sizeof at);
-	id_text(w->m, id);
+	machine_id_text(w->m->id, id);
 	snprintf(text, sizeof text, "%s waiting for authorisation at %s", clock, at);
 	unsigned up = lines_of(text, size.ws_col) + lines_of(w->m->boot.contact, size.ws_col) - 1;
 	int n = snprintf(line, sizeof line, "\r\033[J%s\n", text);
@@ -179,7 +165,7 @@ static void tick(struct src *s, uint32_t got, uint64_t now)
 		draw(w);
 	} else if (now >= w->line_ns) {
 		where(w, at, sizeof at);
-		id_text(w->m, id);
+		machine_id_text(w->m->id, id);
 		log_say(LOG_NOTICE, "waiting for authorisation at %s for %llu min; fingerprint %s%s%s", at,
 		        (unsigned long long)((now - w->begun_ns) / (60 * SEC)), id,
 		        *w->m->boot.contact ? "; contact: " : "", w->m->boot.contact);
@@ -188,12 +174,19 @@ static void tick(struct src *s, uint32_t got, uint64_t now)
 	loop_due(&w->loop, s, now + SEC);
 }
 
-static void first_mistake(void *ctx, const char *path, unsigned line, const char *text)
+static void on_mistake(void *ctx, const char *path, unsigned line, const char *text)
 {
 	struct waiting *w = ctx;
+	char *at = w->wrong + strlen(w->wrong), number[20] = "";
+	size_t room = sizeof w->wrong - (size_t)(at - w->wrong) - 60; /* for how many had none */
 	conf_say_stderr.line(NULL, path, line, text);
-	if (w->mistakes++ == 0)
-		snprintf(w->wrong, sizeof w->wrong, line ? "%s, line %u: %.200s" : "%s: %.0u%.200s", path, line, text);
+	if (line)
+		snprintf(number, sizeof number, ", line %u", line);
+	if (w->left_out ||
+	    (size_t)snprintf(at, room, "%s%s%s: %s", at > w->wrong ? "\n" : "", path, number, text) >= room) {
+		*at = 0;
+		w->left_out++;
+	}
 }
 
 static const struct bundle *opened; /* what conf_bundle reads of */
@@ -251,17 +244,24 @@ int unlocked_conf(const struct bundle *b, struct node_conf *c, const struct conf
 static const char *try_out(struct waiting *w, const struct bundle *b, const struct gate_auth *a)
 {
 	static struct node_conf c;
-	struct conf_say say = { first_mistake, w };
+	struct conf_say say = { .line = on_mistake, .note = conf_say_stderr.note, .ctx = w };
 	char path[PATH_MAX];
-	w->mistakes = 0;
+	w->left_out = 0;
+	*w->wrong = 0;
 	int wrong = unlocked_conf(b, &c, &say);
 	close_secrets(&c);
+	if (w->left_out)
+		sprintf(w->wrong + strlen(w->wrong), "\nand %u more: its console has them", w->left_out);
 	if (wrong)
-		return w->mistakes ? w->wrong : "a mistake in the bundle's configuration: its console says which";
+		return w->wrong;
 	snprintf(path, sizeof path, *c.store ? "%s" : "%.4000s/store", *c.store ? c.store : w->m->path);
 	int fd = open(path, O_RDONLY | O_CLOEXEC);
-	if (fd < 0)
-		return errno == ENOENT ? NULL : strerror(errno);
+	if (fd < 0 && errno == ENOENT)
+		return NULL;
+	if (fd < 0) {
+		snprintf(w->wrong, sizeof w->wrong, "%s: %s", path, strerror(errno));
+		return w->wrong;
+	}
 	enum store_owner o = store_whose(fd, path, a->k_data, w->wrong, sizeof w->wrong);
 	close(fd);
 	bool refill = w->m->boot.refill || a->flags & GATE_STORE_REFILL;
@@ -269,7 +269,8 @@ static const char *try_out(struct waiting *w, const struct bundle *b, const stru
 		return NULL;
 	size_t n = strlen(w->wrong);
 	if (o == STORE_STRANGE)
-		snprintf(w->wrong + n, sizeof w->wrong - n, " (--refill: it is dropped, and filled again from the hub)");
+		snprintf(w->wrong + n, sizeof w->wrong - n,
+		         " (--refill: it is dropped, and filled again from the hub)");
 	return w->wrong;
 }
 
@@ -285,23 +286,26 @@ static const char *judge(void *owner, struct gate_auth *a, const char *name, con
 	bundle_free(b);
 	if (why)
 		return why;
-	if ((strcmp(name, "bundle") != 0 && machine_take_bundle(w->m) != 0) ||
-	    machine_write_hex(w->m, "ticket", a->ticket) != 0) {
-		snprintf(w->wrong, sizeof w->wrong, "%.150s: %s", w->m->path, strerror(errno));
+	const char *file = strcmp(name, "bundle") != 0 && machine_take_bundle(w->m) != 0 ? "bundle"
+	                   : machine_write_hex(w->m, "ticket", a->ticket) != 0          ? "ticket"
+	                                                                                : NULL;
+	if (file) {
+		snprintf(w->wrong, sizeof w->wrong, "%.4000s/%s: %s", w->m->path, file, strerror(errno));
 		return w->wrong;
 	}
-	w->got = (struct unlocked){ .k_system = a->k_system, .k_data = a->k_data, .time = a->time, .seq = a->seq,
-		                    .generation = a->generation, .refill = a->flags & GATE_STORE_REFILL };
+	w->got = (struct unlocked){ .k_system = a->k_system, .k_data = a->k_data, .time = a->time,
+		                    .seq = a->seq, .generation = a->generation,
+		                    .refill = a->flags & GATE_STORE_REFILL };
 	memcpy(w->got.chain, a->chain, sizeof w->got.chain);
 	a->k_system = a->k_data = NULL;
-	log_say(LOG_NOTICE, "authorised by %s%s", who, a->flags & GATE_TICKET_WRONG ? ", who accepted a wrong ticket" : "");
+	log_say(LOG_NOTICE, "authorised by %s%s", who,
+	        a->flags & GATE_TICKET_WRONG ? ", who accepted a wrong ticket" : "");
 	return NULL;
 }
 
 static void hand_over(void *owner)
 {
 	struct waiting *w = owner;
-	w->code = EXIT_HANDED;
 	if (send_unlocked(w->sup.fd, &w->got) != 0) {
 		log_say(LOG_ERROR, "the supervisor does not take the keys: %s", strerror(errno));
 		w->code = 1;
@@ -310,7 +314,7 @@ static void hand_over(void *owner)
 	w->stop = true;
 }
 
-static void on_foreign(void *owner)
+static void on_stranger(void *owner)
 {
 	struct waiting *w = owner;
 	if (!w->m->boot.tamper_reboot || w->got.k_data)
@@ -349,24 +353,27 @@ static void status(void *owner, struct ctl_conn *c, int argc, char **argv)
 		return;
 	}
 	if (argc > 1 && strcmp(argv[1], "json") == 0)
-		ctl_print(c, CTL_OUT, "{\"sequence\":0,\"chain\":\"%s\",\"run_level\":1,\"machine\":\"%s\",\"unlock\":\"%s\","
-		          "\"bgp\":[],\"zones\":[]}\n", zeros, id, at);
+		ctl_print(c, CTL_OUT,
+		          "{\"sequence\":0,\"chain\":\"%s\",\"run_level\":1,\"machine\":\"%s\","
+		          "\"unlock\":\"%s\",\"bgp\":[],\"zones\":[]}\n", zeros, id, at);
 	else
 		ctl_print(c, CTL_OUT, "run level 1, waiting for authorisation at %s\nmachine %s\n", at, id);
 	ctl_done(c, 0);
 }
 
-static const struct gate_calls gate_calls = { judge, hand_over, NULL, on_foreign };
+static const struct gate_calls gate_calls = { judge, hand_over, NULL, on_stranger };
 
 static int begin(struct waiting *w, const int *socks, unsigned nsocks)
 {
 	char err[300], path[PATH_MAX];
 	snprintf(path, sizeof path, "%.4000s/store", w->m->path);
-	struct gate_conf gc = { .machine = w->m, .socks = socks, .nsocks = nsocks, .store = access(path, F_OK) == 0 };
+	struct gate_conf gc = { .machine = w->m, .socks = socks, .nsocks = nsocks,
+		                .store = access(path, F_OK) == 0 };
 	w->sup.want = EPOLLIN;
 	w->sup.due_ns = LOOP_NEVER;
 	w->sup.wake = on_end;
-	w->signals = (struct src){ .fd = loop_signals(0), .want = EPOLLIN, .due_ns = LOOP_NEVER, .wake = on_signal };
+	w->signals = (struct src){ .fd = loop_signals(0), .want = EPOLLIN, .due_ns = LOOP_NEVER,
+		                   .wake = on_signal };
 	w->begun_ns = loop_now();
 	w->clock = (struct src){ .fd = -1, .due_ns = w->begun_ns, .wake = tick };
 	if (machine_reopen(w->m) != 0)
@@ -399,8 +406,8 @@ static int child_main(struct machine *m, int sup, const int *socks, unsigned nso
 		w.code = 1;
 	gate_free(w.gate);
 	ctl_close(w.ctl);
-	if (terminal && write(2, "\r\033[J", 4) < 0)
-		return w.code;
+	if (terminal)
+		(void)!write(2, "\r\033[J", 4);
 	return w.code;
 }
 
@@ -429,7 +436,9 @@ static int start(struct watch *w)
 		process_begin("encdns-control", self);
 		close(pair[0]);
 		close(w->signals);
-		int code = crypto_init() == 0 ? child_main(w->m, pair[1], w->socks, w->nsocks, w->terminal) : 1;
+		int code = 1;
+		if (crypto_init() == 0)
+			code = child_main(w->m, pair[1], w->socks, w->nsocks, w->terminal);
 		crypto_end();
 		_exit(code);
 	}
@@ -475,8 +484,12 @@ static enum outcome attend(struct watch *w, struct unlocked *out)
 	const char *why;
 	for (;;) {
 		struct pollfd p[2] = { { w->signals, POLLIN, 0 }, { w->fd, POLLIN, 0 } };
-		if (poll(p, 2, -1) < 0 && errno != EINTR)
-			return OVER;
+		if (poll(p, 2, -1) < 0 && errno != EINTR) {
+			log_say(LOG_ERROR, "encdns-control can't be watched, and is ended: %s",
+			        strerror(errno));
+			bury(w, 0);
+			return AGAIN;
+		}
 		if (p[0].revents && stop_asked(w)) {
 			kill(w->pid, SIGTERM);
 			bury(w, HANDED_MS);
@@ -491,12 +504,15 @@ static enum outcome attend(struct watch *w, struct unlocked *out)
 			machine_reboot(false);
 			return OVER;
 		}
-		if (!got)
+		if (!got) {
+			log_say(LOG_WARNING, "encdns-control has died; starting it again");
 			return AGAIN;
+		}
 		out->bundle = open_bundle(w->m, "bundle", out->k_system, out->generation, &why);
 		if (out->bundle)
 			return UNLOCKED;
-		log_say(LOG_ERROR, "the bundle: %s", why);
+		log_say(LOG_ERROR, "an operator has sent the keys, but not for %s/bundle: %s; waiting again",
+		        w->m->path, why);
 		unlocked_wipe(out);
 		return AGAIN;
 	}
@@ -519,7 +535,7 @@ int unlock_wait(struct machine *m, const int *socks, unsigned nsocks, struct unl
 	enum outcome r = AGAIN;
 	w.signals = loop_signals(SIGCHLD);
 	if (w.signals < 0)
-		return node_complain(strerror(errno));
+		return node_complain("signals can't be waited for: %s", strerror(errno));
 	if (w.terminal)
 		log_before("\r\033[J");
 	log_say(LOG_NOTICE, "Entering run level 1");
@@ -533,7 +549,6 @@ int unlock_wait(struct machine *m, const int *socks, unsigned nsocks, struct unl
 			break;
 		if (loop_now() - began > 10 * SEC)
 			pause_ms = 20;
-		log_say(LOG_WARNING, "encdns-control has died; starting it again");
 		if (rest(&w, pause_ms))
 			r = OVER;
 		pause_ms = pause_ms * 2 < PAUSE_MAX_MS ? pause_ms * 2 : PAUSE_MAX_MS;
@@ -576,7 +591,7 @@ int unlock_take(struct machine *m, int fd, int *socks, unsigned *nsocks, struct 
 	if (out->bundle)
 		return 0;
 	unlocked_wipe(out);
-	return node_complain(why);
+	return node_complain("what the one before has handed on: %s", why);
 }
 
 static int executable(const struct bundle_file *f)
@@ -609,20 +624,23 @@ void unlock_become(const struct machine *m, const int *socks, unsigned nsocks, c
 	if (memcmp(image, m->image, sizeof image) == 0)
 		return;
 	if (memcmp(m->image, unknown, sizeof unknown) == 0) {
-		log_say(LOG_WARNING, "the bundle's executable is left alone: it can't be told whether it is the one that runs");
+		log_say(LOG_WARNING, "the bundle's executable is left alone: it can't be told whether it is "
+		                     "the one that runs");
 		return;
 	}
 	snprintf(dir, sizeof dir, "%s", m->path);
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) == 0 &&
-	    fill_channel(pair[0], socks, nsocks, u) == 0 && (fd = executable(&f)) >= 0 && fcntl(pair[1], F_SETFD, 0) == 0) {
-		char *argv[] = { (char *)(uintptr_t)"encdns-super", (char *)(uintptr_t)"run", (char *)(uintptr_t)"--dir", dir,
-			         (char *)(uintptr_t)"--handed", handed, NULL };
+	    fill_channel(pair[0], socks, nsocks, u) == 0 && (fd = executable(&f)) >= 0 &&
+	    fcntl(pair[1], F_SETFD, 0) == 0) {
+		char name[] = "encdns-super", run[] = "run", where_from[] = "--dir", by[] = "--handed";
+		char *argv[] = { name, run, where_from, dir, by, handed, NULL };
 		extern char **environ;
 		snprintf(handed, sizeof handed, "fd:%d", pair[1]);
 		log_say(LOG_NOTICE, "going on with the executable of the bundle");
 		fexecve(fd, argv, environ);
 	}
-	log_say(LOG_ERROR, "the bundle's executable can't be run: %s; going on with this one", strerror(errno));
+	log_say(LOG_ERROR, "the bundle's executable can't be run: %s; going on with this one",
+	        strerror(errno));
 	for (int i = 0; i < 2; i++)
 		if (pair[i] >= 0)
 			close(pair[i]);

@@ -2,6 +2,7 @@
  * appendix B, a zone of odd cases, sizes, damage. */
 #include "dns/answer.h"
 #include "tests/mockstore.h"
+#include "tests/rfc5155.h"
 #include "tests/tap.h"
 
 #include <stdlib.h>
@@ -27,34 +28,6 @@ static const char nsec_zone[] =
 	"x.w MX 1 xx\n" SIG("MX") "  NSEC x.y.w MX RRSIG NSEC\n" SIG("NSEC")
 	"x.y.w MX 1 xx\n" SIG("MX") "  NSEC xx MX RRSIG NSEC\n" SIG("NSEC")
 	"xx A 192.0.2.10\n" SIG("A") "  NSEC @ A RRSIG NSEC\n" SIG("NSEC");
-
-#define N3 "NSEC3 1 1 12 aabbccdd "
-/* RFC 5155 appendix A, its hashes */
-static const char nsec3_zone[] =
-	"$ORIGIN example.\n$TTL 3600\n"
-	"@ SOA ns1 bugs.x.w 1 3600 300 3600000 3600\n" SIG("SOA")
-	"  NS ns1\n  NS ns2\n" SIG("NS") "  MX 1 xx\n" SIG("MX")
-	"  NSEC3PARAM 1 0 12 aabbccdd\n" SIG("NSEC3PARAM")
-	"2t7b4g4vsa5smi47k61mv5bv1a22bojr A 192.0.2.127\n" SIG("A")
-	"a NS ns1.a\n NS ns2.a\n DS 58470 5 1 3079F1593EBAD6DC121E202A8B766A6A4837206C\n" SIG("DS")
-	"ns1.a A 192.0.2.5\nns2.a A 192.0.2.6\n"
-	"ai A 192.0.2.9\n" SIG("A")
-	"c NS ns1.c\n NS ns2.c\nns1.c A 192.0.2.7\nns2.c A 192.0.2.8\n"
-	"ns1 A 192.0.2.1\n" SIG("A") "ns2 A 192.0.2.2\n" SIG("A")
-	"*.w MX 1 ai\n" SIG("MX") "x.w MX 1 xx\n" SIG("MX") "x.y.w MX 1 xx\n" SIG("MX")
-	"xx A 192.0.2.10\n" SIG("A")
-	"0p9mhaveqvm6t7vbl5lop2u3t2rp3tom " N3 "2t7b4g4vsa5smi47k61mv5bv1a22bojr MX NS SOA RRSIG\n" SIG("NSEC3")
-	"2t7b4g4vsa5smi47k61mv5bv1a22bojr " N3 "2vptu5timamqttgl4luu9kg21e0aor3s A RRSIG\n" SIG("NSEC3")
-	"2vptu5timamqttgl4luu9kg21e0aor3s " N3 "35mthgpgcu1qg68fab165klnsnk3dpvl MX RRSIG\n" SIG("NSEC3")
-	"35mthgpgcu1qg68fab165klnsnk3dpvl " N3 "b4um86eghhds6nea196smvmlo4ors995 NS DS RRSIG\n" SIG("NSEC3")
-	"b4um86eghhds6nea196smvmlo4ors995 " N3 "gjeqe526plbf1g8mklp59enfd789njgi MX RRSIG\n" SIG("NSEC3")
-	"gjeqe526plbf1g8mklp59enfd789njgi " N3 "ji6neoaepv8b5o6k4ev33abha8ht9fgc A RRSIG\n" SIG("NSEC3")
-	"ji6neoaepv8b5o6k4ev33abha8ht9fgc " N3 "k8udemvp1j2f7eg6jebps17vp3n8i58h\n" SIG("NSEC3")
-	"k8udemvp1j2f7eg6jebps17vp3n8i58h " N3 "kohar7mbb8dc2ce8a9qvl8hon4k53uhi\n" SIG("NSEC3")
-	"kohar7mbb8dc2ce8a9qvl8hon4k53uhi " N3 "q04jkcevqvmu85r014c7dkba38o0ji5r A RRSIG\n" SIG("NSEC3")
-	"q04jkcevqvmu85r014c7dkba38o0ji5r " N3 "r53bq7cc2uvmubfu5ocmm6pers9tk9en A RRSIG\n" SIG("NSEC3")
-	"r53bq7cc2uvmubfu5ocmm6pers9tk9en " N3 "t644ebqk9bibcna874givr6joj62mlhv MX RRSIG\n" SIG("NSEC3")
-	"t644ebqk9bibcna874givr6joj62mlhv " N3 "0p9mhaveqvm6t7vbl5lop2u3t2rp3tom A RRSIG\n" SIG("NSEC3");
 
 /* Sixty octets of a label */
 #define L60 "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"

@@ -1,6 +1,8 @@
 /* test_base.c - configuration, the loop, the control socket, and links. */
 #include "base/conf.h"
 #include "base/ctl.h"
+#include "base/io.h"
+#include "base/options.h"
 #include "base/wire.h"
 #include "hub/ca.h"
 #include "journal.h"
@@ -819,12 +821,116 @@ static void test_memory(void)
 	ok(wrong == 0, "they are compared as octets without a sign, the first difference decides");
 }
 
+/* ---- octets in hex ---- */
+
+static void test_hex(void)
+{
+	static const char *const wrong[] = { "", "00ff1", "00ff1g", "00fF10", "00 ff1", "0x00ff" };
+	uint8_t v[3];
+	char text[7];
+	ok(hex_read(v, "00ff1a and more", 3) && memcmp(v, "\0\xff\x1a", 3) == 0, "what follows the digits is not looked at");
+	hex_text(text, v, 3);
+	ok(strcmp(text, "00ff1a") == 0, "and back: %s", text);
+	for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++)
+		ok(!hex_read(v, wrong[i], 3), "\"%s\" is refused", wrong[i]);
+}
+
+/* ---- the words of a command line ---- */
+
+struct words { const char *dir; uint64_t wait; int fd; bool yes; };
+
+static const struct conf_key words[] = {
+	{ .key = "--dir", .parse = option_word, .off = offsetof(struct words, dir) },
+	{ .key = "--wait", .parse = conf_number, .off = offsetof(struct words, wait), .max = 100 },
+	{ .key = "--key", .parse = conf_fd, .off = offsetof(struct words, fd) },
+	{ .key = "--yes", .off = offsetof(struct words, yes) },
+};
+
+/* text is split at blanks. */
+static int take_words(const char *text, struct words *w, char **argv, char *err)
+{
+	static char line[200];
+	int argc = 0;
+	snprintf(line, sizeof line, "%s", text);
+	for (char *p = strtok(line, " "); p; p = strtok(NULL, " "))
+		argv[argc++] = p;
+	*w = (struct words){ .wait = 7 };
+	return options_read(argc, argv, words, sizeof words / sizeof *words, w, err, 200);
+}
+
+static void test_options(void)
+{
+	static const struct { const char *text, *why; } wrong[] = {
+		{ "--dir", "lacking behind --dir" }, { "--what", "unknown option --what" }, { "--di x", "unknown option --di" },
+		{ "--dirs x", "unknown option --dirs" }, { "--wait ten", "--wait wants a number" }, { "--wait 101", "0 to 100" },
+		{ "--wait=", "--wait wants a number" }, { "--key 3", "by a descriptor" }, { "--yes=no", "no value" }, { "-x", "unknown" },
+	};
+	char *argv[20], err[200];
+	struct words w;
+	ok(take_words("a --dir x --wait=0 b --key fd:3 - --yes", &w, argv, err) == 3 && strcmp(argv[0], "a") == 0 &&
+	           strcmp(argv[1], "b") == 0 && strcmp(argv[2], "-") == 0, "words that are no options come first");
+	ok(strcmp(w.dir, "x") == 0 && w.wait == 0 && w.fd == 3 && w.yes, "options are taken");
+	ok(take_words("--dir a --dir=b=c", &w, argv, err) == 0 && strcmp(w.dir, "b=c") == 0 && w.wait == 7 && !w.yes,
+	   "the last one counts; what is not said stays");
+	for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++)
+		ok(take_words(wrong[i].text, &w, argv, err) == -1 && strstr(err, wrong[i].why), "%s: %s", wrong[i].text, err);
+}
+
+/* ---- files put in their place ---- */
+
+static bool holds(const char *name, const char *text)
+{
+	char path[200], have[100];
+	snprintf(path, sizeof path, "%s/%s", dir, name);
+	int fd = open(path, O_RDONLY);
+	ssize_t n = fd < 0 ? -1 : read(fd, have, sizeof have);
+	if (fd >= 0)
+		close(fd);
+	return n == (ssize_t)strlen(text) && memcmp(have, text, (size_t)n) == 0;
+}
+
+static bool there(const char *name)
+{
+	char path[200];
+	snprintf(path, sizeof path, "%s/%s", dir, name);
+	return access(path, F_OK) == 0;
+}
+
+static void test_drafts(void)
+{
+	struct draft d, e;
+	struct stat st;
+	int folder = open(dir, O_RDONLY | O_DIRECTORY);
+	ok(io_save(dir, "file", "one", 3, 0600) == 0 && holds("file", "one") && !there("file.new"), "a file is written");
+	ok(fstatat(folder, "file", &st, 0) == 0 && (st.st_mode & 0777) == 0600, "for nobody else");
+	ok(io_save_at(folder, "file", "two", 3, 0600) == 0 && holds("file", "two"), "and replaced");
+	ok(draft_open(&d, folder, "file", "file.a", 0600) == 0 && draft_end(&d, io_write_all(d.fd, "three", 5), false) == -1 &&
+	           errno == EEXIST && holds("file", "two") && !there("file.a"), "not when it is to stay");
+	ok(draft_open(&d, folder, "new", "new.a", 0600) == 0 && draft_open(&e, folder, "new", "new.b", 0600) == 0 &&
+	           draft_end(&e, io_write_all(e.fd, "b", 1), false) == 0 && draft_end(&d, io_write_all(d.fd, "a", 1), false) == -1 &&
+	           holds("new", "b") && !there("new.a") && !there("new.b"), "of two at a time the first one stays");
+	ok(draft_open(&d, folder, "file", NULL, 0600) == 0 && (errno = ENOSPC) && draft_end(&d, -1, true) == -1 && errno == ENOSPC &&
+	           holds("file", "two") && !there("file.new"), "what failed leaves the old one, and says why");
+	ok(symlinkat("/etc/passwd", folder, "file.new") == 0 && io_save(dir, "file", "x", 1, 0600) == -1 && errno == ELOOP,
+	   "a link in its way is not followed");
+	unlinkat(folder, "file.new", 0);
+	char longest[300];
+	memset(longest, 'x', sizeof longest);
+	longest[254] = 0;
+	ok(io_save(dir, longest, "x", 1, 0600) == -1 && errno == ENAMETOOLONG, "a name without room for what stands beside it");
+	ok(io_save("/nonexistent", "file", "x", 1, 0600) == -1 && errno == ENOENT, "no folder");
+	close(folder);
+}
+
 int main(void)
 {
 	snprintf(dir, sizeof dir, "/tmp/base-test-XXXXXX");
 	if (crypto_init() != 0 || !mkdtemp(dir))
 		return 1;
 	test_memory();
+	test_hex();
+	test_options();
+	test_drafts();
 	test_conf_values();
 	test_conf_file();
 	test_timers();

@@ -5,6 +5,7 @@
 #include "crypto/internal.h"
 #include "crypto/issue.h"
 #include "crypto/pbes.h"
+#include "tests/pump.h"
 #include "tests/tap.h"
 
 #include <errno.h>
@@ -85,6 +86,14 @@ static void test_octets(void)
 	m = denials_write(q, many, DENIALS_MAX, 9, 77, root);
 	struct denials *full = denials_read(q, m, pub, &why);
 	ok(m == DENIALS_BYTES && full && denials_have(full, many[DENIALS_MAX - 1].serial), "the longest list: %zu octets", m);
+	unsigned found = 0;
+	for (unsigned i = 0; full && i < DENIALS_MAX; i++) {
+		struct denial one;
+		found += denials_find(full, many[i].serial, &one) && memcmp(&one, &many[i], sizeof e) == 0;
+	}
+	ok(found == DENIALS_MAX, "each is found in it: %u", found);
+	ok(!denials_have(full, many[DENIALS_MAX].serial) && !denials_have(full, (uint8_t[CERT_SERIAL]){ 1 }) && !denials_have(none, many[0].serial) &&
+	           !denials_have(NULL, many[0].serial), "and nobody else");
 	ok(denials_write(q, many, DENIALS_MAX + 1, 9, 77, root) == 0, "one more is too many");
 	free(many);
 	denials_free(l);
@@ -155,27 +164,6 @@ static struct cred *party(enum cert_role role, const char *name, uint8_t serial[
 	return c;
 }
 
-static void pump(struct tls *a, struct tls *b)
-{
-	for (bool moved = true; moved;) {
-		moved = false;
-		for (int dir = 0; dir < 2; dir++) {
-			struct tls *from = dir ? b : a, *to = dir ? a : b;
-			size_t have, room;
-			const uint8_t *p = tls_wire_out(from, &have);
-			uint8_t *q = tls_wire_in(to, &room);
-
-			if (!p || !q)
-				continue;
-			size_t n = have < room ? have : room;
-			memcpy(q, p, n);
-			tls_wire_out_done(from, n);
-			tls_wire_in_done(to, n);
-			moved = true;
-		}
-	}
-}
-
 static void test_sessions(void)
 {
 	static uint8_t p[DENIALS_BYTES];
@@ -187,7 +175,7 @@ static void test_sessions(void)
 	memcpy(d.serial, node_serial, CERT_SERIAL);
 	struct denials *l = denials_read(p, denials_write(p, &d, 1, 1, 5, root), pub, &why);
 	struct tls *s = tls_server(hub, ROLE_NODE), *c = tls_client(node, ROLE_HUB);
-	pump(c, s);
+	pump(c, s, 0, SIZE_MAX);
 	ok(l && tls_ready(s) && tls_ready(c) && !tls_peer_denied(s), "a session without a list");
 	cred_deny(hub, l);
 	ok(tls_peer_denied(s) && !tls_peer_denied(c), "its peer is denied from then on");
@@ -199,14 +187,14 @@ static void test_sessions(void)
 	tls_free(c);
 
 	s = tls_server(hub, ROLE_NODE), c = tls_client(node, ROLE_HUB);
-	pump(c, s);
+	pump(c, s, 0, SIZE_MAX);
 	ok(!tls_ready(s) && tls_closed(s) && tls_error(s), "a new session is refused: %s", tls_error(s));
 	tls_free(s);
 	tls_free(c);
 
 	s = tls_server(hub, ROLE_NODE), c = tls_client(node, ROLE_HUB);
 	tls_admit_denied(s);
-	pump(c, s);
+	pump(c, s, 0, SIZE_MAX);
 	ok(tls_ready(s) && tls_ready(c) && tls_peer_denied(s), "unless it is admitted to be told");
 	tls_free(s);
 	tls_free(c);
@@ -217,7 +205,7 @@ static void test_sessions(void)
 	cred_deny(hub, NULL);
 	cred_deny(node, l);
 	s = tls_server(hub, ROLE_NODE), c = tls_client(node, ROLE_HUB);
-	pump(c, s);
+	pump(c, s, 0, SIZE_MAX);
 	ok(!tls_ready(c) && tls_error(c), "a node refuses a denied hub: %s", tls_error(c));
 	tls_free(s);
 	tls_free(c);

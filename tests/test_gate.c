@@ -7,6 +7,7 @@
 #include "crypto/gate.h"
 #include "crypto/identity.h"
 #include "tests/minica.h"
+#include "tests/pump.h"
 #include "tests/tap.h"
 
 #include <fcntl.h>
@@ -554,34 +555,13 @@ static void test_chunks(void)
 
 /* ---- over TLS ---- */
 
-static void pump(struct tls *a, struct tls *b)
-{
-	for (bool moved = true; moved;) {
-		moved = false;
-		for (int dir = 0; dir < 2; dir++) {
-			struct tls *from = dir ? b : a, *to = dir ? a : b;
-			size_t have, room;
-			const uint8_t *p = tls_wire_out(from, &have);
-			uint8_t *q = tls_wire_in(to, &room);
-
-			if (!p || !q)
-				continue;
-			size_t n = have < room ? have : room;
-			memcpy(q, p, n);
-			tls_wire_out_done(from, n);
-			tls_wire_in_done(to, n);
-			moved = true;
-		}
-	}
-}
-
 /* Is this pair one that gets to talk?  why: the machine's words, or the operator's. */
 static bool meets(const struct cred *m, const struct cred *o, const uint8_t *pin, const char **why)
 {
 	struct tls *s = tls_server(m, ROLE_OPERATOR), *c = tls_client_machine(o, pin);
 	static const char *both;
 
-	pump(c, s);
+	pump(c, s, 0, SIZE_MAX);
 	both = tls_error(s) && !strstr(tls_error(s), "refused our") ? tls_error(s) : tls_error(c);
 	*why = both;
 	bool good = tls_ready(s) && tls_ready(c);
@@ -631,7 +611,7 @@ static void carry(struct gate_buf *from, struct tls *a, struct gate_buf *to, str
 {
 	for (bool empty = false; !empty;) {
 		empty = gate_buf_give(from, a);
-		pump(a, b);
+		pump(a, b, 0, SIZE_MAX);
 		gate_buf_take(to, b);
 	}
 }
@@ -648,7 +628,7 @@ static void test_dialogue(void)
 	size_t n;
 
 	ok(tls_export(s, GATE_EXPORT, x) == -1 && !tls_peer(s), "before the handshake there is nothing to export");
-	pump(c, s);
+	pump(c, s, 0, SIZE_MAX);
 	ok(tls_ready(s) && tls_peer(s)->role == ROLE_OPERATOR && strcmp(tls_peer(s)->name, "alice") == 0 &&
 	           memcmp(tls_peer(s)->pub, operator->key->pub, SIGN_PUB) == 0 && !tls_peer(s)->own &&
 	           memcmp(tls_peer(s)->serial, operator->cert[CERT_LEAF].serial.p, CERT_SERIAL) == 0,

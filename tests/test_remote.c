@@ -10,13 +10,14 @@
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 static struct minica ca;
 static struct cred *machine, *other, *operator;
 static char host[64];
 
-enum trick { HONEST, ENDLESS, OTHER_ID, ESCAPES, SILENT };
+enum trick { HONEST, ENDLESS, OTHER_ID, ESCAPES, SILENT, FULL, DEAF };
 
 /* ---- the machine ---- */
 
@@ -96,6 +97,14 @@ static void serve(int fd, enum trick how)
 		gate_put_result(out, &r);
 		give(fd, t, out);
 		pause();
+	}
+	if (how == FULL || how == DEAF) { /* in the midst of what comes */
+		static const char why[] = "the bundle can't be written: No space left on device";
+		usleep(300000);
+		gate_put_result(out, &(struct gate_result){ .code = GATE_FAILED, .text = why, .text_len = strlen(why) });
+		give(fd, t, out);
+		if (how == DEAF)
+			pause();
 	}
 	while (how == ENDLESS && gate_put_result(out, &r) && give(fd, t, out))
 		;
@@ -192,11 +201,31 @@ static void test_refused(enum trick how, const uint8_t *pin, const char *why, co
 	stop(pid);
 }
 
+/* A machine that stops reading in the midst of a bundle has said why. */
+static void test_full(enum trick how, const char *name)
+{
+	static uint8_t bundle[16 << 20];
+	struct timespec from, to;
+	pid_t pid = start(how);
+	struct remote r;
+
+	ok(remote_open(&r, host, operator, machine->key->pub, 0) == 0, "a machine without room");
+	clock_gettime(CLOCK_MONOTONIC, &from);
+	bool failed = remote_put_bundle(&r, bundle, sizeof bundle) == 1;
+	clock_gettime(CLOCK_MONOTONIC, &to);
+	ok(failed && strstr(r.err, "No space left"), "%s: its words are told: %s", name, r.err);
+	ok(to.tv_sec - from.tv_sec < 5, "and not waited for (%ld s, bar 1 s)", (long)(to.tv_sec - from.tv_sec));
+	remote_close(&r);
+	stop(pid);
+}
+
 int main(void)
 {
 	make_parties();
 	test_honest();
 	test_endless();
+	test_full(FULL, "hung up");
+	test_full(DEAF, "reading no more");
 	test_refused(OTHER_ID, machine->key->pub, "id is not its key's", "the id of another");
 	test_refused(ESCAPES, machine->key->pub, "inventory is not of the form", "an inventory for the terminal's eyes");
 	test_refused(HONEST, other->key->pub, "another key", "another machine in its place");

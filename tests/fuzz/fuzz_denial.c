@@ -83,29 +83,3 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 	free(p);
 	return 0;
 }
-
-#ifndef FUZZER
-int main(int argc, char **argv)
-{
-	static uint8_t b[1 << 16];
-
-	for (int i = 1; i < argc; i++) {
-		FILE *f = fopen(argv[i], "rb");
-
-		if (!f) {
-			perror(argv[i]);
-			return 1;
-		}
-		size_t n = fread(b, 1, sizeof b, f);
-		fclose(f);
-		/* a copy of its own size, so that a sanitizer sees each overrun */
-		uint8_t *exact = malloc(n ? n : 1);
-		if (!exact)
-			return 1;
-		memcpy(exact, b, n);
-		LLVMFuzzerTestOneInput(exact, n);
-		free(exact);
-	}
-	return 0;
-}
-#endif

@@ -1,9 +1,11 @@
 /* Any packet through parsing and answering: no crash, and whatever is answered
- * is a response to it within its limit.. */
+ * is a response to it within its limit.  Look-ups are the mock store's, one zone with
+ * NSEC and one with NSEC3. */
 #include <stdlib.h>
 
 #include "dns/answer.h"
 #include "tests/mockstore.h"
+#include "tests/rfc5155.h"
 
 #define SIG(type) "  RRSIG " type " 5 1 60 20400509183619 20040409183619 1 example. AAAA\n"
 
@@ -26,6 +28,8 @@ static void setup(void)
 	if (crypto_init() < 0)
 		abort();
 	if (!mock_load(m, zone_load_text((const uint8_t *)"\2ex", zone_text, sizeof zone_text - 1, &quiet)))
+		abort();
+	if (!mock_load(m, zone_load_text((const uint8_t *)"\7example", nsec3_zone, sizeof nsec3_zone - 1, &quiet)))
 		abort();
 	mock_in_place(m);
 	answer_init(&answer, m, malloc(ANSWER_SCRATCH), ANSWER_SCRATCH, NULL, 1232);

@@ -61,6 +61,7 @@ my @changes = $r->{out} =~ /^  ! (.*)$/mg;
 is("@changes", "$key: was another one, is $value", 'what has changed is shown, and nothing else');
 $r = authorise('--yes-if-unchanged', '--json');
 is_deeply(eval { JSON::PP::decode_json($r->{out})->{changes} }, \@changes, 'in JSON too');
+answers_no(authorise('--minimum', '-1:' . 'ab' x 32), qr/--minimum wants SEQUENCE:CHAIN/, 'a minimum below zero is none');
 is(authorise({ input => "yes\n" })->{status}, 0, 'the operator accepts it');
 is(Lab::slurp("$record/inventory"), $inventory, 'so it is what is known from then on');
 like(Lab::slurp("$station/audit.log"), qr/machine=node1 done: \Q$key\E: was another one/, 'the audit log says what had changed');
@@ -183,6 +184,8 @@ SKIP: {
 	ok(serves(2), 'and runs');
 	my ($super) = $lab->pids('node1', 'encdns-super');
 	like(readlink("/proc/$super/exe") // '', qr/memfd:encdns/, 'from memory');
+	my ($starts) = Lab::slurp("$base/node1/boots") =~ /(\d+)/;
+	like(authorise()->{out}, qr/started $starts times/, 'which knows how often the machine was started');
 	is(level(), 4, 'as before');
 	ok($lab->hub('node', 'node1', 'status')->{status} == 0, 'its port goes on');
 }
@@ -294,6 +297,41 @@ my $pass = Lab::spurt("$dir/pass", "correct horse\n");
 sub sealed { my ($file, @args) = @_; Lab::run('setsid', '-w', 'sh', '-c', 'exec "$0" "$@" 3<"' . $file . '"', "$Lab::bin/encdns-hub", @args) }
 is(sealed($pass, 'station', 'init', '--station', "$dir/st", '--passphrase', 'fd:3')->{status}, 0, 'a station under a passphrase');
 unlike(join('', map { Lab::slurp($_) } "$dir/st/master.key", "$dir/st/operator.pem", glob "$dir/st/ca/*"), qr/^[0-9a-f]{64}$|BEGIN (EC )?PRIVATE/m, 'has no key in clear');
-is(sealed($pass, 'station', 'list', '--station', "$dir/st", '--passphrase', 'fd:3')->{status}, 0, 'opens with it');
-like(sealed(Lab::spurt("$dir/pass2", "wrong\n"), 'station', 'list', '--station', "$dir/st", '--passphrase', 'fd:3')->{err}, qr/not its passphrase/, 'and with no other');
+my $other = Lab::spurt("$dir/pass2", "battery staple\n");
+my @st = ('--station', "$dir/st", '--passphrase', 'fd:3');
+sub opens { my ($file) = @_; sealed($file, 'station', 'key', 'nobody', @st)->{err} =~ /no machine of this name/ }
+ok(opens($pass), 'opens with it');
+like(sealed($other, 'station', 'key', 'nobody', @st)->{err}, qr/not its passphrase/, 'and with no other');
+is(Lab::run("$Lab::bin/encdns-hub", 'station', 'list', '--station', "$dir/st")->{status}, 0, 'its list wants none');
+like(Lab::run("$Lab::bin/encdns-hub", 'station', 'list', '--station', "$dir/nost")->{err}, qr/no station in/, 'nor is there one elsewhere');
+
+# another passphrase, also after it was broken off half-way
+sub renewed { my ($next, @args) = @_; Lab::run('setsid', '-w', 'sh', '-c', 'exec "$0" "$@" 3<"' . $pass . '" 4<"' . $next . '"', "$Lab::bin/encdns-hub", 'station', 'passphrase', @st, @args) }
+# credentials of a node that the station has issued, and one that lies there in clear
+sub ca { sealed($pass, 'ca', @_, '--dir', "$dir/st/ca", '--passphrase', 'fd:3') }
+is(ca('issue', 'node', 'clear')->{status}, 0, 'a node in clear');
+mkdir "$dir/st/ca/issued";
+my ($issued, $in_clear) = map { "$dir/st/ca/issued/node-$_.pem" } 'node1', 'clear';
+Lab::spurt($issued, Lab::slurp("$dir/st/operator.pem"));
+my $clear_was = Lab::slurp($in_clear);
+my @keys = ("$dir/st/master.key", "$dir/st/operator.pem", "$dir/st/ca/root.key", "$dir/st/ca/hub.key", "$dir/st/ca/node.key", "$dir/st/ca/operator.key", "$dir/st/ca/machine.key", $issued);
+my %was = map { $_ => Lab::slurp($_) } @keys;
+is(renewed($other, '--new-passphrase', 'fd:4')->{status}, 0, 'another passphrase');
+ok(opens($other) && !opens($pass), 'it opens with that, and with the old one no longer');
+ok(!(grep { Lab::slurp($_) eq $was{$_} } @keys), 'every key was written anew');
+is(Lab::slurp($in_clear), $clear_was, 'but for what lies there in clear');
+is((() = Lab::slurp($issued) =~ /BEGIN CERTIFICATE/g) . (() = Lab::slurp($issued) =~ /BEGIN ENCRYPTED/g), '31', 'credentials are whole');
+is((stat $_)[2] & 0777, 0600, "$_: for nobody else") for @keys;
+for my $n (1, $#keys) { # broken off after the first so many
+	my @done = (@keys[2 .. $#keys - 1], $keys[1], $issued)[0 .. $n - 1];
+	my %now = map { $_ => Lab::slurp($_) } @keys;
+	Lab::spurt($_, $was{$_}) for grep { my $k = $_; !grep { $_ eq $k } @done } @keys;
+	is(renewed($other, '--new-passphrase', 'fd:4')->{status}, 0, "broken off after $n keys: once more");
+	ok(opens($other), 'and it opens');
+}
+$pass = $other;
+is(renewed($other, '--no-passphrase')->{status}, 0, 'none at all');
+like(Lab::run("$Lab::bin/encdns-hub", 'station', 'key', 'nobody', '--station', "$dir/st")->{err}, qr/no machine of this name/, 'then none is asked for');
+is(Lab::run('setsid', '-w', 'sh', '-c', 'exec "$0" "$@" 4<"' . $other . '"', "$Lab::bin/encdns-hub", 'station', 'passphrase', '--station', "$dir/st", '--new-passphrase', 'fd:4')->{status}, 0, 'and one again');
+ok(opens($other), 'that it opens with');
 done_testing();

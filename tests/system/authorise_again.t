@@ -26,6 +26,7 @@ sub fine { my ($r, $name) = @_; is($r->{status}, 0, $name) or diag "$r->{out}$r-
 sub refused { my ($r, $like, $name) = @_; ok($r->{status} == 1 && "$r->{out}$r->{err}" =~ $like, $name) or diag "$r->{status}: $r->{out}$r->{err}" }
 my $conf = Lab::slurp("$base/node1/conf");
 my $wrong = Lab::spurt("$dir/wrong", "${conf}nosuchkey 1\n");
+my $nobgp = Lab::spurt("$dir/nobgp", "${conf}bgp-peer 127.0.0.9 as 65001\nbgp-prefix 127.0.0.0/8\n");
 
 # ---- tickets ----
 # The machine took the second one, and its answer was lost; then a try that fails before
@@ -45,6 +46,15 @@ restart();
 Lab::spurt("$record/boots", Lab::slurp("$base/node1/boots") + 1);
 refused(authorise({ input => "yes\n" }), qr/counter went back/, 'a counter that goes back is refused as ever');
 Lab::spurt("$record/boots", Lab::slurp("$base/node1/boots") - 1);
+
+# ---- what is wrong with a configuration comes to the operator, whichever part finds it ----
+restart();
+refused(authorise('--yes-if-unchanged', '--conf', $nobgp), qr/node1: .*with bgp-peer, a line "bgp-as NUMBER" is wanted/, 'what lines need together');
+rename "$base/node1/store", "$base/node1/store.away";
+symlink 'store', "$base/node1/store";
+refused(authorise('--yes-if-unchanged', '--conf', "$base/node1/conf"), qr{node1: \S+/node1/store: \S}, 'a store that does not open is named');
+unlink "$base/node1/store";
+rename "$base/node1/store.away", "$base/node1/store";
 
 # ---- two commands at once ----
 pipe my $answer, my $operator or die;
@@ -71,12 +81,16 @@ Lab::spurt("$base/fresh/boot", "unlock $host\@$port\n");
 Lab::spurt("$base/fresh/root.pem", Lab::slurp("$base/node1/root.pem"));
 Lab::spurt("$base/fresh/log", '');
 ok($lab->waiting('fresh'), 'a new machine waits');
-refused($lab->hub('enrol', "$host\@$port", 'fresh', '--conf', $wrong, '--yes', @cookie), qr/unknown key "nosuchkey"/, 'enrolled with a mistake in its configuration');
+my $many = Lab::spurt("$dir/many", "${conf}nosuchkey 1\nworkers many\n" . "nosuchkey 2\n" x 300);
+my $r = $lab->hub('enrol', "$host\@$port", 'fresh', '--conf', $many, '--yes', @cookie);
+refused($r, qr/unknown key "nosuchkey".*\n.*, line \d+: workers wants a number.*\nand \d+ more: its console has them\n/s, 'enrolled with mistakes in its configuration, which are all told');
+cmp_ok(length $r->{err}, '<', 10000, 'within bounds');
+is(scalar(() = Lab::slurp("$base/fresh/log") =~ /not unlocked: /g), 1, 'in one line of the log');
 is(level('fresh'), 1, 'it waits on');
 $lab->halt('fresh');
 ok($lab->waiting('fresh'), 'even when started again');
 (my $mended = $conf) =~ s/^(service|admin)\s+127\.0\.0\.1/$1 $host/mg;
-my $r = $lab->hub('authorise', 'fresh', '--yes-if-unchanged', '--conf', Lab::spurt("$dir/mended", $mended));
+$r = $lab->hub('authorise', 'fresh', '--yes-if-unchanged', '--conf', Lab::spurt("$dir/mended", $mended));
 fine($r, 'the mended configuration, and no word of an older disk');
 $lab->halt('fresh');
 

@@ -49,6 +49,9 @@ ok($router->announced($from, $prefix, 30), 'and it is announced again');
 my $dns = pid('encdns-dns');
 done(node('restart', 'dns'), qr/encdns-dns is started anew/, 'restart dns');
 ok(Lab::wait_for(10, sub { my $p = pid('encdns-dns'); $p && $p != $dns && answers() }), 'another process answers');
+my $log = Lab::slurp($lab->dir . '/node1/log');
+like($log, qr/ encdns-super\S*: $_ is started anew: operator lab$/m, "$_: the log says who wanted it") for qw(encdns-dns encdns-control);
+unlike($log, qr/warning: encdns-(dns|control) ended/, 'and warns of nothing');
 done(node('reconnect'), qr/made anew/, 'reconnect');
 ok(Lab::wait_for(10, sub { $lab->status('node1')->{journal}{state} eq 'streaming' }), 'streaming again');
 

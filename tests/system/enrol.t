@@ -67,13 +67,22 @@ like(drawn($pty, 2), qr/waiting for authorisation.*fingerprint.*\e\[4A\r/s, 'it 
 kill 'TERM', $pid;
 waitpid $pid, 0;
 
+# ---- the hub's own configuration ----
+my $hubconf = Lab::spurt("$dir/hub.conf", "listen 127.0.0.1\@5390\ncredentials fd:4\n");
+says(Lab::run("$Lab::bin/encdns-hub", 'checkconf', $hubconf), 0, qr/all is right/, 'checkconf of a hub');
+Lab::spurt($hubconf, "listen nowhere\nfoo bar\n");
+says(Lab::run("$Lab::bin/encdns-hub", 'checkconf', $hubconf), 1, qr/:1: listen wants.*:2: unknown key "foo".*"listen ADDRESS\@PORT" is wanted.*"credentials fd:N" is wanted/s, 'all that is wrong with it');
+
 # ---- nobody there ----
 says($lab->hub('authorise', 'new', '--wait', 0), 1, qr/^encdns-hub: 127\.0\.0\.7\@$port: Connection refused \(/m, 'nobody at that port');
 says($lab->hub('enrol', 'nosuch.invalid', 'other', '--conf', $good, '--wait', 0), 1, qr/no address is found/, 'a name without an address');
 
 # ---- wrong words ----
 for ([['enrol', 'a'], 'NAME is wanted'], [['enrol', 'a', 'b'], '--conf FILE is wanted'], [['enrol', '--what'], 'unknown option --what'],
-	[['authorise'], 'HOST or NAME is wanted'], [['node', 'new'], 'a command is wanted'], [['station'], 'init, list or key is wanted']) {
+	[['enrol', 'a', 'b', '--wait', 'ten'], '--wait wants a number, not "ten"'], [['node', 'new', 'status', '--wait=-1'], '--wait wants a number, not "-1"'],
+	[['authorise', 'new', '--wait', 99999999], '--wait must be from 0 to 86400'], [['authorise', 'new', '--refill=yes'], 'no value is wanted here: --refill=yes'],
+	[['node', 'new', 'log', '--json'], '--json goes with status only'], [['station', 'key'], 'key wants the NAME of a machine'],
+	[['authorise'], 'HOST or NAME is wanted'], [['node', 'new'], 'a command is wanted'], [['station'], 'init, list, key or passphrase is wanted']) {
 	my ($words, $what) = @$_;
 	my $r = $lab->hub(@$words);
 	ok($r->{status} == 2 && $r->{err} eq "encdns-hub: $words->[0]: $what\nTry: encdns-hub $words->[0] --help\n", "@$words: $what") or diag "$r->{status}: $r->{err}";
@@ -89,7 +98,7 @@ for my $exe ('encdns', 'encdns-hub') {
 	says(Lab::run("$Lab::bin/$exe", 'nosuch'), 2, qr/there is no "nosuch"/, "$exe nosuch");
 	says(Lab::run("$Lab::bin/$exe", '--help', 'nosuch'), 2, qr/there is no "nosuch"/, "$exe --help nosuch");
 }
-like(Lab::run("$Lab::bin/encdns-hub", 'ca', @$_)->{err}, qr/^encdns-hub: ca: these words are not understood\n(?!.*\nissue )/, "ca @$_: what may be said, not the whole help")
+like(Lab::run("$Lab::bin/encdns-hub", 'ca', @$_)->{err}, qr/^encdns-hub: ca: (?:these words are not understood|unknown option --what)\n(?!.*\nissue )/, "ca @$_: what may be said, not the whole help")
 	for ['nosuch', '--dir', 'x'], ['list'], ['list', '--dir', 'x', '--what'];
 says(Lab::run("$Lab::bin/encdns-hub", 'ca', 'list', '--dir', $base . '/operator'), 1, qr/no CA lies in .*ST\/ca/, "the station's folder for the CA's");
 done_testing;
