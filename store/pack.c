@@ -88,7 +88,7 @@ static void unpack_name(struct rd *r, const uint8_t *base, struct wr *w)
 	size_t room = (size_t)(w->end - w->p) < NAME_MAX_LEN ? (size_t)(w->end - w->p) : NAME_MAX_LEN;
 	for (;;) {
 		const uint8_t *from = p;
-		while (p < r->end && *p && *p < REF_SHORT && *p < r->end - p)
+		while (p < r->end && *p - 1u < REF_SHORT - 1 && *p < r->end - p)
 			p += *p + 1;
 		size_t n = (size_t)(p - from);
 		if (p == r->end || (*p && *p < REF_SHORT) || (*p >= REF_LONG && p + 1 == r->end) || n >= room)
@@ -275,7 +275,8 @@ static void pack_set(struct wr *w, struct suffixes *t, const struct rrset *s)
 	if (s->flags)
 		wr_u8(w, s->flags);
 	pack_rrs(w, t, s->rrs, s->nrr, form, f);
-	pack_rrs(w, t, s->sigs, s->nsig, sigs ? FORM_TAIL : FORM_PLAIN, sigf);
+	if (s->nsig)
+		pack_rrs(w, t, s->sigs, s->nsig, sigs ? FORM_TAIL : FORM_PLAIN, sigf);
 }
 
 static void unpack_set(struct rd *r, const uint8_t *base, struct wr *w)
@@ -298,7 +299,8 @@ static void unpack_set(struct rd *r, const uint8_t *base, struct wr *w)
 	head[8] = (uint8_t)nsig;
 	head[9] = o & SET_FLAGS ? rd_u8(r) : 0;
 	unpack_rrs(r, base, w, nrr, SET_FORM(o), f);
-	unpack_rrs(r, base, w, nsig, o & SET_SIGS ? FORM_TAIL : FORM_PLAIN, fields(T_RRSIG));
+	if (nsig)
+		unpack_rrs(r, base, w, nsig, o & SET_SIGS ? FORM_TAIL : FORM_PLAIN, fields(T_RRSIG));
 	put_u32(head + 10, (uint32_t)(w->p - from));
 }
 
