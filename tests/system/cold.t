@@ -1,0 +1,48 @@
+#!/usr/bin/perl
+# Names that are not in memory: the real encdns-dns hears the truth about it from the
+# kernel, behind its filter, and has them brought in. (That others don't wait:
+# tests/test_cold.c.)
+use strict;
+use warnings;
+use FindBin;
+use lib "$FindBin::Bin/../lib";
+use Test::More;
+use File::Temp 'tempdir';
+use Lab;
+
+use constant NAMES => 40_000;
+my %fadvise = (x86_64 => 221, aarch64 => 223, riscv64 => 223);
+my $call = $fadvise{ (POSIX::uname())[4] } or plan skip_all => 'no number for fadvise64';
+my $dir = tempdir('encdns-cold-XXXXXX', TMPDIR => 1, CLEANUP => 1);
+Lab::spurt("$dir/zone", "\$ORIGIN cold.example.\n\$TTL 300\n\@ SOA ns h 1 2 3 4 5\n NS ns\nns A 192.0.2.1\n" .
+	join '', map { sprintf "name%d A 192.0.2.%d\n", $_, $_ % 250 } 1 .. NAMES);
+my $lab = Lab->new(zones => { 'cold.example.' => "$dir/zone" }, set => ['workers=2', 'rrl=off']);
+my $r = Lab::run({ limit => 60 }, $Lab::lab, 'restart', $lab->dir);
+is($r->{status}, 0, 'started anew: nothing of the log is mapped') or diag($r->{err});
+
+# What is mapped stays.
+sub evict {
+	open my $f, '<', $lab->dir . '/node1/store' or die;
+	system 'sync', $lab->dir . '/node1/store';
+	return syscall($call, fileno $f, 0, 0, 4);
+}
+is(evict(), 0, 'the kernel forgets what nobody has mapped');
+my ($bad, $asked, $before) = (0, 0, $lab->status('node1')->{queries});
+for (my $i = 7; $i <= NAMES; $i += 97) {
+	my $m = $lab->ask("name$i.cold.example", 'A');
+	$bad++ unless $m && $m->{aa} && @{ $m->{answer} // [] } == 1;
+	$asked++;
+}
+is($bad, 0, "$asked names are answered");
+my $q = $lab->status('node1')->{queries};
+is($q->{parked_now}, 0, 'nobody waits any more');
+is($q->{$_} - $before->{$_}, 0, "no $_") for qw(servfail damaged dropped parked_full);
+SKIP: {
+	my $fs = Lab::run('stat', '-f', '-c', '%T', $dir)->{out} // '';
+	skip "on $fs all is in memory", 2 if $fs =~ /tmpfs|ramfs|overlay/;
+	cmp_ok($q->{parked} - $before->{parked}, '>', 0, 'some had to wait');
+	cmp_ok($q->{fetched} - $before->{fetched}, '>=', $q->{parked} - $before->{parked}, 'for what was brought in');
+}
+unlike(Lab::slurp($lab->dir . '/node1/log'), qr/makes others wait/, 'the kernel tells encdns-dns what is in memory');
+$lab->down;
+done_testing;
