@@ -318,8 +318,11 @@ int store_cold_begin(struct store_map *m, unsigned workers)
 	c->map = m;
 	m->cold = c;
 	m->known = map_zeros(known_size(m));
-	if (m->known && open_fds(c, workers) == 0 && start(c) == 0)
+	if (m->known && open_fds(c, workers) == 0 && start(c) == 0) {
+		/* names lie anywhere: what is around one is not worth what it would push out */
+		madvise((void *)(uintptr_t)m->base, (size_t)m->reserve, MADV_RANDOM);
 		return 0;
+	}
 	int e = errno;
 	cold_end(m);
 	errno = e;
