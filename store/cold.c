@@ -24,7 +24,7 @@
 #include <sys/prctl.h>
 #include <unistd.h>
 
-#define HELPERS 4u           /* pages on their way at a time, where the disk can't be told ahead */
+#define HELPERS 4u
 #define AHEAD   8u           /* errands that a helper tells the disk of before it waits */
 #define STACK   (64u << 10)
 #define LOOK    64u          /* pages a call */
@@ -154,13 +154,16 @@ static unsigned take(struct store_cold *c, struct store_errand **out)
 	return n;
 }
 
+/* Names lie anywhere: what is around a page is not worth what it would push out.  So
+ * the disk is told of the very pages, and the touch finds them under way; by itself
+ * it would read 128 KiB.  (MADV_RANDOM would prevent that too, but then the kernel
+ * takes no touch for a use, and what is asked most goes like all else.) */
 static void work(struct store_cold *c, struct store_errand **e, unsigned n)
 {
 	for (unsigned i = 0; i < n; i++) {
 		size_t len;
 		const uint8_t *p = pages_of(c->map, &e[i]->range, &len);
-		if (n > 1 || len > (size_t)1 << c->map->page_bits)
-			io_soon(p, len);
+		io_soon(p, len);
 	}
 	for (unsigned i = 0; i < n; i++) {
 		fetch(c->map, e[i]);
@@ -318,11 +321,8 @@ int store_cold_begin(struct store_map *m, unsigned workers)
 	c->map = m;
 	m->cold = c;
 	m->known = map_zeros(known_size(m));
-	if (m->known && open_fds(c, workers) == 0 && start(c) == 0) {
-		/* names lie anywhere: what is around one is not worth what it would push out */
-		madvise((void *)(uintptr_t)m->base, (size_t)m->reserve, MADV_RANDOM);
+	if (m->known && open_fds(c, workers) == 0 && start(c) == 0)
 		return 0;
-	}
 	int e = errno;
 	cold_end(m);
 	errno = e;

@@ -107,7 +107,7 @@ static inline int io_resident(const uint8_t *p, size_t n, unsigned char *in)
 	return mincore((void *)(uintptr_t)p, n, in);
 }
 
-/* They will be read: the disk may begin.  A hint. */
+/* They, and no others, will be read: the disk may begin.  A hint. */
 static inline void io_soon(const uint8_t *p, size_t n) { madvise((void *)(uintptr_t)p, n, MADV_WILLNEED); }
 
 /* Reads them, by nothing but a touch: it is the same on every kernel. */
