@@ -178,8 +178,9 @@ void store_cold_send(const struct store_map *m, struct store_errand *e);
 unsigned store_cold_back(const struct store_map *m, unsigned worker, struct store_errand **out, unsigned n);
 /* No errand of this worker is under way any more, none is back. */
 void store_cold_recall(const struct store_map *m, unsigned worker);
-/* Pages may have left memory: nothing is remembered any more. */
-void store_cold_forget(const struct store_map *m);
+/* From time to time, by each worker; faulted: it has waited for the disk since.
+ * When pages may have left memory nothing is remembered any more. */
+void store_cold_age(const struct store_map *m, bool faulted, uint64_t now_ns);
 
 /* Denial: the link of a chain that matches or covers.  NSEC: the greatest
  * owner at or before `name` in the zone, wrapped round to the last; NSEC3: the

@@ -213,8 +213,7 @@ void park_turn(struct worker *w, uint64_t now_ns)
 	if (k->src.fd < 0 || now_ns - k->looked_ns < LOOK_NS)
 		return;
 	long faults = faults_now();
-	if (faults > k->faults) /* pages that were there have gone */
-		store_cold_forget(w->map);
+	store_cold_age(w->map, faults > k->faults, now_ns);
 	k->faults = faults;
 	k->looked_ns = now_ns;
 }

@@ -4,8 +4,9 @@
  * What is known to be in memory is kept by a bit a page, for all workers of the
  * process.  Where no bit is set the kernel is asked (mincore: less than a
  * microsecond, and unlike a read with RWF_NOWAIT it begins nothing), and sets it.
- * A bit is believed until some worker has waited for the disk all the same, which
- * its count of faults tells: then pages leave memory, and all bits go.
+ * A bit is believed for ever where nothing is brought in, and where something is,
+ * perhaps in the place of other pages, for BELIEVED_NS; and until some worker has
+ * waited for the disk all the same, which its count of faults tells.  Then all go.
  *
  * States of an errand: waiting -> a helper's -> back; or recalled, while it waits.
  * Errands lie in their owners' memory and so are as many as these have room for.
@@ -28,6 +29,7 @@
 #define AHEAD   8u           /* errands that a helper tells the disk of before it waits */
 #define STACK   (64u << 10)
 #define LOOK    64u          /* pages a call */
+#define BELIEVED_NS 1000000000u
 
 struct store_cold {
 	pthread_mutex_t lock;
@@ -42,6 +44,7 @@ struct store_cold {
 	unsigned workers, helpers, up;
 	pthread_t thread[HELPERS];
 	_Atomic uint64_t top;        /* words of map.known that ever had a bit */
+	uint64_t brought, forgot_ns; /* errands since we forgot, when that was */
 	bool forget, end;
 	struct store_map *map;
 };
@@ -93,14 +96,16 @@ static void forget(struct store_cold *c)
 		atomic_store_explicit(&c->map->known[i], 0, memory_order_relaxed);
 }
 
-void store_cold_forget(const struct store_map *m)
+void store_cold_age(const struct store_map *m, bool faulted, uint64_t now_ns)
 {
 	struct store_cold *c = m->cold;
-	if (!c)
-		return;
 	pthread_mutex_lock(&c->lock);
-	c->forget = true;
-	pthread_cond_signal(&c->turn);
+	if (faulted || (c->brought > 0 && now_ns - c->forgot_ns >= BELIEVED_NS)) {
+		c->brought = 0;
+		c->forgot_ns = now_ns;
+		c->forget = true;
+		pthread_cond_signal(&c->turn);
+	}
 	pthread_mutex_unlock(&c->lock);
 }
 
@@ -139,6 +144,7 @@ static void bring_back(struct store_cold *c, struct store_errand *e)
 	(void)n;
 	ring_add(back, &e->link);
 	c->worker[e->worker].out--;
+	c->brought++;
 	pthread_cond_broadcast(&c->change);
 	pthread_mutex_unlock(&c->lock);
 }

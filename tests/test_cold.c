@@ -145,7 +145,7 @@ static unsigned warm_name(unsigned from)
 static void chill(unsigned name)
 {
 	cold[page_of_name(name)] = true;
-	store_cold_forget(map);
+	store_cold_age(map, true, 0);
 	usleep(50000);
 }
 
