@@ -4,6 +4,9 @@
  *         -> limit all (dns/rrl.c) -> sendmmsg
  *   TCP   dns/tcp.c
  *
+ * A query whose part of the store is not in memory is parked (dns/park.c) and goes
+ * through all this again later; the rest of its batch does not wait.
+ *
  * A worker owns one piece of memory and its sockets, and shares nothing with
  * other workers but the store it reads.
  * Threat: everyone.  No stranger's action allocates, logs or waits; work is
@@ -51,6 +54,7 @@ static size_t lay_out(struct worker *w, const struct dns_conf *c, uint8_t *base,
 		{ sizeof(struct store_memo), NULL },
 		{ tcp_lay_out(w, c, NULL), NULL },
 		{ rrl_memory(&c->rrl), NULL },
+		{ park_size(), NULL },
 	};
 	*udp = pieces_deal(part, 5, NULL);
 	*tcp = pieces_deal(part, 6, NULL);
@@ -63,6 +67,7 @@ static size_t lay_out(struct worker *w, const struct dns_conf *c, uint8_t *base,
 	w->answer.scratch.memo = (struct store_memo *)(void *)part[4].at;
 	tcp_lay_out(w, c, part[5].at);
 	w->accounts = part[6].at;
+	w->park.slot = (struct parked *)(void *)part[7].at;
 	return at;
 }
 
@@ -157,6 +162,8 @@ static unsigned limit(struct worker *w, unsigned m, const unsigned *from, uint32
 	for (unsigned i = 0; i < m; i++) {
 		struct pending *p = &w->pending[i];
 		const struct answer_job *j = &w->job[i];
+		if (p->parked)
+			continue;
 		if (!p->exempt && !rrl_take(&w->rrl, &p->account, now) &&
 		    !rrl_allowed(&w->rrl, j->peer, j->peer_len) && !slip(w, i))
 			continue;
@@ -166,15 +173,18 @@ static unsigned limit(struct worker *w, unsigned m, const unsigned *from, uint32
 	return k;
 }
 
-/* The answer to job i is made and so long. */
+/* The answer to job i is made and so long, or its query is cold. */
 static void finished(struct worker *w, unsigned i, size_t len, const unsigned *from)
 {
 	w->tx_iov[i].iov_len = len;
-	if (w->conf->rrl.rate) {
+	w->pending[i].parked = is_cold(w);
+	if (is_cold(w)) {
+		park_query(w, from[i]);
+	} else if (w->conf->rrl.rate) {
 		weigh(w, &w->pending[i], &w->job[i]);
 	} else {
 		tally_as(w, outcome_of(&w->answer));
-		post(w, i, i, from[i]);
+		post(w, w->posted++, i, from[i]);
 	}
 	w->done = i + 1;
 }
@@ -233,12 +243,15 @@ static bool answer_groups(struct worker *w, unsigned m, const unsigned *from)
 
 static void answer_all(struct worker *w, unsigned m, const unsigned *from)
 {
-	w->done = 0;
+	w->done = w->posted = 0;
 	while (!answer_groups(w, m, from)) {
 		unsigned end = w->done - w->done % GROUP + GROUP;
 		answer_singly(w, end < m ? end : m, from);
 	}
 }
+
+/* Was its query parked until the disk failed? */
+static bool is_lost(const struct worker *w, unsigned i) { return w->again && park_failed(w->rerun[i]); }
 
 /* Answers n queries; returns how many answers there are in tx. */
 static unsigned answer_batch(struct worker *w, unsigned n, bool v6, uint64_t now_ns)
@@ -250,15 +263,17 @@ static unsigned answer_batch(struct worker *w, unsigned n, bool v6, uint64_t now
 		if (j->kind == QUERY_DROP)
 			continue;
 		j->peer_len = address_of(&w->peer[i], v6, &j->peer);
+		j->lost = is_lost(w, i);
 		from[m++] = i;
 	}
-	count(&w->stats->queries[0][v6], m);
+	if (!w->again)
+		count(&w->stats->queries[0][v6], m);
 	count(&w->stats->dropped, n - m);
 	enter_store(w);
 	w->answer.need_cookie = w->conf->need_cookie;
 	answer_all(w, m, from);
 	w->answer.need_cookie = false;
-	return w->conf->rrl.rate ? limit(w, m, from, rrl_ticks(now_ns)) : m;
+	return w->conf->rrl.rate ? limit(w, m, from, rrl_ticks(now_ns)) : w->posted;
 }
 
 static void send_batch(struct worker *w, int fd, unsigned n)
@@ -282,6 +297,12 @@ static void send_batch(struct worker *w, int fd, unsigned n)
 	}
 }
 
+void serve_batch(struct worker *w, const struct listener *l, unsigned n, uint64_t now_ns)
+{
+	w->asked = l;
+	send_batch(w, l->src.fd, answer_batch(w, n, l->v6, now_ns));
+}
+
 static void udp_wake(struct src *s, uint32_t got, uint64_t now_ns)
 {
 	struct listener *l = SRC_OWNER(s, struct listener, src);
@@ -293,7 +314,7 @@ static void udp_wake(struct src *s, uint32_t got, uint64_t now_ns)
 		long n = syscall(SYS_recvmmsg, s->fd, w->rx, BATCH, MSG_DONTWAIT, NULL);
 		if (n <= 0)
 			return; /* errors are some earlier answer's ICMP */
-		send_batch(w, s->fd, answer_batch(w, (unsigned)n, l->v6, now_ns));
+		serve_batch(w, l, (unsigned)n, now_ns);
 		if (n < BATCH)
 			return;
 	}
@@ -372,6 +393,7 @@ static int turns(struct worker *w, const _Atomic bool *stop)
 			return -1;
 		now = loop_now();
 		count(&w->stats->beats, 1);
+		park_turn(w, now);
 		tcp_turn(w, now);
 		loop_wake(&w->loop);
 	}
@@ -391,10 +413,13 @@ int dns_run(struct store_map *m, const struct dns_conf *c, unsigned worker, cons
 	worker_init(w, m, c, worker, stats);
 	int r = listen_all(w, s, n);
 	if (r == 0)
+		r = park_init(w);
+	if (r == 0)
 		r = turns(w, stop);
 	int e = errno;
 	store_idle(m, worker);
 	tcp_end(w);
+	park_end(w);
 	loop_close(&w->loop);
 	errno = e;
 	return r;

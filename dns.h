@@ -47,6 +47,10 @@ struct dns_stats {
 	_Atomic uint64_t damaged;            /* SERVFAIL because of the store */
 	_Atomic uint64_t faults;             /* of these: the disk did not give a page */
 	_Atomic uint64_t damaged_where;      /* of the last of them: the zone's instance, or DAMAGED_CATALOG; 0: none */
+	_Atomic uint64_t parked;             /* queries that had to wait for the disk, */
+	_Atomic uint64_t parked_now;         /* wait now, */
+	_Atomic uint64_t parked_full;        /* found no room to wait: dropped */
+	_Atomic uint64_t fetched;            /* ranges of the store brought in for them */
 	_Atomic uint64_t tcp_open;           /* connections now */
 	_Atomic uint64_t tcp_accepted;
 	_Atomic uint64_t tcp_closed;         /* by us: idle, to make room, malformed */

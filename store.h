@@ -11,6 +11,7 @@
 #include <setjmp.h>
 #include <stdatomic.h>
 
+#include "base/ring.h"
 #include "crypto.h"
 #include "dns/rrset.h"
 
@@ -63,12 +64,20 @@ struct store_memo {
 	struct memo_leaf leaf[MEMO_LEAVES];
 };
 
+/* Octets of the store's file. */
+struct store_range {
+	uint64_t at;
+	uint32_t len; /* 0: none */
+};
+
 /* Memory for decrypted fragments, emptied by its owner between queries. */
 struct scratch {
 	uint8_t *mem;
 	size_t size, used;
 	size_t top; /* octets that ever held something */
 	struct store_memo *memo; /* NULL, or the owner's: zeroed at first */
+	struct store_range cold; /* what the last cold look-up (below) lacks; the owner makes it none */
+	bool patient;            /* look-ups are not cold, they wait for the disk */
 };
 int scratch_new(struct scratch *s, size_t size);
 void scratch_free(struct scratch *s); /* wiped; a zeroed one is fine */
@@ -145,6 +154,33 @@ struct store_guard {
 };
 void store_guard_enter(const struct store_map *m, struct store_guard *g);
 void store_guard_leave(struct store_guard *g);
+
+/* Where the store is not in memory a look-up waits for the disk, and all that its
+ * thread has to do waits with it.  So a reader process may have helpers: a look-up
+ * that would wait is STORE_DAMAGED then, is not counted as such, and says in its
+ * scratch what is cold.  Who sees that sends an errand, does something else until
+ * it is back, and asks again from the beginning: the store may have changed.
+ * What is in memory is remembered by a bit a page, so that this costs nothing
+ * where all is. */
+struct store_errand {
+	struct ring link; /* the helpers', until it is back */
+	struct store_range range;
+	unsigned worker;
+	bool failed;      /* back: the disk does not give it */
+};
+/* Begins helpers for so many workers, before threads are forbidden.  -1: errno,
+ * ENOTSUP when the kernel does not tell what is in memory; look-ups wait. */
+int store_cold_begin(struct store_map *m, unsigned workers);
+/* Readable while errands of a worker are back; -1: there are no helpers. */
+int store_cold_fd(const struct store_map *m, unsigned worker);
+void store_cold_send(const struct store_map *m, struct store_errand *e);
+/* Takes up to n errands of a worker that are back. */
+unsigned store_cold_back(const struct store_map *m, unsigned worker, struct store_errand **out, unsigned n);
+/* No errand of this worker is under way any more, none is back. */
+void store_cold_recall(const struct store_map *m, unsigned worker);
+/* From time to time, by each worker; faulted: it has waited for the disk since.
+ * When pages may have left memory nothing is remembered any more. */
+void store_cold_age(const struct store_map *m, bool faulted, uint64_t now_ns);
 
 /* Denial: the link of a chain that matches or covers.  NSEC: the greatest
  * owner at or before `name` in the zone, wrapped round to the last; NSEC3: the

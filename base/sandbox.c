@@ -150,6 +150,7 @@ static const struct call { int nr; uint8_t who; const struct limit *limit; } cal
 	{ SYS_ftruncate64, ALL, NULL },          { SYS_getrandom, ALL, NULL },
 	/* threads that are there, signals, time, the end */
 	{ SYS_futex, ALL, NULL },                { SYS_futex_time64, ALL, NULL },
+	{ SYS_mincore, D, NULL },                { SYS_getrusage, D, NULL },
 	{ SYS_membarrier, ALL, NULL },           { SYS_sched_yield, ALL, NULL },
 	{ SYS_rt_sigaction, ALL, NULL },         { SYS_rt_sigprocmask, ALL, NULL },
 	{ SYS_rt_sigreturn, ALL, NULL },         { SYS_sigreturn, ALL, NULL },
@@ -210,7 +211,8 @@ static const struct call { int nr; uint8_t who; const struct limit *limit; } cal
 	{ SYS_kill, S, NULL },                   { SYS_wait4, S, NULL },
 	{ SYS_waitid, S, NULL },                 { SYS_getppid, S, NULL },
 	{ SYS_geteuid, S | H, NULL },            { SYS_geteuid32, S | H, NULL },
-	{ SYS_pipe2, S | U, NULL },                  { SYS_socketpair, S, NULL },
+	{ SYS_pipe2, S | U, NULL },              { SYS_eventfd2, S, NULL },
+	{ SYS_socketpair, S, NULL },
 	{ SYS_prctl, S, NULL },                  { SYS_capget, S, NULL },
 	{ SYS_capset, S, NULL },                 { SYS_seccomp, S, NULL },
 	{ SYS_landlock_create_ruleset, S, NULL }, { SYS_landlock_add_rule, S, NULL },

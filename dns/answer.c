@@ -671,6 +671,7 @@ void answer_begin(struct answer *a, struct answer_job *job)
 {
 	const struct query *q = &job->q;
 	job->spoiled = 0;
+	job->cold.len = a->scratch.cold.len = 0;
 	job->zone_found = STORE_DAMAGED; /* until it is known: a page may be missing */
 	if (job->kind != QUERY_OK)
 		return;
@@ -687,6 +688,9 @@ void answer_begin(struct answer *a, struct answer_job *job)
 	}
 	if (job->zone_found == STORE_FOUND && job->zone->labels > q->labels)
 		job->zone_found = STORE_DAMAGED;
+	job->cold = a->scratch.cold;
+	if (job->lost)
+		answer_spoil(job);
 	if (job->zone_found == STORE_FOUND && job->zone->state == ZONE_SERVING)
 		begin_name(a, job);
 }
@@ -731,6 +735,7 @@ static void reset(struct answer *a, const struct answer_job *job)
 	a->guess = &job->guess;
 	a->guess_right = false;
 	a->scratch.used = 0;
+	a->scratch.cold.len = 0;
 	a->flags = 0;
 	a->rcode = RCODE_NOERROR;
 	a->damaged = a->have_extra = false;
@@ -778,6 +783,7 @@ void answer_spoil(struct answer_job *job)
 {
 	job->spoiled = job->kind == QUERY_OK && job->zone_found == STORE_FOUND ? job->zone->inst : 0;
 	job->zone_found = STORE_DAMAGED;
+	job->cold.len = 0;
 }
 
 /* RFC 4892, and what BIND calls the same.  Anything else of class CH: REFUSED. */
@@ -844,7 +850,7 @@ size_t answer_finish(struct answer *a, struct answer_job *job, uint8_t *out, siz
 	else if (job->zone_found == STORE_ABSENT)
 		a->rcode = RCODE_REFUSED;
 	else if (job->zone_found == STORE_DAMAGED)
-		a->rcode = RCODE_SERVFAIL, a->damaged = true, a->damaged_inst = job->spoiled;
+		a->rcode = RCODE_SERVFAIL, a->damaged = true, a->damaged_inst = job->spoiled, a->scratch.cold = job->cold;
 	else if (job->zone->state != ZONE_SERVING)
 		a->rcode = RCODE_SERVFAIL;
 	else

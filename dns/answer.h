@@ -28,6 +28,8 @@ struct answer_job {
 	enum query_kind kind;
 	enum store_found zone_found;
 	uint32_t spoiled;        /* instance of the zone in which answer_spoil met it, 0: none */
+	bool lost;               /* the asker's: what it needs can't be read, it is spoiled from the beginning */
+	struct store_range cold; /* what zone_found lacks, if it is damaged */
 	const struct store_zone *child; /* DS: zone is one above, the one of that name serves too */
 	struct probe probe;      /* for the name asked for, or what follows of it: */
 	uint8_t probed;          /* so many labels */
@@ -144,7 +146,8 @@ void answer_view(struct answer *a);
 void answer_begin(struct answer *a, struct answer_job *job);
 void answer_fetch(struct answer *a, struct answer_job *job);
 /* Writes the response and returns its length; max is at least 512.
- * a->rcode, a->flags and a->damaged tell what it was. */
+ * a->rcode, a->flags and a->damaged tell what it was.  When a->scratch.cold is
+ * some, it is none: the query is to be asked again (store.h). */
 size_t answer_finish(struct answer *a, struct answer_job *job, uint8_t *out, size_t max);
 /* The job met a page that can't be read, at whatever stage: answer_finish will
  * answer SERVFAIL. */

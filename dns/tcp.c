@@ -5,6 +5,7 @@
  *            the next turn's, first come first served
  *   WRITING: the socket is full; what is left waits in a buffer of the pool and
  *            nothing more is read until it is gone (RFC 7766)
+ *   PARKED:  its next query waits for the disk (dns/park.c); nothing more is read
  *   LEAVING: the client has said his last word, or what is no query, and we have
  *            said ours, but he has not read all; ends when he has
  *
@@ -58,6 +59,9 @@ struct conn {
 	struct ring own;        /* client->conns */
 	struct ring turn;       /* AGAIN: tcp.again; WRITING: tcp.writers; else in none */
 	uint64_t since_ns;      /* of its last progress */
+	struct parked *parked;  /* PARKED: where, else NULL */
+	unsigned tries;         /* how often its next query was parked */
+	bool lost;              /* and the disk does not give what that lacks */
 	uint8_t *out;           /* WRITING: a buffer of the pool, else NULL */
 	uint32_t out_len, out_at;
 	uint16_t in_len;
@@ -203,6 +207,8 @@ static void conn_close(struct conn *c)
 	loop_del(&c->w->loop, &c->src);
 	close(c->src.fd);
 	out_release(c);
+	if (c->parked)
+		park_leave(c->parked);
 	ring_del(&c->turn);
 	ring_del(&c->own);
 	ring_del(&c->idle);
@@ -300,7 +306,8 @@ static uint16_t keepalive(const struct worker *w)
 }
 
 /* Answers one query into out (length and all); returns the octets written, 0
- * when it was no query. */
+ * when it was no query, COLD when it has to wait for the disk. */
+#define COLD SIZE_MAX
 static size_t answer_one(struct conn *c, const uint8_t *pkt, size_t n, uint8_t *out)
 {
 	struct worker *w = c->w;
@@ -313,9 +320,16 @@ static size_t answer_one(struct conn *c, const uint8_t *pkt, size_t n, uint8_t *
 	j->peer = c->peer;
 	j->peer_len = c->v6 ? 16 : 4;
 	j->keepalive = keepalive(w);
-	count(&w->stats->queries[1][c->v6], 1);
+	j->lost = c->lost;
+	w->answer.scratch.patient = c->tries == PARK_TRIES;
 	size_t len = answer_alone(w, j, out + 2, answer_limit(&w->answer, &j->q, true));
+	w->answer.scratch.patient = false;
+	if (is_cold(w))
+		return COLD;
+	c->tries = 0;
+	c->lost = false;
 	put_u16(out, (uint32_t)len);
+	count(&w->stats->queries[1][c->v6], 1);
 	tally(w);
 	return 2 + len;
 }
@@ -344,8 +358,25 @@ static void conn_refuse(struct conn *c, size_t n)
 	conn_leave(c);
 }
 
-/* Answers the whole queries in c->in and sends; stops when the socket is full
- * or the round's share is used up.  False: the connection is gone. */
+/* What came first in c->in is cold, and n octets are gathered to what came before.
+ * When the socket is full it is asked again once that has changed. */
+static bool conn_park(struct conn *c, size_t n)
+{
+	if (n > 0 && !conn_send(c, n))
+		return false;
+	if (c->out)
+		return true;
+	c->parked = park_conn(c->w, c);
+	if (c->parked && loop_want(&c->w->loop, &c->src, 0) == 0) {
+		c->tries++;
+		return true;
+	}
+	conn_end(c);
+	return false;
+}
+
+/* Answers the whole queries in c->in and sends; stops when the socket is full,
+ * the round's share is used up or a query is cold.  False: the connection is gone. */
 static bool conn_answer(struct conn *c, uint64_t now_ns)
 {
 	struct tcp *t = &c->w->tcp;
@@ -354,8 +385,13 @@ static bool conn_answer(struct conn *c, uint64_t now_ns)
 	if (!whole(c, 0, &len))
 		return true; /* an octet costs no more than this */
 	enter_store(c->w);
-	while (!c->out && t->left > 0 && whole(c, at, &len)) {
+	while (!c->out && !c->parked && t->left > 0 && whole(c, at, &len)) {
 		size_t n = answer_one(c, c->in + at + 2, len, t->gather + out);
+		if (n == COLD) {
+			if (!conn_park(c, out))
+				return false;
+			break;
+		}
 		if (n == 0) {
 			count(&c->w->stats->dropped, 1);
 			conn_refuse(c, out);
@@ -375,7 +411,7 @@ static bool conn_answer(struct conn *c, uint64_t now_ns)
 		c->in_len = (uint16_t)(c->in_len - at);
 		progress(c, now_ns);
 	}
-	c->again = !c->out && whole(c, 0, &len);
+	c->again = !c->out && !c->parked && whole(c, 0, &len);
 	if (c->again)
 		ring_to_end(&t->again, &c->turn);
 	return true;
@@ -427,13 +463,26 @@ static void conn_wake(struct src *s, uint32_t got, uint64_t now_ns)
 	struct conn *c = SRC_OWNER(s, struct conn, src);
 	if (c->again)
 		return; /* its turn comes */
-	if (c->leaving) {
+	if (c->parked) {
+		if (got & (EPOLLERR | EPOLLHUP)) /* nobody is there */
+			conn_close(c);
+	} else if (c->leaving) {
 		if ((got & EPOLLERR) || !unread(c))
 			conn_close(c);
 	} else if (c->out)
 		conn_write(c, now_ns);
 	else
 		conn_read(c, now_ns);
+}
+
+void tcp_resume(struct conn *c, bool lost, uint64_t now_ns)
+{
+	c->parked = NULL;
+	c->lost = lost;
+	if (loop_want(&c->w->loop, &c->src, EPOLLIN) < 0)
+		conn_end(c);
+	else
+		conn_answer(c, now_ns);
 }
 
 /* ---- newcomers ---- */
@@ -475,6 +524,9 @@ static void conn_open(struct worker *w, int fd, const struct sockaddr_storage *p
 	c->src = (struct src){ fd, EPOLLIN, LOOP_NEVER, conn_wake, NULL, NULL };
 	c->w = w;
 	c->out = NULL;
+	c->parked = NULL;
+	c->tries = 0;
+	c->lost = false;
 	c->in_len = 0;
 	c->again = c->leaving = false;
 	c->v6 = v6;

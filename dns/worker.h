@@ -31,12 +31,24 @@ struct pending {
 	struct rrl_account account;
 	struct outcome outcome;
 	bool exempt;
+	bool parked; /* there is none */
 };
 
 struct listener {
 	struct src src;
 	struct worker *w;
 	bool v6;
+};
+
+/* Queries of one worker that wait for the disk; park.c's. */
+struct parked;
+struct park {
+	struct src src;         /* some have what they lacked */
+	struct parked *slot;    /* PARKED of them */
+	struct parked *free;    /* used before */
+	unsigned touched;       /* how many were ever used: no memory behind them */
+	uint64_t looked_ns;     /* at the count of our faults: */
+	long faults;
 };
 
 /* Connections of one worker; tcp.c's. */
@@ -77,13 +89,18 @@ struct worker {
 	struct sockaddr_storage peer[BATCH];
 	struct answer_job job[BATCH];
 	struct pending pending[BATCH];
-	unsigned done;             /* of job: answered */
+	unsigned done;             /* of job: answered, or parked */
+	unsigned posted;           /* answers in tx (without limiter) */
+	const struct listener *asked; /* where this batch came from */
+	bool again;                /* it was parked: */
+	struct parked *rerun[BATCH]; /* by number in rx; NULL: parked once more */
 	struct store_guard guard;  /* against pages that can't be read */
 	struct rrl rrl;
 	void *accounts;            /* the limiter's */
 	uint8_t *rx_buf, *tx_buf;  /* BATCH x UDP_IN, BATCH x udp_size */
 
 	struct tcp tcp;
+	struct park park;
 };
 
 static inline void count(_Atomic uint64_t *n, uint64_t by)
@@ -119,8 +136,13 @@ static inline void tally_as(struct worker *w, struct outcome o)
 
 static inline void tally(struct worker *w) { tally_as(w, outcome_of(&w->answer)); }
 
+/* The answer just made is none: its query has to wait for the disk. */
+static inline bool is_cold(const struct worker *w) { return w->answer.scratch.cold.len != 0; }
+
 /* dns.c: answers one query; what can't be read is SERVFAIL. */
 size_t answer_alone(struct worker *w, struct answer_job *j, uint8_t *out, size_t max);
+/* Answers the first n queries of rx, which came to l, and sends the answers. */
+void serve_batch(struct worker *w, const struct listener *l, unsigned n, uint64_t now_ns);
 
 /* The address in a socket's address; how many octets. */
 static inline uint8_t address_of(const struct sockaddr_storage *s, bool v6, const uint8_t **out)
@@ -136,6 +158,22 @@ struct piece { size_t size; uint8_t *at; };
  * how many. */
 size_t pieces_deal(struct piece *piece, size_t n, uint8_t *base);
 
+/* ---- park.c ---- */
+
+#define PARK_TRIES 64 /* that a query is parked; then it is answered however long it takes */
+size_t park_size(void);
+bool park_failed(const struct parked *p); /* the disk does not give what it lacks */
+int park_init(struct worker *w);
+/* At the start of each turn. */
+void park_turn(struct worker *w, uint64_t now_ns);
+/* The query number q of rx is cold. */
+void park_query(struct worker *w, unsigned q);
+/* A connection's next query is; NULL: there is no room. */
+struct parked *park_conn(struct worker *w, struct conn *c);
+/* It is closed. */
+void park_leave(struct parked *p);
+void park_end(struct worker *w);
+
 /* ---- tcp.c ---- */
 
 /* Deals out the octets at base (NULL: only counts them); returns how many. */
@@ -148,6 +186,8 @@ void tcp_accept(struct src *s, uint32_t got, uint64_t now_ns);
 void tcp_turn(struct worker *w, uint64_t now_ns);
 /* Is there something to do without waiting? */
 bool tcp_waiting(const struct worker *w, uint64_t now_ns);
+/* What a connection's next query lacked is there, or can't be read. */
+void tcp_resume(struct conn *c, bool lost, uint64_t now_ns);
 /* Closes what is open. */
 void tcp_end(struct worker *w);
 

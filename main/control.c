@@ -299,7 +299,8 @@ static const struct counter counters[] = {
 	STAT("refused", rcode[5]), STAT("yxdomain", rcode[6]), STAT("notauth", rcode[9]),
 	STAT("badvers", rcode[16]), STAT("badcookie", rcode[17]), STAT("truncated", truncated),
 	STAT("dropped", dropped), STAT("rrl_dropped", rrl_dropped), STAT("rrl_slipped", rrl_slipped),
-	STAT("damaged", damaged), STAT("faults", faults), STAT("tcp_open", tcp_open), STAT("tcp_accepted", tcp_accepted),
+	STAT("damaged", damaged), STAT("faults", faults), STAT("parked", parked), STAT("parked_now", parked_now),
+	STAT("parked_full", parked_full), STAT("fetched", fetched), STAT("tcp_open", tcp_open), STAT("tcp_accepted", tcp_accepted),
 	STAT("tcp_closed", tcp_closed),
 };
 

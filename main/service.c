@@ -252,6 +252,9 @@ int service_main(struct node *n, int sup)
 		log_say(LOG_ERROR, "no memory for the workers");
 		return 1;
 	}
+	if (store_cold_begin(s.map, s.conf.workers) != 0)
+		log_say(LOG_WARNING, "a query for what is not in memory makes others wait: %s",
+		        errno == ENOTSUP ? "the kernel does not tell this user what of the store is" : strerror(errno));
 	int code = start_workers(&s) != 0;
 	if (code == 0) {
 		say_not_locked();

@@ -21,6 +21,10 @@ struct store_map {
 	_Atomic bool keyed;
 	_Atomic uint64_t *damaged;   /* failed authentications: damaged_here, also to who only reads */
 	_Atomic uint64_t damaged_here;
+	/* cold.c; NULL: its look-ups wait for the disk */
+	struct store_cold *cold;
+	_Atomic uint64_t *known;     /* a bit a page: it is in memory, as far as is known */
+	unsigned page_bits;
 	/* fragments the writer has sealed but not yet written to the file */
 	const uint8_t *pending;
 	uint64_t pending_unit, pending_units;
@@ -51,6 +55,29 @@ void map_close(struct store_map *m); /* after a failure too */
 void guard_map(const struct store_map *m, bool writes);
 void guard_unmap(const struct store_map *m);
 void *map_zeros(size_t n);           /* touched as needed; NULL: errno */
+
+/* cold.c: the helpers' end. */
+void cold_end(struct store_map *m);
+/* Looks where no bit is set; false: s->cold says what is not there. */
+bool cold_look(const struct store_map *m, uint64_t at, size_t n, struct scratch *s);
+static inline bool page_known(const struct store_map *m, uint64_t at)
+{
+	uint64_t page = at >> m->page_bits;
+	return atomic_load_explicit(&m->known[page / 64], memory_order_relaxed) >> page % 64 & 1;
+}
+/* It will be looked at. */
+static inline void page_ask(const struct store_map *m, uint64_t at)
+{
+	if (m->cold)
+		__builtin_prefetch((const void *)(uintptr_t)&m->known[at >> m->page_bits >> 6]);
+}
+/* May n octets of the file, one at least, be read without waiting? */
+static inline bool is_near(const struct store_map *m, uint64_t at, size_t n, struct scratch *s)
+{
+	if (!m->cold || (page_known(m, at) && (at ^ (at + n - 1)) >> m->page_bits == 0))
+		return true;
+	return cold_look(m, at, n, s);
+}
 
 /* A key under which a fragment is found. */
 #define FRAG_KEY_MAX NAME_MAX_LEN

@@ -22,6 +22,9 @@ int io_truncate(int fd, uint64_t n);
 void io_mapped(int fd, uint64_t off, uint64_t n);
 int io_sync_mapped(int fd, void *p, size_t n, uint64_t off);
 static inline void io_begin(int fd, uint64_t off, uint64_t n) { (void)fd, (void)off, (void)n; }
+int io_resident(const uint8_t *p, size_t n, unsigned char *in);
+static inline void io_soon(const uint8_t *p, size_t n) { (void)p, (void)n; }
+void io_fetch(const uint8_t *p, size_t n, size_t page);
 static inline void io_touch(void *p, size_t n) { (void)p, (void)n; }
 /* All happens in one row there. */
 static inline bool io_beside(void) { return false; }
@@ -95,6 +98,23 @@ static inline int io_sync_mapped(int fd, void *p, size_t n, uint64_t off)
 static inline void io_begin(int fd, uint64_t off, uint64_t n)
 {
 	sync_file_range(fd, (off_t)off, (off_t)n, SYNC_FILE_RANGE_WRITE);
+}
+
+/* Of pages of the mapping: which of them are in memory (bit 0 of an octet each)?
+ * -1 with errno. */
+static inline int io_resident(const uint8_t *p, size_t n, unsigned char *in)
+{
+	return mincore((void *)(uintptr_t)p, n, in);
+}
+
+/* They, and no others, will be read: the disk may begin.  A hint. */
+static inline void io_soon(const uint8_t *p, size_t n) { madvise((void *)(uintptr_t)p, n, MADV_WILLNEED); }
+
+/* Reads them, by nothing but a touch: it is the same on every kernel. */
+static inline void io_fetch(const uint8_t *p, size_t n, size_t page)
+{
+	for (size_t i = 0; i < n; i += page)
+		(void)*(const volatile uint8_t *)(p + i);
 }
 
 /* Memory of the mapping will be written: one call for all its pages.  A hint. */

@@ -35,11 +35,15 @@ void segment_mac(const struct aead *a, const uint8_t *seg, uint32_t block, uint6
 	aead_seal(a, nonce, seg, BLOCK, &none, 0, mac, 16);
 }
 
+static bool segment_verified(const struct store_map *m, uint32_t block)
+{
+	return __atomic_load_n(m->verified + (block >> 3), __ATOMIC_RELAXED) >> (block & 7) & 1;
+}
+
 bool segment_verify(const struct store_map *m, const struct store_root *root, uint32_t block)
 {
-	uint8_t bit = (uint8_t)(1u << (block & 7)), mac[16];
-	uint8_t *v = m->verified + (block >> 3);
-	if (__atomic_load_n(v, __ATOMIC_RELAXED) & bit)
+	uint8_t mac[16];
+	if (segment_verified(m, block))
 		return true;
 	const struct segmac *sm = root_macs(root) + block;
 	uint64_t serial = __atomic_load_n(&sm->serial, __ATOMIC_ACQUIRE);
@@ -52,7 +56,7 @@ bool segment_verify(const struct store_map *m, const struct store_root *root, ui
 		if (!crypto_equal(mac, sm->mac, 16))
 			return false;
 	}
-	__atomic_or_fetch(v, bit, __ATOMIC_RELAXED);
+	__atomic_or_fetch(m->verified + (block >> 3), (uint8_t)(1u << (block & 7)), __ATOMIC_RELAXED);
 	return true;
 }
 
@@ -74,11 +78,15 @@ enum store_found frag_open(const struct store_map *m, const struct store_root *r
 	const struct aead *a = m->salt[info_salt(info)].frag;
 	const uint8_t *c = frag_bytes(m, unit);
 	uint8_t nonce[12], head[FRAG_CLEAR];
+	if (!is_near(m, unit * UNIT, FRAG_CLEAR, s))
+		return STORE_DAMAGED;
 	memcpy(head, c, sizeof head); /* once: the file may change under our eyes */
 	uint8_t kind = head[0];
 	uint32_t len = get_u24(head + 1);
 	if (info_use(info) != USE_LOG || !a || len < FRAG_LEAST || len > FRAG_PLAIN_MAX ||
 	    unit + frag_units(kind, len) > blocks * BLOCK_UNITS || s->size - s->used < len)
+		return STORE_DAMAGED;
+	if (!is_near(m, unit * UNIT, FRAG_CLEAR + len + frag_taglen(kind), s))
 		return STORE_DAMAGED;
 	frag_nonce(nonce, info_serial(info), unit);
 	uint8_t *plain = s->mem + s->used;
@@ -175,21 +183,41 @@ static uint32_t segment_of(const struct store_root *root, const struct place *p)
 	return 0; /* no root that we know */
 }
 
+/* Where a bucket lies in the file; behind the last one the overflow. */
+static uint64_t bucket_at(uint32_t block, uint32_t bucket)
+{
+	return (uint64_t)block * BLOCK + (uint64_t)bucket * SLOTS * 8;
+}
+
+/* One whose MAC is to be checked is read whole. */
+static bool segment_near(const struct store_map *m, const struct store_root *root, uint32_t block, struct scratch *s)
+{
+	return !m->cold || segment_verified(m, block) ||
+	       __atomic_load_n(&root_macs(root)[block].serial, __ATOMIC_ACQUIRE) == 0 ||
+	       is_near(m, (uint64_t)block * BLOCK, BLOCK, s);
+}
+
 enum store_found frag_find(const struct store_map *m, const struct store_root *root,
                            const struct probe *p, struct scratch *s, struct raw *out)
 {
 	struct place at = place_of(p->hash[0]);
 	uint32_t block = segment_of(root, &at);
-	if (block == 0 || block >= root->nblocks || !segment_verify(m, root, block))
+	if (block == 0 || block >= root->nblocks || !segment_near(m, root, block, s) || !segment_verify(m, root, block))
 		return STORE_DAMAGED;
 	const uint64_t *seg = (const uint64_t *)(const void *)(m->base + (uint64_t)block * BLOCK);
 	bool full;
+	if (!is_near(m, bucket_at(block, at.home), SLOTS * 8, s))
+		return STORE_DAMAGED;
 	enum store_found f = try_bucket(m, root, p, seg + (size_t)at.home * SLOTS, false, at.tag, s, out, &full);
 	if (f != STORE_ABSENT || !full)
 		return f;
+	if (!is_near(m, bucket_at(block, at.other), SLOTS * 8, s))
+		return STORE_DAMAGED;
 	f = try_bucket(m, root, p, seg + (size_t)at.other * SLOTS, true, at.tag, s, out, &full);
 	if (f != STORE_ABSENT || !full)
 		return f;
+	if (!is_near(m, bucket_at(block, BUCKETS), OVERFLOWS * 16, s))
+		return STORE_DAMAGED;
 	return try_overflow(m, root, p, seg + (size_t)BUCKETS * SLOTS, &at, s, out);
 }
 
@@ -217,8 +245,9 @@ static void begin(const struct store_map *m, struct probe *p, enum frag_kind kin
 	probe_init(m, p, kind, inst, key, keylen, seq);
 	const struct store_root *root = atomic_load_explicit(&m->root, memory_order_acquire);
 	struct place at = place_of(p->hash[0]);
-	uint32_t block = segment_of(root, &at);
-	__builtin_prefetch(m->base + (uint64_t)block * BLOCK + (size_t)at.home * SLOTS * 8);
+	uint64_t bucket = bucket_at(segment_of(root, &at), at.home);
+	__builtin_prefetch(m->base + bucket);
+	page_ask(m, bucket);
 }
 
 void store_begin(const struct store_map *m, struct probe *p, enum frag_kind kind, uint32_t inst,
@@ -234,12 +263,13 @@ void store_fetch(const struct store_map *m, const struct probe *p)
 	uint32_t block = segment_of(root, &at);
 	const uint64_t *b = (const uint64_t *)(const void *)(m->base + (uint64_t)block * BLOCK) +
 	                    (size_t)at.home * SLOTS;
-	if (block == 0)
+	if (block == 0 || (m->cold && !page_known(m, bucket_at(block, at.home))))
 		return;
 	for (unsigned i = 0; i < SLOTS; i++) {
 		uint64_t v = slot_load(b + i);
 		if (slot_unit(v) && slot_tag(v) == at.tag) {
 			const uint8_t *c = m->base + slot_unit(v) * UNIT;
+			page_ask(m, slot_unit(v) * UNIT);
 			__builtin_prefetch(c);
 			__builtin_prefetch(c + 64);
 			return;
@@ -258,7 +288,7 @@ enum store_found store_take(const struct store_map *m, const struct probe *p, st
 		r = frag_at(m, root, p, mark, &f, s);
 	if (r == STORE_FOUND)
 		*out = f.f;
-	if (r == STORE_DAMAGED)
+	if (r == STORE_DAMAGED && s->cold.len == 0)
 		atomic_fetch_add_explicit(m->damaged, 1, memory_order_relaxed);
 	return r;
 }
@@ -489,6 +519,7 @@ bool store_map_ready(const struct store_map *m)
 
 void store_map_free(struct store_map *m)
 {
+	cold_end(m);
 	map_close(m);
 	free(m);
 }

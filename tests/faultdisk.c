@@ -42,6 +42,22 @@ void fault_random(void *out, size_t n)
 
 /* ---- the disk ---- */
 
+int (*fault_resident)(const uint8_t *p, size_t n, unsigned char *in);
+void (*fault_fetch)(const uint8_t *p, size_t n);
+
+int io_resident(const uint8_t *p, size_t n, unsigned char *in)
+{
+	return fault_resident ? fault_resident(p, n, in) : mincore((void *)(uintptr_t)p, n, in);
+}
+
+void io_fetch(const uint8_t *p, size_t n, size_t page)
+{
+	if (fault_fetch)
+		fault_fetch(p, n);
+	for (size_t i = 0; i < n; i += page)
+		(void)*(const volatile uint8_t *)(p + i);
+}
+
 struct disk {
 	int fd;
 	uint8_t *cache, *believed, *disk; /* DISK_MAX each */

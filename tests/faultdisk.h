@@ -54,6 +54,11 @@ void disk_lies(struct disk *d, bool lies);
 uint8_t *disk_octets(struct disk *d, uint64_t *n);
 void disk_resize(struct disk *d, uint64_t n);
 
+/* Pages that are not in memory, for readers with helpers: what mincore() says, and
+ * what happens in a helper before it touches them.  NULL: as it is. */
+extern int (*fault_resident)(const uint8_t *p, size_t n, unsigned char *in);
+extern void (*fault_fetch)(const uint8_t *p, size_t n);
+
 /* ---- what was sealed ---- */
 void seals_clear(void); /* between stores that have nothing in common, salts neither */
 uint64_t seals_count(void); /* remembered */

@@ -90,6 +90,11 @@ static bool try_filter_option(void)
 	int none = 0;
 	return worked(setsockopt(udp, SOL_SOCKET, SO_DETACH_FILTER, &none, sizeof none)) || errno == ENOENT;
 }
+static bool try_mincore(void)
+{
+	unsigned char in;
+	return worked(syscall(SYS_mincore, (uintptr_t)inside & ~(uintptr_t)4095, 1, &in));
+}
 static bool try_bind(void)
 {
 	struct sockaddr_in a = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
@@ -117,6 +122,7 @@ static const struct attempt { const char *what; bool (*how)(void); unsigned allo
 	{ "binds a socket", try_bind, S | C | R | H | U },
 	{ "sets an option of connections", try_option, EACH },
 	{ "sets any option", try_filter_option, S | C | R | H },
+	{ "asks what is in memory", try_mincore, S | D },
 	{ "asks what is unsent", try_unsent, EACH & ~R },
 	{ "types into a terminal", try_terminal, 0 },
 	{ "maps memory", try_map, EACH },

@@ -5,9 +5,15 @@
  *   udp latency PORT FILE RATE SECONDS [do]   asks what dnsperf's FILE says at a steady
  *                                             rate, whatever the answers do; prints
  *                                             "asked answered p50 p90 p99 p99.9", in us
+ *   udp zipf PORT ORIGIN NAMES HOT RATE SECONDS [SEED]
+ *                                             asks for NS of name0 to nameNAMES-1 by Zipf's
+ *                                             law; prints "asked answered p50 p99 p99.9" of
+ *                                             the HOT most popular, the same of the others,
+ *                                             and how many were wrong
  */
 #include <arpa/inet.h>
 #include <errno.h>
+#include <math.h>
 #include <netinet/in.h>
 #include <poll.h>
 #include <stdint.h>
@@ -162,12 +168,102 @@ static int latency(int port, const char *path, double rate, double seconds, int 
 	return 0;
 }
 
+/* ---- Zipf ---- */
+
+static uint64_t seed = 88172645463325252ull;
+static double uniform(void)
+{
+	seed ^= seed << 13;
+	seed ^= seed >> 7;
+	seed ^= seed << 17;
+	return ((double)(seed >> 11) + 0.5) / 9007199254740992.0;
+}
+
+/* A rank from 1 to n by 1/rank: the exact law in the middle of each step of the
+ * harmonic series, by its integral. */
+static uint64_t rank_of(uint64_t n)
+{
+	static double head[1000];
+	static double all;
+	if (all == 0) {
+		for (unsigned i = 0; i < 1000; i++)
+			head[i] = (i ? head[i - 1] : 0) + 1.0 / (i + 1);
+		all = n > 1000 ? head[999] + log((double)n / 1000) : head[n - 1];
+	}
+	double u = uniform() * all;
+	if (u > head[999])
+		return (uint64_t)(1000 * exp(u - head[999]));
+	unsigned low = 0, high = 999;
+	while (low < high) {
+		unsigned mid = (low + high) / 2;
+		if (head[mid] < u)
+			low = mid + 1;
+		else
+			high = mid;
+	}
+	return low + 1;
+}
+
+struct times { size_t asked, got; uint32_t *us; };
+
+static void show_times(struct times *t)
+{
+	qsort(t->us, t->got, sizeof *t->us, by_size);
+	size_t n = t->got ? t->got : 1;
+	printf("%zu %zu %.1f %.1f %.1f ", t->asked, t->got, t->us[n / 2] / 1e3, t->us[n * 99 / 100] / 1e3,
+	       t->us[n * 999 / 1000] / 1e3);
+}
+
+static int zipf(int port, const char *origin, uint64_t names, uint64_t hot, double rate, double seconds)
+{
+	static struct { uint64_t at; int group; } sent[65536];
+	size_t most = (size_t)(rate * seconds) + 1, asked = 0, wrong = 0;
+	struct times t[2] = { { 0, 0, calloc(most, 4) }, { 0, 0, calloc(most, 4) } };
+	uint8_t m[512], buf[SIZE];
+	int fd = udp(port, 0);
+	uint64_t start = now(), end = start + (uint64_t)(seconds * 1e9), at;
+	while ((at = now()) < end + 1000000000u) {
+		for (int burst = 0; at < end && (double)asked < (double)(at - start) * rate / 1e9 && burst < 16; burst++) {
+			char line[300];
+			uint64_t rank = rank_of(names);
+			uint16_t id = (uint16_t)asked;
+			int group = rank > hot;
+			/* popular names lie anywhere */
+			snprintf(line, sizeof line, "name%llu.%s NS", (unsigned long long)(rank * 2654435761u % names), origin);
+			size_t n = question(line, 0, m);
+			m[0] = (uint8_t)(id >> 8);
+			m[1] = (uint8_t)id;
+			sent[id].at = now();
+			sent[id].group = group;
+			if (send(fd, m, n, MSG_DONTWAIT) > 0)
+				asked++, t[group].asked++;
+		}
+		for (int i = 0; i < 32 && recv(fd, buf, sizeof buf, MSG_DONTWAIT) >= 12; i++) {
+			uint16_t id = (uint16_t)(buf[0] << 8 | buf[1]);
+			struct times *g = &t[sent[id].group];
+			if (sent[id].at && g->got < most)
+				g->us[g->got++] = (uint32_t)(now() - sent[id].at);
+			wrong += (buf[3] & 15) != 0;
+			sent[id].at = 0;
+		}
+	}
+	show_times(&t[0]);
+	show_times(&t[1]);
+	printf("%zu\n", wrong);
+	return 0;
+}
+
 int main(int argc, char **argv)
 {
 	if (argc == 3 && strcmp(argv[1], "echo") == 0)
 		echo(atoi(argv[2]));
 	if (argc >= 6 && strcmp(argv[1], "latency") == 0)
 		return latency(atoi(argv[2]), argv[3], atof(argv[4]), atof(argv[5]), argc > 6);
-	fputs("udp echo PORT | udp latency PORT FILE RATE SECONDS [do]\n", stderr);
+	if (argc >= 8 && strcmp(argv[1], "zipf") == 0) {
+		seed ^= argc > 8 ? strtoull(argv[8], NULL, 10) * 0x9e3779b97f4a7c15ull : 0;
+		return zipf(atoi(argv[2]), argv[3], strtoull(argv[4], NULL, 10), strtoull(argv[5], NULL, 10), atof(argv[6]), atof(argv[7]));
+	}
+	fputs("udp echo PORT | udp latency PORT FILE RATE SECONDS [do] |\n"
+	      "udp zipf PORT ORIGIN NAMES HOT RATE SECONDS [SEED]\n", stderr);
 	return 2;
 }

@@ -47,6 +47,9 @@ for my $again ('', ' after a restart of encdns-dns') {
 }
 $lab->down;
 
+# Threads that answer; the others bring in what is not in memory.
+sub threads { grep { Lab::slurp("$_/comm") !~ /^encdns-fetch/ } glob "/proc/$_[0]/task/*" }
+
 # Which processors may a thread use?
 sub allowed { my ($t) = @_; Lab::slurp("$t/status") =~ /^Cpus_allowed_list:\s*(\S+)/m ? $1 : '' }
 my $mine = allowed('/proc/self');
@@ -57,7 +60,7 @@ SKIP: {
 		$lab = Lab->new(zones => { 'example.org.' => "$Lab::tree/tests/zones/example.org.zone" }, set => ['workers=2', "pin=$pin"]);
 		my ($dns) = $lab->pids('node1', 'encdns-dns');
 		my %at;
-		for my $t (glob "/proc/$dns/task/*") {
+		for my $t (threads($dns)) {
 			push @{ $at{ $t =~ m{/$dns$} ? 'main' : 'worker' } }, allowed($t);
 		}
 		is("@{ $at{main} }", $mine, "pin $pin: what was inherited, but for the workers");
