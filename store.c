@@ -311,7 +311,7 @@ static void release(struct store *st)
 /* A tick of 1.5 ms every ten, while there is something to do, is about a seventh
  * of a core; 64 KiB of moved log between two changes half a millisecond. */
 static const struct tune tune = {
-	.tick_ns = 1500000, .slice = 4096, .start = 13, .floor = 28, .slack = 64, .tail_least = 2u << 20,
+	.tick_ns = 1500000, .slice = 4096, .start = 13, .floor = 28, .slack = 32, .tail_least = 2u << 20,
 };
 
 struct store *store_open(const struct store_conf *c, const struct key *k, char *err, size_t n)
