@@ -144,9 +144,8 @@ int conf_source(const char *key, const char *v, char *err, size_t n)
 	}
 	if (strncmp(v, "fd:", 3) == 0 && conf_digits(v + 3, &x, &end) == 0 && !*end && x <= 65535)
 		return (int)x;
-	snprintf(err, n,
-	         "%s comes by a descriptor, fd:N, or from the bundle, bundle:NAME (never from a file), "
-	         "not \"%.80s\"", key, v);
+	snprintf(err, n, "%s comes by a descriptor, fd:N%s (never from a file), not \"%.80s\"", key,
+	         conf_bundle ? ", or from the bundle, bundle:NAME" : "", v);
 	return -1;
 }
 

@@ -26,13 +26,17 @@ struct conf_key {
 
 /* Whom to tell. */
 struct conf_say {
-	void (*line)(void *ctx, const char *path, unsigned line, const char *text); /* a mistake; line 0: of no one line */
-	void (*note)(void *ctx, const char *path, const char *text);                /* none, but; NULL: nobody listens */
+	/* A mistake; line 0: of no one line. */
+	void (*line)(void *ctx, const char *path, unsigned line, const char *text);
+	/* No mistake, but perhaps not what was meant; NULL: nobody listens. */
+	void (*note)(void *ctx, const char *path, const char *text);
 	void *ctx;
 };
 /* A mistake of no one line; always 1. */
-int conf_wrong(const struct conf_say *say, const char *path, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
-void conf_note(const struct conf_say *say, const char *path, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+int conf_wrong(const struct conf_say *say, const char *path, const char *fmt, ...)
+	__attribute__((format(printf, 3, 4)));
+void conf_note(const struct conf_say *say, const char *path, const char *fmt, ...)
+	__attribute__((format(printf, 3, 4)));
 
 /* Sets the defaults, then reads.  path NULL: defaults only.  Every mistake is
  * said (path:line: text); returns how many there were, -1 of a file that can't be read. */

@@ -39,7 +39,7 @@ int draft_open(struct draft *d, int folder, const char *name, const char *beside
 	return d->fd < 0 ? -1 : 0;
 }
 
-static int sync_folder(int folder)
+int io_sync_dir(int folder)
 {
 	return fsync(folder) == 0 || errno == EINVAL ? 0 : -1; /* EINVAL: a file system without */
 }
@@ -51,8 +51,11 @@ static int put(const struct draft *d, bool replace)
 		int rc = linkat(d->folder, d->beside, d->folder, d->name, 0);
 		if (rc == 0)
 			unlinkat(d->folder, d->beside, 0);
-		if (rc == 0 || errno != EPERM) /* a file system without links */
+		if (rc == 0 || errno != EPERM)
 			return rc;
+		/* a file system without links */
+		if (faccessat(d->folder, d->name, F_OK, AT_SYMLINK_NOFOLLOW) == 0)
+			return errno = EEXIST, -1;
 	}
 	return renameat(d->folder, d->beside, d->folder, d->name);
 }
@@ -65,7 +68,7 @@ int draft_end(struct draft *d, int rc, bool replace)
 	if (close(d->fd) != 0 && rc == 0)
 		rc = -1, e = errno;
 	if (rc == 0 && put(d, replace) == 0)
-		return sync_folder(d->folder);
+		return io_sync_dir(d->folder);
 	e = rc == 0 ? errno : e;
 	unlinkat(d->folder, d->beside, 0);
 	errno = e;

@@ -9,6 +9,10 @@
  * none and says nothing); some may have been written. */
 int io_write_all(int fd, const void *p, size_t n);
 
+/* What was made, put or removed in a folder is there when the power goes.  0, or -1 with
+ * errno; a file system that can't do that is no error. */
+int io_sync_dir(int folder);
+
 /* A file DIR/NAME with this content, mode 0600 or as it is said: written beside its
  * place (NAME.new), synced and put there in one step, so that whenever the power
  * goes there is the old one or the new one.  0, or -1 with errno. */
@@ -21,7 +25,7 @@ struct draft {
 	char name[256], beside[256];
 };
 /* beside NULL: NAME.new, which one that was interrupted may have left; else a name that
- * nobody has, for several at a time.  The folder stays open to the end. */
+ * nobody has, for several at a time.  The folder stays open to the end.  0, or -1 with errno. */
 int draft_open(struct draft *d, int folder, const char *name, const char *beside, unsigned mode);
 /* Puts it in its place when rc is 0, and drops it otherwise; with replace false a file that
  * is there stays, and it is an error (EEXIST).  0, or -1 with errno. */

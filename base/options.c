@@ -7,7 +7,10 @@
 
 int option_word(const struct conf_key *k, void *at, const char *v, char *err, size_t n)
 {
-	(void)k, (void)err, (void)n;
+	if (*v == 0) {
+		snprintf(err, n, "%s wants a value, not an empty one", k->key);
+		return -1;
+	}
 	memcpy(at, &v, sizeof v);
 	return 0;
 }
@@ -31,7 +34,8 @@ static const struct conf_key *find(const struct conf_key *t, size_t n, const cha
 	return NULL;
 }
 
-int options_read(int argc, char **argv, const struct conf_key *table, size_t n, void *out, char *err, size_t errn)
+int options_read(int argc, char **argv, const struct conf_key *table, size_t n, void *out, char *err,
+                 size_t errn)
 {
 	int words = 0;
 	for (int i = 0; i < argc; i++) {

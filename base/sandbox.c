@@ -108,7 +108,10 @@ static const struct limit threads = { .arg = CLONE_FLAGS, .always = CLONE_THREAD
 static const struct limit any_family = { .n = 4, .one_of = { AF_UNIX, AF_INET, AF_INET6, AF_NETLINK } };
 static const struct limit local_or_inet = { .n = 3, .one_of = { AF_UNIX, AF_INET, AF_INET6 } };
 static const struct limit local_or_netlink = { .n = 2, .one_of = { AF_UNIX, AF_NETLINK } };
-static const struct limit looks = { .arg = 1, .n = 6, .one_of = { TIOCOUTQ, BLKGETSIZE64, BLKROGET, TIOCGWINSZ, SIOCGIFINDEX, SIOCGIFNAME } };
+static const struct limit looks = {
+	.arg = 1, .n = 6,
+	.one_of = { TIOCOUTQ, BLKGETSIZE64, BLKROGET, TIOCGWINSZ, SIOCGIFINDEX, SIOCGIFNAME }
+};
 static const struct limit interfaces = { .arg = 1, .n = 2, .one_of = { SIOCGIFINDEX, SIOCGIFNAME } };
 static const struct limit of_connections = { .arg = 2, .n = 2, .one_of = { TCP_NODELAY, SO_LINGER } };
 static const struct limit unsent = { .arg = 1, .n = 1, .one_of = { TIOCOUTQ } };

@@ -119,7 +119,7 @@ static int make_root(const char *dir, const struct pass *pass, struct ca *root, 
 	return make_ca(dir, pass, &i, NULL, root, err);
 }
 
-/* What an earlier version did not know of. */
+/* What an earlier version did not know of, or one that was broken off did not come to. */
 static int complete(const char *dir, const struct pass *pass, unsigned *added, struct said err)
 {
 	struct ca root = { 0 };
@@ -143,7 +143,7 @@ int ca_init(const char *dir, const struct pass *pass, unsigned *added, char *err
 		some |= ca_lacks(dir, r);
 	if (added)
 		*added = 0;
-	if (some && !ca_lacks(dir, ROLE_HUB)) {
+	if (some && !ca_lacks(dir, 0)) {
 		int rc = complete(dir, pass, &count, err);
 
 		if (added)
@@ -173,6 +173,9 @@ static int change_key(const char *dir, unsigned role, const struct pass *pass, c
 		rc = write_key(dir, ca_file(role), ca.key, next, true, err);
 	else if (next)
 		rc = ca_load_key(dir, next, role, &ca, (struct said){ unused, sizeof unused });
+	if (rc != 0 && errno == EKEYREJECTED)
+		ca_fail(err, "neither the old passphrase nor the new one opens %s/%s.key (if a change was "
+		             "broken off: once more, with the same new one)", dir, ca_file(role));
 	signer_free(ca.key);
 	return rc;
 }
@@ -184,7 +187,7 @@ int ca_passphrase(const char *dir, const struct pass *pass, const struct pass *n
 	struct stat st;
 
 	for (unsigned role = 0; role <= ROLE_LAST; role++) {
-		if (role && ca_lacks(dir, (enum cert_role)role))
+		if (role && ca_lacks(dir, role))
 			continue;
 		/* a key that lies elsewhere is changed where it lies */
 		if (ca_path(path, dir, ca_file(role), ".key") == 0 && lstat(path, &st) != 0 &&

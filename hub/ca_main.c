@@ -84,7 +84,13 @@ static int parse_args(int argc, char **argv, struct args *a)
 		return misuse(a->err);
 	for (int i = 0; i < a->words && i < 3; i++)
 		a->word[i] = argv[i];
-	return a->words > 0 && a->words <= 3 && a->dir ? 0 : wrong_usage();
+	if (a->words == 0)
+		return misuse("a command is wanted");
+	if (!a->dir)
+		return misuse("--dir DIR is wanted");
+	if (a->plain && a->next)
+		return misuse("--new-passphrase or --no-passphrase, not both");
+	return a->words <= 3 ? 0 : wrong_usage();
 }
 
 /* ---- passphrases ---- */
@@ -142,11 +148,13 @@ static int init(struct args *a)
 {
 	struct pass *p = NULL;
 	unsigned added;
-	bool fresh = ca_lacks(a->dir, ROLE_HUB), some = false;
+	bool fresh = ca_lacks(a->dir, 0), some = false;
 	int rc = 0;
 
-	if (a->words != 1 || a->out || a->days || a->reason || (a->plain && (a->pass || a->next)))
+	if (a->words != 1 || a->out || a->days || a->reason)
 		return wrong_usage();
+	if (a->plain && a->pass)
+		return misuse("--passphrase or --no-passphrase, not both");
 	for (enum cert_role r = ROLE_HUB; r <= ROLE_LAST; r++)
 		some |= ca_lacks(a->dir, r);
 	if (fresh && a->pass && !a->next) { /* either option says it */
@@ -213,7 +221,8 @@ static void print_one(const struct ca_listed *l, bool json, const char *sep)
 		return;
 	}
 	printf("%s{\"serial\":\"%s\",\"role\":\"%s\",\"name\":\"%s\",\"from\":\"%s\",\"until\":\"%s\","
-	       "\"state\":\"%s\"", sep, serial, cert_role_text(l->e.role), l->e.name, from, until, ca_state_text(l->state));
+	       "\"state\":\"%s\"", sep, serial, cert_role_text(l->e.role), l->e.name, from, until,
+	       ca_state_text(l->state));
 	if (l->denied) {
 		printf(",\"denied\":\"%s\",\"reason\":\"", denied);
 		print_json(l->reason);

@@ -105,13 +105,13 @@ static const char *read_cert(const char *path, struct ca *ca)
 	return cert_parse(ca->der, ca->len, &ca->cert, &why) == 0 ? NULL : why;
 }
 
-bool ca_lacks(const char *dir, enum cert_role role)
+bool ca_lacks(const char *dir, unsigned role)
 {
 	char path[PATH_MAX];
 	struct stat st;
 
 	for (int i = 0; i < 2; i++)
-		if (ca_path(path, dir, cert_role_text(role), i ? ".key" : ".pem") != 0 ||
+		if (ca_path(path, dir, ca_file(role), i ? ".key" : ".pem") != 0 ||
 		    lstat(path, &st) == 0)
 			return false;
 	return true;
@@ -124,7 +124,7 @@ int ca_load(const char *dir, unsigned role, struct ca *ca, struct said err)
 	if (ca_path(path, dir, ca_file(role), ".pem") != 0)
 		return ca_fail(err, "%s: %s", dir, strerror(errno));
 	const char *why = read_cert(path, ca);
-	if (why && errno == ENOENT && role && ca_lacks(dir, (enum cert_role)role) && !ca_lacks(dir, ROLE_HUB))
+	if (why && errno == ENOENT && role && ca_lacks(dir, role) && !ca_lacks(dir, 0))
 		return ca_fail(err, "the CA in %s does not issue for %ss yet: `encdns-hub ca init --dir %s` "
 		               "adds that", dir, ca_file(role), dir);
 	if (why && errno == ENOENT)
@@ -158,14 +158,19 @@ int ca_load_key(const char *dir, const struct pass *pass, unsigned role, struct 
 	ca->key = issue_key_open(fd, pass);
 	int e = errno;
 	close(fd);
-	if (!ca->key)
-		return ca_fail(err, "cannot read %s: %s", path, key_words(e));
+	if (!ca->key) {
+		ca_fail(err, "cannot read %s: %s", path, key_words(e));
+		errno = e;
+		return -1;
+	}
 	signer_pub(ca->key, pub);
 	if (memcmp(pub, ca->cert.pub, SIGN_PUB) == 0)
 		return 0;
 	signer_free(ca->key);
 	ca->key = NULL;
-	return ca_fail(err, "%s is not the key of the certificate beside it", path);
+	ca_fail(err, "%s is not the key of the certificate beside it", path);
+	errno = EBADMSG;
+	return -1;
 }
 
 /* ---- another passphrase ---- */

@@ -5,6 +5,7 @@
  * Threat: the tunnel's port (feed.c), zone files (master.c), its own disk
  * (jfile.c, the store).  Its key comes by descriptor or is typed in. */
 #include "base/conf.h"
+#include "base/io.h"
 #include "base/log.h"
 #include "base/options.h"
 #include "base/sandbox.h"
@@ -19,6 +20,7 @@
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/file.h>
 #include <sys/signalfd.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -438,23 +440,21 @@ static int watch_signals(struct daemon *d)
 	       loop_add(&d->hub.loop, &d->tick) != 0;
 }
 
-/* A new salt; what was begun and failed does not stay. */
-static int make_salt(const char *dir, const char *path, uint8_t salt[static PASS_SALT_LEN])
+/* A new salt, by one process at a time: whole or not there, also when the power goes. */
+static int make_salt(const char *dir, uint8_t salt[static PASS_SALT_LEN])
 {
-	int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+	struct draft d;
 	int folder = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (folder < 0)
+		return -1;
 	crypto_random(salt, PASS_SALT_LEN);
-	bool good = fd >= 0 && folder >= 0 && write(fd, salt, PASS_SALT_LEN) == PASS_SALT_LEN &&
-	            fsync(fd) == 0 && fsync(folder) == 0;
+	int rc = flock(folder, LOCK_EX) == 0 ? draft_open(&d, folder, "salt", NULL, 0600) : -1;
+	if (rc == 0)
+		rc = draft_end(&d, io_write_all(d.fd, salt, PASS_SALT_LEN), false);
 	int e = errno;
-	if (fd >= 0 && !good)
-		unlink(path);
-	if (fd >= 0)
-		close(fd);
-	if (folder >= 0)
-		close(folder);
+	close(folder);
 	errno = e;
-	return good ? 0 : -1;
+	return rc;
 }
 
 /* The salt of DIR.  One that is there is never written over: without it the
@@ -465,7 +465,7 @@ static int get_salt(const char *dir, uint8_t salt[static PASS_SALT_LEN], char *e
 	snprintf(path, sizeof path, "%.4000s/salt", dir);
 	int fd = open(path, O_RDONLY | O_CLOEXEC);
 	if (fd < 0) {
-		if (errno == ENOENT && make_salt(dir, path, salt) == 0)
+		if (errno == ENOENT && make_salt(dir, salt) == 0)
 			return 0;
 		snprintf(err, n, "%.200s: %s", path, strerror(errno));
 		return -1;
@@ -757,6 +757,13 @@ static int call(const struct args *a, const char *verb, const char *how)
 	return code;
 }
 
+static int superfluous(const char *verb, const struct args *a)
+{
+	char text[200];
+	snprintf(text, sizeof text, "%s: no word is wanted here: %.80s", verb, a->argv[0]);
+	return wrong_usage(text);
+}
+
 static int local(const char *verb, const struct args *a)
 {
 	bool zones = strcmp(verb, "load") == 0 || strcmp(verb, "drop") == 0;
@@ -766,6 +773,8 @@ static int local(const char *verb, const struct args *a)
 		return wrong_usage("denials wants one FILE");
 	if (zones && a->argc == 0 && !a->list)
 		return wrong_usage("no zone was named");
+	if (!zones && strcmp(verb, "denials") != 0 && a->argc)
+		return superfluous(verb, a);
 	return call(a, verb, zones && a->force ? "force" : !zones && a->json ? "json" : "plain");
 }
 
@@ -808,6 +817,8 @@ int main(int argc, char **argv)
 	int r = parse_args(argc - 2, argv + 2, &a);
 	if (r != 0)
 		return r;
+	if (strcmp(verb, "run") == 0 && a.argc)
+		return superfluous(verb, &a);
 	if (strcmp(verb, "run") == 0)
 		return a.dir && a.conf ? run(a.dir, a.conf, a.key)
 		                       : wrong_usage("run wants --dir DIR and --conf FILE");

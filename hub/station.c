@@ -245,13 +245,23 @@ static int write_master(const char *dir, const struct pass *pass, uint8_t b[stat
 	return r == 0 ? 0 : station_complain("%s/master.key: %s", dir, strerror(errno));
 }
 
+/* One that a station init which was broken off has left, or that was made by hand. */
+static bool ca_whole(const char *ca)
+{
+	bool whole = true;
+	for (unsigned role = 0; role <= ROLE_LAST; role++)
+		whole &= !ca_lacks(ca, role);
+	return whole;
+}
+
 static int make_all(const char *dir, const char *operator, const struct pass *pass)
 {
 	char path[PATH_MAX], out[PATH_MAX], err[PATH_MAX + 256];
 	struct ca_order o = { .role = ROLE_OPERATOR, .name = operator, .outfile = out, .pass = pass };
 	snprintf(path, sizeof path, "%.4000s/ca", dir);
 	snprintf(out, sizeof out, "%.4000s/operator.pem", dir);
-	if (ca_init(path, pass, NULL, err, sizeof err) != 0 || ca_issue(path, pass, &o, err, sizeof err) != 0)
+	if ((!ca_whole(path) && ca_init(path, pass, NULL, err, sizeof err) != 0) ||
+	    ca_issue(path, pass, &o, err, sizeof err) != 0)
 		return station_complain("%s", err);
 	snprintf(path, sizeof path, "%.4000s/machines", dir);
 	if (mkdir(path, 0700) != 0 && errno != EEXIST)
@@ -268,6 +278,10 @@ int station_make(const char *dir, const char *operator, const char *how, bool pl
 	snprintf(path, sizeof path, "%.4000s/master.key", dir);
 	if (access(path, F_OK) == 0)
 		return station_complain("there is a station in %s already: it stays as it is", dir);
+	snprintf(path, sizeof path, "%.4000s/machines", dir);
+	if (rmdir(path) != 0 && errno == ENOTEMPTY)
+		return station_complain("%s has machines, whose keys hang on the %s/master.key that is "
+		                        "missing: bring that back", path, dir);
 	if (!plain && get_pass("--passphrase", how, "new passphrase for this station", "the same once more",
 	                       &pass) != 0)
 		return 1;
@@ -280,13 +294,22 @@ int station_make(const char *dir, const char *operator, const char *how, bool pl
 
 /* ---- another passphrase ---- */
 
-/* Credentials of nodes that the station has issued lie in the CA's folder, under its own
- * passphrase; what somebody else has issued there is in clear, and stays. */
-static int reseal_issued(const char *ca, const struct pass *pass, const struct pass *next)
+/* Is FILE, node-NAME.pem, of a machine that is enrolled here? */
+static bool of_machine(const char *dir, const char *file)
+{
+	char path[PATH_MAX];
+	int n = (int)strlen(file) - (int)strlen("node-.pem");
+	snprintf(path, sizeof path, "%.4000s/machines/%.*s", dir, n > 0 ? n : 0, file + strlen("node-"));
+	return n > 0 && strcmp(file + strlen("node-") + n, ".pem") == 0 && access(path, F_OK) == 0;
+}
+
+/* Credentials of nodes that the station has issued lie in the CA's folder, under what its
+ * own keys are under; what somebody else has issued there is in clear, and stays. */
+static int reseal_issued(const char *dir, const struct pass *pass, const struct pass *next)
 {
 	char folder[PATH_MAX], path[PATH_MAX + 300], err[PATH_MAX + 400];
 	struct dirent *e;
-	snprintf(folder, sizeof folder, "%.4000s/issued", ca);
+	snprintf(folder, sizeof folder, "%.4000s/ca/issued", dir);
 	DIR *d = opendir(folder);
 	if (!d)
 		return errno == ENOENT ? 0 : station_complain("%s: %s", folder, strerror(errno));
@@ -294,7 +317,8 @@ static int reseal_issued(const char *ca, const struct pass *pass, const struct p
 		if (strncmp(e->d_name, "node-", 5) != 0)
 			continue;
 		snprintf(path, sizeof path, "%s/%s", folder, e->d_name);
-		if (ca_reseal(path, pass, next, false, (struct said){ err, sizeof err }) != 0)
+		bool clear = !pass && of_machine(dir, e->d_name);
+		if (ca_reseal(path, pass, next, clear, (struct said){ err, sizeof err }) != 0)
 			station_complain("%s; it is left as it is", err); /* nobody needs it any more */
 	}
 	closedir(d);
@@ -309,14 +333,13 @@ static int reseal_all(const char *dir, const struct pass *pass, const struct pas
 	if (ca_passphrase(ca, pass, next, err, sizeof err) != 0 ||
 	    ca_reseal(path, pass, next, true, (struct said){ err, sizeof err }) != 0)
 		return station_complain("%s", err);
-	return reseal_issued(ca, pass, next);
+	return reseal_issued(dir, pass, next);
 }
 
-int station_passphrase(const char *dir, const char *how, const char *next, bool plain)
+static int change_passphrase(const char *dir, const char *how, const char *next, bool plain)
 {
 	uint8_t b[SEALED_LEN];
 	struct pass *old = NULL, *new = NULL;
-	crypto_harden();
 	/* the master key last: while it is under the old one, all this can be done once more */
 	int wrong = read_master(dir, how, &old, b) ||
 	            (!plain && get_pass("--new-passphrase", next, "new passphrase for this station",
@@ -325,6 +348,22 @@ int station_passphrase(const char *dir, const char *how, const char *next, bool 
 	crypto_wipe(b, sizeof b);
 	pass_free(old);
 	pass_free(new);
+	return wrong;
+}
+
+/* Two at a time would leave keys under one passphrase and keys under the other. */
+int station_passphrase(const char *dir, const char *how, const char *next, bool plain)
+{
+	int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC), wrong;
+	crypto_harden();
+	if (fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) == 0)
+		wrong = change_passphrase(dir, how, next, plain);
+	else if (errno == EWOULDBLOCK)
+		wrong = station_complain("%s: another command is changing its passphrase", dir);
+	else
+		wrong = station_complain("%s: %s", dir, strerror(errno));
+	if (fd >= 0)
+		close(fd);
 	return wrong;
 }
 
@@ -582,12 +621,25 @@ int record_put_ticket(const struct station *s, const struct machine_record *m,
 	return record_put(s, m, "ticket", text, n * (2 * GATE_TICKET + 1));
 }
 
+/* What is synced in a folder is lost when the folder itself is. */
+static int make_folder(const struct station *s, const char *name)
+{
+	char path[PATH_MAX];
+	snprintf(path, sizeof path, "%.4000s/machines", s->dir);
+	int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	bool good = fd >= 0 && (mkdirat(fd, name, 0700) == 0 || errno == EEXIST) && io_sync_dir(fd) == 0;
+	int e = errno;
+	if (fd >= 0)
+		close(fd);
+	return good ? 0 : station_complain("%s/%s: %s", path, name, strerror(e));
+}
+
 int record_make(const struct station *s, struct machine_record *m)
 {
 	char path[PATH_MAX], minimum[PATH_MAX + 16], host[304];
 	folder_of(s, m->name, path);
-	if (mkdir(path, 0700) != 0 && errno != EEXIST)
-		return station_complain("%s: %s", path, strerror(errno));
+	if (make_folder(s, m->name) != 0)
+		return 1;
 	static const uint8_t none[1][GATE_TICKET];
 	if ((m->lock = lock_record(s, m->name)) < 0)
 		return 1;

@@ -17,7 +17,8 @@ static const char usage[] =
 	"    the key of NAME's store to stdout, for: encdns check --key fd:N\n"
 	"encdns-hub station passphrase --station DIR [--new-passphrase fd:N | --no-passphrase]\n"
 	"    puts the master key, the operator's and the CA's keys under another passphrase (in clear:\n"
-	"    --no-passphrase).  Once more after an interruption.  A copy elsewhere keeps its own.\n"
+	"    --no-passphrase).  After an interruption once more, with the same new one.  A copy elsewhere\n"
+	"    keeps its own.\n"
 	"The passphrase is asked for at the terminal, or read from a descriptor: --passphrase fd:N\n";
 
 static int show_key(const struct station *s, const char *name)
@@ -67,8 +68,17 @@ static const struct conf_key options[] = {
 static int make(const struct args *a)
 {
 	const char *operator = a->operator ? a->operator : getenv("USER");
-	if (!operator || !cert_name_ok(operator, strlen(operator)))
+	bool good = operator && cert_name_ok(operator, strlen(operator));
+	if (a->operator && !good)
+		return station_misuse("station",
+		                      "--operator: a name has 1 to 63 letters, digits, dots, dashes or "
+		                      "underscores, not \"%.80s\"", operator);
+	if (!good)
 		operator = "operator";
+	if (a->next)
+		return station_misuse("station", "init wants --passphrase, not --new-passphrase");
+	if (a->plain && a->pass)
+		return station_misuse("station", "--passphrase or --no-passphrase, not both");
 	if (station_make(a->dir, operator, a->pass, a->plain) != 0)
 		return 1;
 	printf("a new station lies in %s, its operator is %s; machines want %s/ca/root.pem\n",
@@ -94,6 +104,8 @@ static int key(const struct args *a, const char *name)
 
 static int passphrase(const struct args *a)
 {
+	if (a->plain && a->next)
+		return station_misuse("station", "--new-passphrase or --no-passphrase, not both");
 	if (station_passphrase(a->dir, a->pass, a->next, a->plain) != 0)
 		return 1;
 	printf("the keys of the station in %s are %s\n", a->dir,

@@ -212,7 +212,8 @@ static int complete(struct node_conf *c, const char *path, const struct conf_say
 		c->credentials = conf_source("credentials", "bundle:credentials", text, sizeof text);
 	for (size_t i = 0; i < 2; i++)
 		if (((struct conf_addrs *)(void *)((char *)c + wanted[i].off))->n == 0)
-			wrong += conf_wrong(say, path, "at least one line \"%s ADDRESS@PORT\" is wanted", wanted[i].key);
+			wrong += conf_wrong(say, path, "at least one line \"%s ADDRESS@PORT\" is wanted",
+			                    wanted[i].key);
 	if (c->credentials < 0)
 		wrong += conf_wrong(say, path, "a line \"credentials fd:N\" is wanted");
 	return wrong + route_check(&c->route, &c->service, path, say) + admin_check(c, path, say);

@@ -104,9 +104,7 @@ void machine_unmap(const uint8_t *p, size_t n)
 
 int machine_take_bundle(const struct machine *m)
 {
-	if (renameat(m->dir, "bundle.new", m->dir, "bundle") != 0)
-		return -1;
-	return fsync(m->dir) == 0 || errno == EINVAL ? 0 : -1; /* EINVAL: a file system without */
+	return renameat(m->dir, "bundle.new", m->dir, "bundle") == 0 ? io_sync_dir(m->dir) : -1;
 }
 
 /* ---- opening ---- */

@@ -506,12 +506,14 @@ static void note_uncovered(const struct route_conf *c, const struct conf_addrs *
 			char text[ADDR_TEXT];
 			struct bgp_addr a = { .family = p->family };
 			memcpy(a.b, p->b, sizeof a.b);
-			conf_note(say, path, "no service address lies in bgp-prefix %s/%u", bgp_addr_text(&a, text), p->len);
+			conf_note(say, path, "no service address lies in bgp-prefix %s/%u",
+			          bgp_addr_text(&a, text), p->len);
 		}
 	}
 }
 
-int route_check(struct route_conf *c, const struct conf_addrs *service, const char *path, const struct conf_say *say)
+int route_check(struct route_conf *c, const struct conf_addrs *service, const char *path,
+                const struct conf_say *say)
 {
 	int bad = 0;
 	struct bgp_addr own[OWN_MAX];
@@ -523,9 +525,11 @@ int route_check(struct route_conf *c, const struct conf_addrs *service, const ch
 	if (c->as == 0)
 		bad += conf_wrong(say, path, "with bgp-peer, a line \"bgp-as NUMBER\" is wanted");
 	if (c->prefixes.n == 0)
-		bad += conf_wrong(say, path, "with bgp-peer, at least one line \"bgp-prefix PREFIX/BITS\" is wanted");
+		bad += conf_wrong(say, path,
+		                  "with bgp-peer, at least one line \"bgp-prefix PREFIX/BITS\" is wanted");
 	if (!c->id.family)
-		bad += conf_wrong(say, path, "this machine has no IPv4 address, so a line \"bgp-id ADDRESS\" is wanted");
+		bad += conf_wrong(say, path,
+		                  "this machine has no IPv4 address, so a line \"bgp-id ADDRESS\" is wanted");
 	if (bad)
 		return bad;
 	for (unsigned i = 0; i < c->peers.n; i++) {

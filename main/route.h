@@ -36,7 +36,8 @@ int take_bgp_prefix(const struct conf_key *k, void *at, const char *v, char *err
 int take_bgp_peer(const struct conf_key *k, void *at, const char *v, char *err, size_t n);   /* struct route_peers */
 /* What the keys mean together; fills in what neighbours have in common.  The
  * number of mistakes, each said. */
-int route_check(struct route_conf *c, const struct conf_addrs *service, const char *path, const struct conf_say *say);
+int route_check(struct route_conf *c, const struct conf_addrs *service, const char *path,
+                const struct conf_say *say);
 
 #define ADDR_TEXT 64 /* with an interface behind it */
 /* An address for people; returns out. */

@@ -15,6 +15,7 @@
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -861,9 +862,11 @@ static int take_words(const char *text, struct words *w, char **argv, char *err)
 static void test_options(void)
 {
 	static const struct { const char *text, *why; } wrong[] = {
+		{ "--dir=", "--dir wants a value" },
 		{ "--dir", "lacking behind --dir" }, { "--what", "unknown option --what" }, { "--di x", "unknown option --di" },
 		{ "--dirs x", "unknown option --dirs" }, { "--wait ten", "--wait wants a number" }, { "--wait 101", "0 to 100" },
-		{ "--wait=", "--wait wants a number" }, { "--key 3", "by a descriptor" }, { "--yes=no", "no value" }, { "-x", "unknown" },
+		{ "--wait=", "--wait wants a number" }, { "--key 3", "by a descriptor, fd:N (never" },
+		{ "--yes=no", "no value" }, { "-x", "unknown" },
 	};
 	char *argv[20], err[200];
 	struct words w;
@@ -896,6 +899,28 @@ static bool there(const char *name)
 	return access(path, F_OK) == 0;
 }
 
+/* A file system without links; for all that is linked with this. */
+static bool no_links;
+int linkat(int from, const char *name, int to, const char *other, int flags)
+{
+	if (no_links)
+		return errno = EPERM, -1;
+	return (int)syscall(SYS_linkat, from, name, to, other, flags);
+}
+
+static void test_without_links(int folder)
+{
+	struct draft d;
+	no_links = true;
+	ok(draft_open(&d, folder, "file", "file.a", 0600) == 0 &&
+	           draft_end(&d, io_write_all(d.fd, "four", 4), false) == -1 && errno == EEXIST &&
+	           holds("file", "two") && !there("file.a"), "nor where there are no links");
+	ok(draft_open(&d, folder, "fresh", "fresh.a", 0600) == 0 &&
+	           draft_end(&d, io_write_all(d.fd, "five", 4), false) == 0 && holds("fresh", "five") &&
+	           !there("fresh.a"), "where a new one is put all the same");
+	no_links = false;
+}
+
 static void test_drafts(void)
 {
 	struct draft d, e;
@@ -906,6 +931,7 @@ static void test_drafts(void)
 	ok(io_save_at(folder, "file", "two", 3, 0600) == 0 && holds("file", "two"), "and replaced");
 	ok(draft_open(&d, folder, "file", "file.a", 0600) == 0 && draft_end(&d, io_write_all(d.fd, "three", 5), false) == -1 &&
 	           errno == EEXIST && holds("file", "two") && !there("file.a"), "not when it is to stay");
+	test_without_links(folder);
 	ok(draft_open(&d, folder, "new", "new.a", 0600) == 0 && draft_open(&e, folder, "new", "new.b", 0600) == 0 &&
 	           draft_end(&e, io_write_all(e.fd, "b", 1), false) == 0 && draft_end(&d, io_write_all(d.fd, "a", 1), false) == -1 &&
 	           holds("new", "b") && !there("new.a") && !there("new.b"), "of two at a time the first one stays");

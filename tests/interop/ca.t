@@ -180,6 +180,8 @@ is(states('node1'), 'denied denied denied valid', 'by a certificate that is good
 good(ca('passphrase', '--dir', $ca, { '--passphrase' => 'correct horse', '--new-passphrase' => 'staple' }), 'another passphrase');
 is(openssl('pkey', '-in', "$ca/$_.key", '-passin', 'pass:staple', '-noout')->{status}, 0, "$_.key is under it") for 'root', @roles;
 good(ca('passphrase', '--dir', $ca, { '--passphrase' => 'correct horse', '--new-passphrase' => 'staple' }), 'again after an interruption');
+refused(ca('passphrase', '--dir', $ca, { '--passphrase' => 'correct horse', '--new-passphrase' => 'third' }),
+	qr/neither the old passphrase nor the new one opens .*root\.key.*with the same new one/, 'but not with another new one');
 good(ca('passphrase', '--no-passphrase', '--dir', $ca, { '--passphrase' => 'staple' }), 'none');
 good(ca('issue', 'hub', 'hub4', '--dir', $ca), 'then none is wanted');
 is(openssl('pkey', '-in', "$ca/root.key", '-noout')->{status}, 0, 'and openssl reads the plain form');

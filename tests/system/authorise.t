@@ -7,6 +7,7 @@ use warnings;
 use FindBin;
 use lib "$FindBin::Bin/../lib";
 use Test::More;
+use Fcntl ();
 use File::Temp 'tempdir';
 use IO::Socket::INET;
 use JSON::PP ();
@@ -298,12 +299,23 @@ sub sealed { my ($file, @args) = @_; Lab::run('setsid', '-w', 'sh', '-c', 'exec 
 is(sealed($pass, 'station', 'init', '--station', "$dir/st", '--passphrase', 'fd:3')->{status}, 0, 'a station under a passphrase');
 unlike(join('', map { Lab::slurp($_) } "$dir/st/master.key", "$dir/st/operator.pem", glob "$dir/st/ca/*"), qr/^[0-9a-f]{64}$|BEGIN (EC )?PRIVATE/m, 'has no key in clear');
 my $other = Lab::spurt("$dir/pass2", "battery staple\n");
+for (['master.key', 'operator.pem'], ['master.key', 'operator.pem', map { ("ca/$_.key", "ca/$_.pem") } 'hub', 'node', 'operator', 'machine']) {
+	unlink map { "$dir/st/$_" } @$_;
+	like(sealed($other, 'station', 'init', '--station', "$dir/st", '--passphrase', 'fd:3')->{err}, qr/another passphrase/, 'its making broken off: not under another one');
+	is(sealed($pass, 'station', 'init', '--station', "$dir/st", '--passphrase', 'fd:3')->{status}, 0, 'but gone on with');
+}
 my @st = ('--station', "$dir/st", '--passphrase', 'fd:3');
 sub opens { my ($file) = @_; sealed($file, 'station', 'key', 'nobody', @st)->{err} =~ /no machine of this name/ }
 ok(opens($pass), 'opens with it');
 like(sealed($other, 'station', 'key', 'nobody', @st)->{err}, qr/not its passphrase/, 'and with no other');
 is(Lab::run("$Lab::bin/encdns-hub", 'station', 'list', '--station', "$dir/st")->{status}, 0, 'its list wants none');
 like(Lab::run("$Lab::bin/encdns-hub", 'station', 'list', '--station', "$dir/nost")->{err}, qr/no station in/, 'nor is there one elsewhere');
+
+mkdir "$dir/st/machines/fra1";
+rename "$dir/st/master.key", "$dir/st/master.away";
+like(sealed($pass, 'station', 'init', '--station', "$dir/st", '--passphrase', 'fd:3')->{err}, qr{machines, whose keys hang on the \S+/master.key that is missing}, 'no other master key for machines that are there');
+rename "$dir/st/master.away", "$dir/st/master.key";
+rmdir "$dir/st/machines/fra1";
 
 # another passphrase, also after it was broken off half-way
 sub renewed { my ($next, @args) = @_; Lab::run('setsid', '-w', 'sh', '-c', 'exec "$0" "$@" 3<"' . $pass . '" 4<"' . $next . '"', "$Lab::bin/encdns-hub", 'station', 'passphrase', @st, @args) }
@@ -332,6 +344,12 @@ for my $n (1, $#keys) { # broken off after the first so many
 $pass = $other;
 is(renewed($other, '--no-passphrase')->{status}, 0, 'none at all');
 like(Lab::run("$Lab::bin/encdns-hub", 'station', 'key', 'nobody', '--station', "$dir/st")->{err}, qr/no machine of this name/, 'then none is asked for');
+mkdir "$dir/st/machines/node1";
 is(Lab::run('setsid', '-w', 'sh', '-c', 'exec "$0" "$@" 4<"' . $other . '"', "$Lab::bin/encdns-hub", 'station', 'passphrase', '--station', "$dir/st", '--new-passphrase', 'fd:4')->{status}, 0, 'and one again');
 ok(opens($other), 'that it opens with');
+like(Lab::slurp($issued), qr/BEGIN ENCRYPTED/, 'what it had issued meanwhile to a machine of its own is under it, too');
+is(Lab::slurp($in_clear), $clear_was, 'but not what was not for one');
+open my $lock, '<', "$dir/st" or die;
+flock $lock, Fcntl::LOCK_EX() or die;
+like(renewed($other, '--no-passphrase')->{err}, qr/another command is changing its passphrase/, 'one change of it at a time');
 done_testing();

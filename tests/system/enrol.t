@@ -82,6 +82,10 @@ for ([['enrol', 'a'], 'NAME is wanted'], [['enrol', 'a', 'b'], '--conf FILE is w
 	[['enrol', 'a', 'b', '--wait', 'ten'], '--wait wants a number, not "ten"'], [['node', 'new', 'status', '--wait=-1'], '--wait wants a number, not "-1"'],
 	[['authorise', 'new', '--wait', 99999999], '--wait must be from 0 to 86400'], [['authorise', 'new', '--refill=yes'], 'no value is wanted here: --refill=yes'],
 	[['node', 'new', 'log', '--json'], '--json goes with status only'], [['station', 'key'], 'key wants the NAME of a machine'],
+	[['station', 'init', '--operator', 'a b'], '--operator: a name has 1 to 63 letters, digits, dots, dashes or underscores, not "a b"'],
+	[['station', 'init', '--passphrase', 'fd:3', '--no-passphrase'], '--passphrase or --no-passphrase, not both'],
+	[['station', 'init', '--new-passphrase', 'fd:3'], 'init wants --passphrase, not --new-passphrase'],
+	[['station', 'passphrase', '--new-passphrase', 'fd:3', '--no-passphrase'], '--new-passphrase or --no-passphrase, not both'],
 	[['authorise'], 'HOST or NAME is wanted'], [['node', 'new'], 'a command is wanted'], [['station'], 'init, list, key or passphrase is wanted']) {
 	my ($words, $what) = @$_;
 	my $r = $lab->hub(@$words);
@@ -98,7 +102,14 @@ for my $exe ('encdns', 'encdns-hub') {
 	says(Lab::run("$Lab::bin/$exe", 'nosuch'), 2, qr/there is no "nosuch"/, "$exe nosuch");
 	says(Lab::run("$Lab::bin/$exe", '--help', 'nosuch'), 2, qr/there is no "nosuch"/, "$exe --help nosuch");
 }
-like(Lab::run("$Lab::bin/encdns-hub", 'ca', @$_)->{err}, qr/^encdns-hub: ca: (?:these words are not understood|unknown option --what)\n(?!.*\nissue )/, "ca @$_: what may be said, not the whole help")
-	for ['nosuch', '--dir', 'x'], ['list'], ['list', '--dir', 'x', '--what'];
+for ([['nosuch', '--dir', 'x'], 'these words are not understood'], [['list'], '--dir DIR is wanted'], [['--dir', 'x'], 'a command is wanted'],
+	[['list', '--dir', 'x', '--what'], 'unknown option --what'], [['list', '--dir', ''], '--dir wants a value, not an empty one'],
+	[['passphrase', '--dir', 'x', '--new-passphrase', 'fd:3', '--no-passphrase'], '--new-passphrase or --no-passphrase, not both'],
+	[['init', '--dir', 'x', '--passphrase', 'fd:3', '--no-passphrase'], '--passphrase or --no-passphrase, not both']) {
+	my ($words, $what) = @$_;
+	my $r = Lab::run("$Lab::bin/encdns-hub", 'ca', @$words);
+	ok($r->{status} == 2 && $r->{err} =~ /^encdns-hub: ca: \Q$what\E\n(?!.*\nissue )/, "ca @$words: $what, and what may be said, not the whole help") or diag $r->{err};
+}
+says(Lab::run("$Lab::bin/encdns-hub", $_, '--dir', $dir, '--conf', $hubconf, 'word'), 2, qr/$_: no word is wanted here: word/, "$_ with a word too many") for 'run', 'status', 'stop';
 says(Lab::run("$Lab::bin/encdns-hub", 'ca', 'list', '--dir', $base . '/operator'), 1, qr/no CA lies in .*ST\/ca/, "the station's folder for the CA's");
 done_testing;
