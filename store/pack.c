@@ -337,7 +337,7 @@ static bool unpack_body(struct rd *r, struct scratch *s, struct raw *out)
 /* ---- the head ---- */
 
 /* Its first octet, */
-#define HEAD_SEQ(o)  (((o) & 7) + 1)      /* octets of the sequence, 1 to 6 */
+#define HEAD_SEQ(o)  (((o) & 7) + 1)      /* octets of the sequence */
 #define HEAD_OLDER   8u                   /* the unit of the older version follows */
 #define HEAD_INST(o) (((o) >> 4 & 3) + 1) /* octets of the instance */
 #define HEAD_PACKED  64u                  /* the body is packed */
