@@ -579,7 +579,8 @@ void view_advance(struct store *st)
 }
 
 /* Counts a version at its extent, and the one that it replaces no more. */
-static void count_versions(struct store *st, const struct change *c, const struct laid *at, bool had, const struct raw *old)
+static void count_versions(struct store *st, const struct change *c, const struct laid *at, bool had,
+                           const struct raw *old)
 {
 	if (had && !old->gone) {
 		log_live(st, old->unit, -(int64_t)old->units);

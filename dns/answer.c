@@ -834,6 +834,15 @@ static unsigned cookie_query(const struct answer *a)
 	return a->cookie_good || a->q->cookie_len == 8 ? RCODE_NOERROR : RCODE_BADCOOKIE;
 }
 
+/* Not even the zone could be read; or not yet. */
+static void spoilt(struct answer *a, const struct answer_job *job)
+{
+	a->rcode = RCODE_SERVFAIL;
+	a->damaged = true;
+	a->damaged_inst = job->spoiled;
+	a->scratch.cold = job->cold;
+}
+
 size_t answer_finish(struct answer *a, struct answer_job *job, uint8_t *out, size_t max)
 {
 	reset(a, job);
@@ -850,7 +859,7 @@ size_t answer_finish(struct answer *a, struct answer_job *job, uint8_t *out, siz
 	else if (job->zone_found == STORE_ABSENT)
 		a->rcode = RCODE_REFUSED;
 	else if (job->zone_found == STORE_DAMAGED)
-		a->rcode = RCODE_SERVFAIL, a->damaged = true, a->damaged_inst = job->spoiled, a->scratch.cold = job->cold;
+		spoilt(a, job);
 	else if (job->zone->state != ZONE_SERVING)
 		a->rcode = RCODE_SERVFAIL;
 	else

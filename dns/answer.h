@@ -28,7 +28,7 @@ struct answer_job {
 	enum query_kind kind;
 	enum store_found zone_found;
 	uint32_t spoiled;        /* instance of the zone in which answer_spoil met it, 0: none */
-	bool lost;               /* the asker's: what it needs can't be read, it is spoiled from the beginning */
+	bool lost;               /* the asker's: what it needs can't be read, so it is spoiled at once */
 	struct store_range cold; /* what zone_found lacks, if it is damaged */
 	const struct store_zone *child; /* DS: zone is one above, the one of that name serves too */
 	struct probe probe;      /* for the name asked for, or what follows of it: */

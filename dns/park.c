@@ -17,7 +17,7 @@
 #include <sys/resource.h>
 
 #define PARKED     1024
-#define PARKED_MSG 1024      /* a longer query is dropped: none is */
+#define PARKED_MSG 1024      /* a longer query is dropped: only padding makes one */
 #define LOOK_NS    100000000 /* between two looks at our faults */
 
 struct parked {

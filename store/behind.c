@@ -3,9 +3,10 @@
  * buffer.
  *
  * States: idle -> given (a full buffer is the helper's, with the fragments whose
- * slots it sets) -> idle, by log_settle.  While it is given the writer only
- * appends: whatever looks at index, log or space settles first, so that nothing
- * here needs a lock and all else is as if there were no helper.
+ * slots it sets) -> idle, by log_wait.  While it is given the writer only appends:
+ * whatever changes space waits first, and whatever looks at index or log settles
+ * (log_settle), so that nothing here needs a lock and all else is as if there were
+ * no helper.
  *
  * In the buffer being filled, what was appended in bulk is plain from
  * `plain_from` on, and sealed by the helper or when somebody looks. */

@@ -127,9 +127,10 @@ static void fetch(const struct store_map *m, struct store_errand *e)
 	size_t n;
 	const uint8_t *p = pages_of(m, &e->range, &n);
 	store_guard_enter(m, &g);
-	e->failed = sigsetjmp(g.to, 0) != 0;
-	if (!e->failed)
+	if (sigsetjmp(g.to, 0) == 0)
 		io_fetch(p, n, (size_t)1 << m->page_bits);
+	else
+		e->failed = true; /* as sent, it is not */
 	store_guard_leave(&g);
 }
 
@@ -241,7 +242,7 @@ unsigned store_cold_back(const struct store_map *m, unsigned worker, struct stor
 void store_cold_recall(const struct store_map *m, unsigned worker)
 {
 	struct store_cold *c = m->cold;
-	struct store_errand *e[LOOK];
+	struct store_errand *e[AHEAD];
 	if (store_cold_fd(m, worker) < 0)
 		return;
 	pthread_mutex_lock(&c->lock);
@@ -255,7 +256,7 @@ void store_cold_recall(const struct store_map *m, unsigned worker)
 	while (c->worker[worker].out > 0)
 		pthread_cond_wait(&c->change, &c->lock);
 	pthread_mutex_unlock(&c->lock);
-	while (store_cold_back(m, worker, e, LOOK) > 0)
+	while (store_cold_back(m, worker, e, AHEAD) > 0)
 		;
 }
 

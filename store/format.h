@@ -96,7 +96,7 @@
 
 #define FRAG_CLEAR     4
 #define FRAG_LEAST     5  /* octets of the shortest plain, */
-#define FRAG_HEAD_MAX  21 /* and of the longest head: up to the key's length */
+#define FRAG_HEAD_MAX  23 /* and of the longest head: up to the key's length */
 #define FRAG_GONE      0x8000 /* beside enum node_flag */
 #define TAG_SHORT      8
 #define TAG_LONG       16

@@ -395,6 +395,7 @@ int log_recover(struct store *st, char *err, size_t n)
 	ahead.n = 0;
 	st->scratch.used = 0;
 	while (unit != t.end) {
+		size_t mark = st->scratch.used;
 		if (frag_open(&st->map, st->root, unit, &st->scratch, &r) != STORE_FOUND) {
 			snprintf(err, n, "%s: can't be read", st->name);
 			return -1;
@@ -405,6 +406,8 @@ int log_recover(struct store *st, char *err, size_t n)
 			return -1;
 		}
 		int bad = 0;
+		if (r.kind == FRAG_NEXT || r.kind == FRAG_COMMIT)
+			st->scratch.used = mark; /* nothing of it is looked at again */
 		if (r.kind == FRAG_NEXT) {
 			e = st->extents[++x];
 			from = unit = (uint64_t)e.block * BLOCK_UNITS;
@@ -415,7 +418,8 @@ int log_recover(struct store *st, char *err, size_t n)
 		if (unit == t.end && !bad)
 			bad = tail_apply_all(st, &ahead);
 		if (bad) {
-			snprintf(err, n, "%s: the index can't be brought up to date: %s", st->name, strerror(errno));
+			snprintf(err, n, "%s: the index can't be brought up to date: %s", st->name,
+			         strerror(errno));
 			return -1;
 		}
 	}

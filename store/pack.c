@@ -11,10 +11,11 @@
 
 /* TTLs that take one octet, in rising order.  Part of the format. */
 static const uint32_t ttls[] = {
-	0, 1, 5, 10, 15, 20, 30, 60, 90, 120, 180, 240, 300, 360, 600, 720, 900, 1200, 1500, 1800, 2400, 2700, 3000, 3600,
-	5400, 7200, 9000, 10800, 12600, 14400, 16200, 18000, 21600, 25200, 28800, 36000, 38400, 43200, 54000, 57600, 64800,
-	72000, 86400, 100000, 108000, 129600, 172800, 180000, 216000, 259200, 345600, 360000, 432000, 518400, 604800, 864000,
-	1209600, 1728000, 1814400, 2419200, 2592000, 3600000, 31536000, 2147483647,
+	0, 1, 5, 10, 15, 20, 30, 60, 90, 120, 180, 240, 300, 360, 600, 720, 900, 1200, 1500, 1800, 2400,
+	2700, 3000, 3600, 5400, 7200, 9000, 10800, 12600, 14400, 16200, 18000, 21600, 25200, 28800, 36000,
+	38400, 43200, 54000, 57600, 64800, 72000, 86400, 100000, 108000, 129600, 172800, 180000, 216000,
+	259200, 345600, 360000, 432000, 518400, 604800, 864000, 1209600, 1728000, 1814400, 2419200, 2592000,
+	3600000, 31536000, 2147483647,
 };
 #define TTLS      (sizeof ttls / sizeof *ttls)
 #define TTL_SHORT 254u /* 16 bits follow */
@@ -39,7 +40,8 @@ struct suffixes {
 };
 
 /* Those of a name of so many octets that begin before `stop`; it stands at `here`. */
-static void suffixes_add(struct suffixes *t, const uint8_t *name, const uint8_t *stop, size_t len, const uint8_t *here)
+static void suffixes_add(struct suffixes *t, const uint8_t *name, const uint8_t *stop, size_t len,
+                         const uint8_t *here)
 {
 	for (const uint8_t *p = name; p < stop && t->n < SUFFIXES; p += *p + 1, t->n++) {
 		t->at[t->n] = p;
@@ -176,7 +178,8 @@ static void pack_fields(struct wr *w, struct suffixes *t, struct rd *r, const ch
 	}
 }
 
-static void pack_rrs(struct wr *w, struct suffixes *t, const uint8_t *rr, unsigned n, enum form form, const char *f)
+static void pack_rrs(struct wr *w, struct suffixes *t, const uint8_t *rr, unsigned n, enum form form,
+                     const char *f)
 {
 	if (form == FORM_EQUAL)
 		put_len(w, get_u16(rr));
@@ -202,7 +205,8 @@ static void unpack_fields(struct rd *r, const uint8_t *base, struct wr *w, const
 	}
 }
 
-static void unpack_rrs(struct rd *r, const uint8_t *base, struct wr *w, unsigned n, enum form form, const char *f)
+static void unpack_rrs(struct rd *r, const uint8_t *base, struct wr *w, unsigned n, enum form form,
+                       const char *f)
 {
 	size_t len = form == FORM_EQUAL ? take_len(r) : 0;
 	for (; n && !r->bad && !w->bad; n--) {
@@ -337,7 +341,7 @@ static bool unpack_body(struct rd *r, struct scratch *s, struct raw *out)
 /* ---- the head ---- */
 
 /* Its first octet, */
-#define HEAD_SEQ(o)  (((o) & 7) + 1)      /* octets of the sequence, 1 to 6 */
+#define HEAD_SEQ(o)  (((o) & 7) + 1)      /* octets of the sequence */
 #define HEAD_OLDER   8u                   /* the unit of the older version follows */
 #define HEAD_INST(o) (((o) >> 4 & 3) + 1) /* octets of the instance */
 #define HEAD_PACKED  64u                  /* the body is packed */
@@ -383,7 +387,8 @@ size_t frag_pack(const struct change *c, uint64_t older, uint8_t *out)
 	unsigned seq = octets_of(c->seq), inst = octets_of(c->inst);
 	unsigned cut = !c->cut ? CUT_NONE : c->cut == key_labels(c->key, c->keylen) ? CUT_OWNER : CUT_TOLD;
 	unsigned fl = !flags ? FLAGS_NONE : flags == NODE_CUT ? FLAGS_CUT : flags < 256 ? FLAGS_8 : FLAGS_16;
-	wr_u8(&w, (seq - 1) | (older ? HEAD_OLDER : 0) | (inst - 1) << 4 | (c->flags & FRAG_GONE ? HEAD_GONE : 0));
+	wr_u8(&w, (seq - 1) | (older ? HEAD_OLDER : 0) | (inst - 1) << 4 |
+	          (c->flags & FRAG_GONE ? HEAD_GONE : 0));
 	wr_u8(&w, cut | fl << 2);
 	put_uint(&w, c->seq, seq);
 	if (older)

@@ -190,7 +190,8 @@ static uint64_t bucket_at(uint32_t block, uint32_t bucket)
 }
 
 /* One whose MAC is to be checked is read whole. */
-static bool segment_near(const struct store_map *m, const struct store_root *root, uint32_t block, struct scratch *s)
+static bool segment_near(const struct store_map *m, const struct store_root *root, uint32_t block,
+                         struct scratch *s)
 {
 	return !m->cold || segment_verified(m, block) ||
 	       __atomic_load_n(&root_macs(root)[block].serial, __ATOMIC_ACQUIRE) == 0 ||
@@ -202,7 +203,8 @@ enum store_found frag_find(const struct store_map *m, const struct store_root *r
 {
 	struct place at = place_of(p->hash[0]);
 	uint32_t block = segment_of(root, &at);
-	if (block == 0 || block >= root->nblocks || !segment_near(m, root, block, s) || !segment_verify(m, root, block))
+	if (block == 0 || block >= root->nblocks || !segment_near(m, root, block, s) ||
+	    !segment_verify(m, root, block))
 		return STORE_DAMAGED;
 	const uint64_t *seg = (const uint64_t *)(const void *)(m->base + (uint64_t)block * BLOCK);
 	bool full;

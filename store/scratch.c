@@ -1,5 +1,5 @@
 /* scratch.c - memory for decrypted fragments.  What was ever in it is wiped
- * before it goes back: `top` is kept by frag_open (read.c). */
+ * before it goes back: `top` is kept by those that decrypt and unpack (read.c, pack.c). */
 #include "store.h"
 
 #include <stdlib.h>

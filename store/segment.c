@@ -2,8 +2,9 @@
  *
  * States of a segment's block: fresh (made since the last checkpoint's cut:
  * changed under the readers' eyes, see index.c), frozen (that checkpoint, perhaps
- * still under way, refers to it: never written), retired.  Splits and merges make new segments that the directory then points
- * to; the old ones stay until no reader can be in them. */
+ * still under way, refers to it: never written), retired.  Splits and merges make
+ * new segments that the directory then points to; the old ones stay until no reader
+ * can be in them. */
 #include "store/writer.h"
 
 #include <errno.h>

@@ -369,7 +369,7 @@ static void test_failed(void)
 	failing = true;
 	ask(1, 300);
 	ok(heard(300, WAIT_MS, &rcode) == 1 && rcode == RCODE_SERVFAIL, "what the disk doesn't give is SERVFAIL");
-	ok(stats.faults == faults + 1 && stats.damaged == 1, "and counted as damage");
+	ok(wait_for(&stats.faults, faults + 1) && stats.damaged == 1, "and counted as damage");
 	ok(stats.damaged_where == zone.inst, "of its zone");
 	failing = false;
 	ask(2, 300);
@@ -482,7 +482,7 @@ static void test_end(void)
 	pthread_join(t, NULL);
 	ok(start_worker(), "and another one begins");
 	ask(1, 800);
-	ok(answered(1, 800) && stats.parked_now == 0, "with nothing of its");
+	ok(answered(1, 800) && wait_for(&stats.parked_now, 0), "with nothing of its");
 	end_worker();
 }
 

@@ -106,9 +106,9 @@ static void random_change(struct change *c, uint8_t *key, uint8_t *body, size_t 
 	static const enum frag_kind kinds[] = { FRAG_NAME, FRAG_NAME, FRAG_NSEC3, FRAG_TREE, FRAG_ZONE };
 	struct wr w = wr_init(key, NAME_MAX_LEN);
 	put_name(&w);
-	*c = (struct change){ .kind = kinds[rnd(5)], .seq = (uint64_t)rnd(1u << 31) << rnd(17) >> rnd(31), .inst = rnd(1u << 31) >> rnd(31),
+	*c = (struct change){ .kind = kinds[rnd(5)], .seq = (uint64_t)rnd(1u << 31) << rnd(34) >> rnd(31), .inst = rnd(1u << 31) >> rnd(31),
 		              .flags = (uint16_t)(rnd(3) ? rnd(300) : rnd(65536)), .cut = (uint8_t)rnd(7), .key = key,
-		              .keylen = wr_len(&w), .body = body };
+		              .body = body };
 	if (c->kind == FRAG_TREE)
 		put_octets(&w, 9);
 	c->keylen = wr_len(&w);

@@ -138,7 +138,6 @@ static void test_full(void)
 	uint64_t seq = store_seq(st);
 	uint8_t o[NAME_MAX_LEN], big[60000] = { 0 };
 	while (store_reserve(st, 8u << 20) == 0) {
-		name(NAMES + i++, o);
 		for (unsigned n = 0; n < 50; n++, seq++) {
 			name(NAMES + i++, o);
 			if (store_put(st, seq + 1, FRAG_NAME, &zone, o, 0, 0, big, sizeof big, true) != 0)

@@ -429,6 +429,27 @@ static void test_unborn(void)
 	close(fd);
 }
 
+/* A tail of commits with nothing in them: more than recovery's memory could hold. */
+static void test_empty_groups(void)
+{
+	static const uint8_t meta[STORE_META];
+	struct store_conf c = { .path = "empty groups", .fd = memfd_create("test", MFD_CLOEXEC), .reserve = 1ull << 30 };
+	struct store *st = store_open(&c, k, err, sizeof err);
+	st->tune.tail_least = 1ull << 30; /* no checkpoint comes between */
+	size_t n = st->scratch.size / COMMIT_LEN, done = 1;
+	bool good = set(st, 1, 1, 5, false) == 0;
+	while (good && done <= n && store_commit(st, done, meta) == 0)
+		done++;
+	st->failed = true; /* killed */
+	store_close(st);
+	st = store_open(&c, k, err, sizeof err);
+	ok(st && done > n && store_seq(st) == n && value_at(store_reader(st), 1, n) == 5,
+	   "%zu groups without a change are replayed%s%s", n, st ? "" : ": ", st ? "" : err);
+	if (st)
+		store_close(st);
+	close(c.fd);
+}
+
 int main(void)
 {
 	snprintf(dir, sizeof dir, "/tmp/store-test-XXXXXX");
@@ -446,6 +467,7 @@ int main(void)
 	test_long_chain();
 	test_lost_tail();
 	test_unborn();
+	test_empty_groups();
 	free(scratch.mem);
 	key_free(k);
 	char cmd[100];
