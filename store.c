@@ -825,8 +825,10 @@ int store_reserve(struct store *st, uint64_t bytes)
 {
 	if (log_settle(st) != 0)
 		return -1;
-	/* fragments are wider than what comes in, and move segments of the index */
-	return space_reserve(st, (uint32_t)(bytes * 3 / BLOCK) + EXTENT_BLOCKS + 8);
+	/* a change of one set rewrites its fragment, trees grow, and each segment of the
+	 * index is copied at most once */
+	uint64_t log = bytes + bytes / 2, index = (uint64_t)segment_count(st) * BLOCK;
+	return space_reserve(st, (uint32_t)((log + (index < log ? index : log)) / BLOCK) + EXTENT_BLOCKS + 8);
 }
 
 int store_pin(struct store *st, uint64_t seq)
