@@ -97,7 +97,7 @@ static void build(struct store *st, uint64_t names)
 		put(st, 1, i, i, true);
 		if (i % STEP == STEP - 1)
 			commit(st, 1);
-		if (i % (names / 10) == names / 10 - 1)
+		if (names >= 10 && i % (names / 10) == names / 10 - 1)
 			fprintf(stderr, "%llu names after %.1f s\n", (unsigned long long)i + 1, since(begun));
 	}
 	commit(st, 1);
@@ -165,7 +165,8 @@ static void tail(struct store *st, uint64_t names)
 {
 	uint64_t rng = 1234567, seq = store_seq(st);
 	for (uint64_t i = 0; i < TAIL; i++) {
-		put(st, seq, xorshift(&rng) % names, i, false);
+		uint64_t n = xorshift(&rng) % names;
+		put(st, seq, n, n, false);
 		if (i % STEP == STEP - 1 && store_commit(st, seq++, meta) != 0)
 			die("commit");
 	}
