@@ -2,6 +2,7 @@
  * against the same ones with an octet changed, a part cut off or exchanged: every
  * octet that means something is seen, and the file is never written. */
 #include "store/writer.h"
+#include "tests/records.h"
 #include "tests/tap.h"
 
 #include <errno.h>
@@ -30,24 +31,11 @@ static void name_of(const char *text, uint8_t out[static NAME_MAX_LEN])
 	name_parse(text, strlen(text), NULL, out);
 }
 
-static uint32_t body(uint32_t value, uint8_t *out, size_t room)
-{
-	struct wr w = wr_init(out, room);
-	wr_u16(&w, T_A);
-	wr_u32(&w, 60);
-	wr_u16(&w, 1);
-	wr_u16(&w, 0);
-	wr_u32(&w, 6);
-	wr_u16(&w, 4);
-	wr_u32(&w, value);
-	return (uint32_t)wr_len(&w);
-}
-
 static int put(struct store *st, uint64_t seq, const struct store_zone *z, const char *owner, uint32_t value)
 {
 	uint8_t o[NAME_MAX_LEN], b[64];
 	name_of(owner, o);
-	return store_put(st, seq, FRAG_NAME, z, o, NODE_NSEC, 0, b, body(value, b, sizeof b), false);
+	return store_put(st, seq, FRAG_NAME, z, o, NODE_NSEC, 0, b, address_body(value, b, sizeof b), false);
 }
 
 static int commit(struct store *st, uint64_t seq)

@@ -14,6 +14,7 @@
 #include "dns.h"
 #include "store/internal.h"
 #include "tests/faultdisk.h"
+#include "tests/records.h"
 #include "tests/tap.h"
 
 #define NAMES   4000u
@@ -60,26 +61,11 @@ static void fetch(const uint8_t *p, size_t n)
 
 /* ---- the store ---- */
 
-static void owner(unsigned i, uint8_t out[static NAME_MAX_LEN])
-{
-	char text[64];
-	snprintf(text, sizeof text, "name-%u.example.", i);
-	name_parse(text, strlen(text), NULL, out);
-}
-
 static int put(unsigned i)
 {
 	uint8_t o[NAME_MAX_LEN], b[64];
-	struct wr w = wr_init(b, sizeof b);
-	wr_u16(&w, T_A);
-	wr_u32(&w, 60);
-	wr_u16(&w, 1);
-	wr_u16(&w, 0);
-	wr_u32(&w, 6);
-	wr_u16(&w, 4);
-	wr_u32(&w, i);
-	owner(i, o);
-	return store_put(st, 1, FRAG_NAME, &zone, o, 0, 0, b, (uint32_t)wr_len(&w), false);
+	numbered_name(i, o);
+	return store_put(st, 1, FRAG_NAME, &zone, o, 0, 0, b, address_body(i, b, sizeof b), false);
 }
 
 static struct disk *disk;
@@ -125,7 +111,7 @@ static uint64_t page_of_name(unsigned i)
 	uint8_t o[NAME_MAX_LEN];
 	struct probe p;
 	struct raw r = { 0 };
-	owner(i, o);
+	numbered_name(i, o);
 	store_begin(map, &p, FRAG_NAME, zone.inst, o, 1);
 	frag_find(map, map->root, &p, &s, &r);
 	return r.unit * UNIT / PAGE;
@@ -154,7 +140,7 @@ static void chill(unsigned name)
 static enum store_found look(unsigned i, struct scratch *s, struct frag *f)
 {
 	uint8_t o[NAME_MAX_LEN];
-	owner(i, o);
+	numbered_name(i, o);
 	s->used = 0;
 	s->cold.len = 0;
 	return store_get(map, FRAG_NAME, zone.inst, o, 1, s, f);
@@ -256,7 +242,7 @@ static size_t question(unsigned id, unsigned name, uint8_t *out)
 	memset(out, 0, 12);
 	put_u16(out, id);
 	out[5] = 1;
-	owner(name, o);
+	numbered_name(name, o);
 	memcpy(out + 12, o, name_len(o));
 	memcpy(out + 12 + name_len(o), tail, 4);
 	return 12 + name_len(o) + 4;
@@ -326,7 +312,7 @@ static void test_index(void)
 	uint64_t was = stats.fetched;
 	struct probe p;
 	uint8_t o[NAME_MAX_LEN];
-	owner(500, o);
+	numbered_name(500, o);
 	store_begin(map, &p, FRAG_NAME, zone.inst, o, 1);
 	struct place place = place_of(p.hash[0]);
 	uint64_t bucket = (uint64_t)map->root->dir[dir_index(&place)] * BLOCK + (uint64_t)place.home * SLOTS * 8;

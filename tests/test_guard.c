@@ -2,6 +2,7 @@
  * readers' and the writer's mapping: damage, never a crash and never "absent"; a
  * SIGBUS anywhere else stays fatal. */
 #include "store/writer.h"
+#include "tests/records.h"
 #include "tests/tap.h"
 
 #include <errno.h>
@@ -30,26 +31,11 @@ static const char *at(const char *name)
 	return path;
 }
 
-static void owner(unsigned i, uint8_t out[static NAME_MAX_LEN])
-{
-	char text[64];
-	snprintf(text, sizeof text, "name-%u.example.", i);
-	name_parse(text, strlen(text), NULL, out);
-}
-
 static int put(struct store *st, uint64_t seq, unsigned i)
 {
 	uint8_t o[NAME_MAX_LEN], b[64];
-	struct wr w = wr_init(b, sizeof b);
-	wr_u16(&w, T_A);
-	wr_u32(&w, 60);
-	wr_u16(&w, 1);
-	wr_u16(&w, 0);
-	wr_u32(&w, 6);
-	wr_u16(&w, 4);
-	wr_u32(&w, i);
-	owner(i, o);
-	return store_put(st, seq, FRAG_NAME, &zone, o, 0, 0, b, (uint32_t)wr_len(&w), false);
+	numbered_name(i, o);
+	return store_put(st, seq, FRAG_NAME, &zone, o, 0, 0, b, address_body(i, b, sizeof b), false);
 }
 
 static struct store *open_at(const char *path)
@@ -74,7 +60,7 @@ static enum store_found look(const struct store_map *m, unsigned i, struct scrat
 	struct frag f;
 	struct store_guard g;
 	enum store_found r;
-	owner(i, o);
+	numbered_name(i, o);
 	s->used = 0;
 	store_guard_enter(m, &g);
 	if (sigsetjmp(g.to, 0) == 0)
@@ -132,7 +118,7 @@ static void test_cut(void)
 	ok(stats.damaged == 4 * NAMES, "each is counted");
 	struct store_zone z;
 	uint8_t name[NAME_MAX_LEN];
-	owner(1, name);
+	numbered_name(1, name);
 	ok(store_zone_get(st, name, &z) == STORE_DAMAGED, "the writer's own look-up too");
 	ok(put(st, 2, 5) == -1 && errno == EBADMSG && store_failed(st), "a change is refused: %s", strerror(errno));
 	store_close(st);
@@ -182,7 +168,7 @@ static void unguarded(void)
 	int pair[2];
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET, 0, pair) || store_keys_send(st, pair[0]) || store_keys_recv(m, pair[1]) || truncate(at("other"), 0))
 		_exit(97);
-	owner(1, o);
+	numbered_name(1, o);
 	_exit((int)store_get(m, FRAG_NAME, zone.inst, o, 1, &s, &f));
 }
 

@@ -2,6 +2,7 @@
  * again, killed, filled up, too small, someone else's, read-only, and cut short
  * below so that reading it is an I/O error.  Needs root and loop devices. */
 #include "store/writer.h"
+#include "tests/records.h"
 #include "tests/tap.h"
 
 #include <errno.h>
@@ -51,17 +52,10 @@ static struct store *open_it(void)
 	return store_open(&c, k, err, sizeof err);
 }
 
-static void name(unsigned i, uint8_t out[static NAME_MAX_LEN])
-{
-	char text[64];
-	snprintf(text, sizeof text, "name-%u.example.", i);
-	name_parse(text, strlen(text), NULL, out);
-}
-
 static int set(struct store *st, uint64_t seq, unsigned i, uint32_t value)
 {
 	uint8_t o[NAME_MAX_LEN], b[100];
-	name(i, o);
+	numbered_name(i, o);
 	for (unsigned x = 0; x < sizeof b; x += 4)
 		put_u32(b + x, value);
 	return store_put(st, seq, FRAG_NAME, &zone, o, 0, 0, b, sizeof b, false);
@@ -80,7 +74,7 @@ static unsigned wrong(struct store *st, uint32_t value, unsigned *damaged)
 	for (unsigned i = 0; i < NAMES; i++) {
 		uint8_t o[NAME_MAX_LEN];
 		struct frag f;
-		name(i, o);
+		numbered_name(i, o);
 		scratch.used = 0;
 		enum store_found r = store_newest(st, FRAG_NAME, zone.inst, o, &scratch, &f);
 		*damaged += r == STORE_DAMAGED;
@@ -139,7 +133,7 @@ static void test_full(void)
 	uint8_t o[NAME_MAX_LEN], big[60000] = { 0 };
 	while (store_reserve(st, 8u << 20) == 0) {
 		for (unsigned n = 0; n < 50; n++, seq++) {
-			name(NAMES + i++, o);
+			numbered_name(NAMES + i++, o);
 			if (store_put(st, seq + 1, FRAG_NAME, &zone, o, 0, 0, big, sizeof big, true) != 0)
 				break;
 		}

@@ -1,6 +1,7 @@
 /* test_store.c - the store against a model: random changes, commits, pins,
  * crashes (a copy of the file opened again), wrong keys, changed octets. */
 #include "store/writer.h"
+#include "tests/records.h"
 #include "tests/tap.h"
 
 #include <errno.h>
@@ -32,13 +33,6 @@ static struct store *open_at(const char *path, const struct key *key)
 	return store_open(&c, key, err, sizeof err);
 }
 
-static size_t owner(unsigned i, uint8_t out[static NAME_MAX_LEN])
-{
-	char text[64];
-	snprintf(text, sizeof text, "name-%u.example.", i);
-	return name_parse(text, strlen(text), NULL, out);
-}
-
 /* A body of some length that tells its value. */
 static uint32_t body(uint32_t value, uint8_t *out)
 {
@@ -58,7 +52,7 @@ static uint32_t body(uint32_t value, uint8_t *out)
 static int set(struct store *st, uint64_t seq, unsigned i, uint32_t value, bool fresh)
 {
 	uint8_t o[NAME_MAX_LEN], b[1024], o2[NAME_MAX_LEN];
-	owner(i, o);
+	numbered_name(i, o);
 	memcpy(o2, o, sizeof o);
 	if (!value)
 		return store_delete(st, seq, FRAG_NAME, &zone, o);
@@ -70,7 +64,7 @@ static uint32_t value_at(const struct store_map *m, unsigned i, uint64_t seq)
 {
 	uint8_t o[NAME_MAX_LEN], b[1024];
 	struct frag f;
-	owner(i, o);
+	numbered_name(i, o);
 	scratch.used = 0;
 	enum store_found r = store_get(m, FRAG_NAME, zone.inst, o, seq, &scratch, &f);
 	if (r == STORE_ABSENT)
@@ -137,7 +131,7 @@ static bool chain_ok(const struct store_map *m, const struct model *mo)
 		if (!mo->value[i])
 			continue;
 		present++;
-		owner(i, o);
+		numbered_name(i, o);
 		wn = zone_key(o, zone.labels, want);
 		if (tree_find(m, zone.inst, CHAIN_NSEC, mo->seq, want, wn, &scratch, key, &n, &exact) !=
 		    STORE_FOUND || !exact)
