@@ -382,26 +382,22 @@ static int tail_take(struct store *st, struct ahead *a, const struct raw *r)
 	return full ? tail_apply_all(st, a) : 0;
 }
 
-int log_recover(struct store *st, char *err, size_t n)
+/* The second pass; it begins in extent x. */
+static int tail_replay(struct store *st, const struct tail *t, size_t x, char *err, size_t n)
 {
-	struct tail t;
 	struct ahead ahead RAW;
 	struct raw r;
-	struct extent e;
 	uint64_t unit = st->at, from = unit;
-	size_t x = st->nextents - 1;
-	if (tail_scan(st, &t, err, n) != 0)
-		return -1;
 	ahead.n = 0;
 	st->scratch.used = 0;
-	while (unit != t.end) {
+	while (unit != t->end) {
 		size_t mark = st->scratch.used;
 		if (frag_open(&st->map, st->root, unit, &st->scratch, &r) != STORE_FOUND) {
 			snprintf(err, n, "%s: can't be read", st->name);
 			return -1;
 		}
 		unit += r.units;
-		if (!st->check && (r.kind == FRAG_NEXT || unit == t.end) && tail_rewrite(st, from, unit) != 0) {
+		if (!st->check && (r.kind == FRAG_NEXT || unit == t->end) && tail_rewrite(st, from, unit) != 0) {
 			snprintf(err, n, "%s: the log can't be written: %s", st->name, strerror(errno));
 			return -1;
 		}
@@ -409,13 +405,12 @@ int log_recover(struct store *st, char *err, size_t n)
 		if (r.kind == FRAG_NEXT || r.kind == FRAG_COMMIT)
 			st->scratch.used = mark; /* nothing of it is looked at again */
 		if (r.kind == FRAG_NEXT) {
-			e = st->extents[++x];
-			from = unit = (uint64_t)e.block * BLOCK_UNITS;
+			from = unit = (uint64_t)st->extents[++x].block * BLOCK_UNITS;
 		} else if (r.kind != FRAG_COMMIT) {
 			st->extents[x].insts |= inst_bit(r.f.inst);
 			bad = tail_take(st, &ahead, &r);
 		}
-		if (unit == t.end && !bad)
+		if (unit == t->end && !bad)
 			bad = tail_apply_all(st, &ahead);
 		if (bad) {
 			snprintf(err, n, "%s: the index can't be brought up to date: %s", st->name,
@@ -423,20 +418,34 @@ int log_recover(struct store *st, char *err, size_t n)
 			return -1;
 		}
 	}
-	/* extents of an unfinished group, and what the last one has left, go back */
-	for (size_t i = t.extents; i < st->nextents; i++) {
+	return 0;
+}
+
+/* Extents of an unfinished group, and what the last one has left, go back. */
+static void tail_cut(struct store *st, const struct tail *t)
+{
+	for (size_t i = t->extents; i < st->nextents; i++) {
 		space_use(st, st->extents[i].block, st->extents[i].nblocks, info_make(0, 0, USE_FREE));
 		st->log_blocks -= st->extents[i].nblocks;
 	}
-	st->nextents = t.extents;
+	st->nextents = t->extents;
 	struct extent *last = extent(st);
-	uint32_t used = (uint32_t)((t.end + BLOCK_UNITS - 1) / BLOCK_UNITS) - last->block;
+	uint32_t used = (uint32_t)((t->end + BLOCK_UNITS - 1) / BLOCK_UNITS) - last->block;
 	space_use(st, last->block + used, last->nblocks - used, info_make(0, 0, USE_FREE));
 	st->log_blocks -= last->nblocks - used;
 	last->nblocks = used;
-	last->end = t.end;
+	last->end = t->end;
 	if (used == 0)
 		st->nextents--;
-	st->at = t.end;
+	st->at = t->end;
+}
+
+int log_recover(struct store *st, char *err, size_t n)
+{
+	struct tail t;
+	size_t x = st->nextents - 1;
+	if (tail_scan(st, &t, err, n) != 0 || tail_replay(st, &t, x, err, n) != 0)
+		return -1;
+	tail_cut(st, &t);
 	return 0;
 }

@@ -90,12 +90,10 @@ enum store_found frag_open(const struct store_map *m, const struct store_root *r
 		return STORE_DAMAGED;
 	frag_nonce(nonce, info_serial(info), unit);
 	uint8_t *plain = s->mem + s->used;
-	if (s->top < s->used + len)
-		s->top = s->used + len;
+	scratch_take(s, len);
 	if (!aead_open(a, nonce, head, FRAG_CLEAR, c + FRAG_CLEAR, len, c + FRAG_CLEAR + len,
 	               frag_taglen(kind), plain))
 		return STORE_DAMAGED;
-	scratch_take(s, len);
 	out->unit = unit;
 	out->units = (uint32_t)frag_units(kind, len);
 	out->kind = kind;
