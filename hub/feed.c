@@ -284,19 +284,15 @@ static void read_marks(struct feeds *f)
 /* A crash may lose the last seconds: a mark is a floor, and stays one. */
 static void write_marks(struct feeds *f)
 {
-	char path[4096], temp[4096];
+	struct buf text = { 0 };
+	char line[sizeof f->marks->name + 24];
 	if (!f->marks_changed)
 		return;
-	snprintf(path, sizeof path, "%.4000s/nodes", f->h->dir);
-	snprintf(temp, sizeof temp, "%.4000s/nodes.new", f->h->dir);
-	FILE *out = fopen(temp, "we");
-	if (!out)
-		return;
 	for (struct mark *m = f->marks; m; m = m->next)
-		fprintf(out, "%s %llu\n", m->name, (unsigned long long)m->acked);
-	bool good = fflush(out) == 0 && fdatasync(fileno(out)) == 0;
-	if (fclose(out) == 0 && good && rename(temp, path) == 0)
+		buf_put(&text, line, (size_t)snprintf(line, sizeof line, "%s %llu\n", m->name, (unsigned long long)m->acked));
+	if (!text.bad && io_save(f->h->dir, "nodes", text.p, text.n, 0666) == 0)
 		f->marks_changed = false;
+	buf_free(&text);
 }
 
 /* ---- receiving ---- */

@@ -545,7 +545,7 @@ static struct cred *hub_cred(int fd)
 		cred = NULL;
 	}
 	if (!cred)
-		fprintf(stderr, "encdns-hub: credentials fd:%d: %s; nothing was started\n", fd, err);
+		station_complain("credentials fd:%d: %s; nothing was started", fd, err);
 	close(fd);
 	return cred;
 }
@@ -579,10 +579,8 @@ static int run(const char *dir, const char *conf, int key_fd)
 	char err[300];
 	if (read_conf(conf, &c) != 0)
 		return station_complain("nothing was started");
-	if (mkdir(dir, 0700) != 0 && errno != EEXIST) {
-		fprintf(stderr, "encdns-hub: %s: %s\n", dir, strerror(errno));
-		return 1;
-	}
+	if (mkdir(dir, 0700) != 0 && errno != EEXIST)
+		return station_complain("%s: %s", dir, strerror(errno));
 	struct cred *cred = hub_cred(c.credentials);
 	if (!cred)
 		return 1;
