@@ -123,8 +123,9 @@ sub pids {
 	my @p;
 	for my $s (glob '/proc/[0-9]*/stat') {
 		my ($pid, $name, $rest) = slurp($s) =~ /^(\d+) \((.*)\) (.*)/s or next;
-		my ($state, undef, undef, $session) = split ' ', $rest;
-		push @p, $pid if $session == $leader && $state ne 'Z' && (!defined $comm || $name eq $comm);
+		my ($state, $session, $threads) = (split ' ', $rest)[ 0, 3, 17 ];
+		# a zombie with another thread still on its way out holds its ports
+		push @p, $pid if $session == $leader && ($state ne 'Z' || $threads > 1) && (!defined $comm || $name eq $comm);
 	}
 	return @p;
 }
