@@ -1,15 +1,18 @@
 /* large.c - the store alone with very many names, at its API.  Run by
  * tests/bench/store.
  *
- *	large build STORE NAMES       so many delegations, as a bulk load puts them
+ *	large build STORE NAMES [KEY] so many delegations, as a bulk load puts them; with the
+ *	                              file of a node's key into the zone tld. of its store
  *	large start STORE NAMES       how long from opening it to the first answer
  *	large tail STORE NAMES        changes 9 million names and leaves them behind the last
  *	                              checkpoint, as if killed
  *	large look STORE NAMES SECS   random names, uniformly, in batches of 32: a row a
  *	                              tenth of the time, and one of it all */
 #include "store/writer.h"
+#include "tests/bench/names.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/resource.h>
@@ -19,7 +22,8 @@
 #define STEP   1000000u /* names under one commit */
 #define TAIL   9000000u
 
-static const struct store_zone zone = { .inst = 1, .labels = 1 };
+static struct store_zone zone = { .inst = 1, .labels = 1 };
+static const char *key_file;
 static uint8_t meta[STORE_META];
 static uint64_t begun;
 
@@ -36,7 +40,8 @@ static struct store *reopen(const char *path)
 {
 	char err[400];
 	struct store_conf c = { .path = path, .fd = -1 };
-	struct key *k = key_from((const uint8_t *)"a key for measuring, 32 octets..");
+	int fd = key_file ? open(key_file, O_RDONLY) : -1;
+	struct key *k = key_file ? key_read(fd) : key_from((const uint8_t *)"a key for measuring, 32 octets..");
 	struct store *st = k ? store_open(&c, k, err, sizeof err) : NULL;
 	if (!st) {
 		fprintf(stderr, "%s\n", err);
@@ -47,12 +52,8 @@ static struct store *reopen(const char *path)
 
 static void name(uint64_t i, uint8_t out[static NAME_MAX_LEN])
 {
-	uint64_t h = i * 0x9e3779b97f4a7c15ull;
-	unsigned n = 6 + i % 9;
-	*out++ = (uint8_t)n;
-	for (; n > 0; n--, h = h << 5 | h >> 59) /* 45 bits of it are there at 9 letters */
-		*out++ = (uint8_t)("abcdefghijklmnopqrstuvwxyz012345"[h >> 59]);
-	memcpy(out, "\3tld", 5);
+	out[0] = (uint8_t)letters(i, out + 1);
+	memcpy(out + 1 + out[0], "\3tld", 5);
 }
 
 /* Two name servers of one of 4,000 providers. */
@@ -74,7 +75,6 @@ static uint32_t body(uint64_t i, uint8_t out[static 256])
 	return (uint32_t)wr_len(&w);
 }
 
-/* Names of 6 letters are told apart up to 2^30, times nine lengths. */
 static void put(struct store *st, uint64_t seq, uint64_t i, uint64_t value, bool fresh)
 {
 	uint8_t owner[NAME_MAX_LEN], b[256];
@@ -93,14 +93,21 @@ static void build(struct store *st, uint64_t names)
 {
 	struct store_stats s;
 	struct rusage u;
+	uint64_t seq = 1;
+	if (key_file) { /* beside what the hub has sent, under its last sequence */
+		if (store_zone_get(st, (const uint8_t *)"\3tld", &zone) != STORE_FOUND)
+			die("zone tld.");
+		seq = store_seq(st);
+		memcpy(meta, store_meta(st), sizeof meta);
+	}
 	for (uint64_t i = 0; i < names; i++) {
-		put(st, 1, i, i, true);
+		put(st, seq, i, i, true);
 		if (i % STEP == STEP - 1)
-			commit(st, 1);
+			commit(st, seq);
 		if (names >= 10 && i % (names / 10) == names / 10 - 1)
 			fprintf(stderr, "%llu names after %.1f s\n", (unsigned long long)i + 1, since(begun));
 	}
-	commit(st, 1);
+	commit(st, seq);
 	store_stats_get(st, &s);
 	if (store_close(st) != 0)
 		die("close");
@@ -177,9 +184,11 @@ int main(int argc, char **argv)
 {
 	begun = compact_clock();
 	if (argc < 4 || crypto_init() < 0) {
-		fprintf(stderr, "large build|start|tail STORE NAMES, large look STORE NAMES SECONDS\n");
+		fprintf(stderr, "large build STORE NAMES [KEY], large start|tail STORE NAMES, large look STORE NAMES SECONDS\n");
 		return 2;
 	}
+	if (argc > 4 && strcmp(argv[1], "build") == 0)
+		key_file = argv[4];
 	struct store *st = reopen(argv[2]);
 	uint64_t names = strtoull(argv[3], NULL, 10), rng = 1;
 	struct scratch s;

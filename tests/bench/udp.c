@@ -6,11 +6,18 @@
  *                                             rate, whatever the answers do; prints
  *                                             "asked answered p50 p90 p99 p99.9", in us
  *   udp zipf PORT ORIGIN NAMES HOT RATE SECONDS [SEED]
- *                                             asks for NS of name0 to nameNAMES-1 by Zipf's
- *                                             law; prints "asked answered p50 p99 p99.9" of
- *                                             the HOT most popular, the same of the others,
- *                                             and how many were wrong
+ *                                             asks for NS of so many names (names.h) by
+ *                                             Zipf's law; prints "asked answered p50 p99
+ *                                             p99.9" of the HOT most popular, the same of
+ *                                             the others, and how many were wrong
+ *   udp uniform PORT ORIGIN NAMES SECONDS [SEED]
+ *                                             the same, all names as often, 256 of them on
+ *                                             their way at a time; prints a row a second:
+ *                                             "seconds answered", and at last "all answered
+ *                                             lost wrong"
  */
+#include "names.h"
+
 #include <arpa/inet.h>
 #include <errno.h>
 #include <math.h>
@@ -204,6 +211,15 @@ static uint64_t rank_of(uint64_t n)
 	return low + 1;
 }
 
+/* Asks for NS of a name by its number; octets. */
+static size_t ask_for(uint64_t i, const char *origin, uint8_t *out)
+{
+	uint8_t label[14];
+	char line[300];
+	snprintf(line, sizeof line, "%.*s.%s NS", (int)letters(i, label), (char *)label, origin);
+	return question(line, 0, out);
+}
+
 struct times { size_t asked, got; uint32_t *us; };
 
 static void show_times(struct times *t)
@@ -224,13 +240,11 @@ static int zipf(int port, const char *origin, uint64_t names, uint64_t hot, doub
 	uint64_t start = now(), end = start + (uint64_t)(seconds * 1e9), at;
 	while ((at = now()) < end + 1000000000u) {
 		for (int burst = 0; at < end && (double)asked < (double)(at - start) * rate / 1e9 && burst < 16; burst++) {
-			char line[300];
 			uint64_t rank = rank_of(names);
 			uint16_t id = (uint16_t)asked;
 			int group = rank > hot;
 			/* popular names lie anywhere */
-			snprintf(line, sizeof line, "name%llu.%s NS", (unsigned long long)(rank * 2654435761u % names), origin);
-			size_t n = question(line, 0, m);
+			size_t n = ask_for(rank * 2654435761u % names, origin, m);
 			m[0] = (uint8_t)(id >> 8);
 			m[1] = (uint8_t)id;
 			sent[id].at = now();
@@ -253,6 +267,69 @@ static int zipf(int port, const char *origin, uint64_t names, uint64_t hot, doub
 	return 0;
 }
 
+/* ---- as fast as it answers ---- */
+
+#define WINDOW 256
+
+/* The next question, for NS of any name; octets. */
+static size_t any_question(uint64_t names, const uint8_t *rest, size_t n, uint8_t *out)
+{
+	static const uint8_t head[12] = { 0, 0, 0, 0, 0, 1 };
+	memcpy(out, head, 12);
+	out[12] = (uint8_t)letters((uint64_t)(uniform() * (double)names), out + 13);
+	memcpy(out + 13 + out[12], rest, n);
+	return 13 + out[12] + n;
+}
+
+/* The messages of a batch, all in one row. */
+static struct mmsghdr *batch(uint8_t (*buf)[512], struct iovec *iov)
+{
+	static struct mmsghdr m[BATCH];
+	for (int i = 0; i < BATCH; i++)
+		m[i].msg_hdr = (struct msghdr){ .msg_iov = &iov[i], .msg_iovlen = 1 };
+	for (int i = 0; i < BATCH; i++)
+		iov[i].iov_base = buf[i];
+	return m;
+}
+
+static int as_fast(int port, const char *origin, uint64_t names, double seconds)
+{
+	static uint8_t buf[BATCH][512];
+	static struct iovec iov[BATCH];
+	struct mmsghdr *m = batch(buf, iov);
+	uint8_t rest[64];
+	char line[80];
+	snprintf(line, sizeof line, "%.60s NS", origin);
+	size_t n = question(line, 0, buf[0]) - 12;
+	memcpy(rest, buf[0] + 12, n);
+	int fd = udp(port, 0);
+	uint64_t start = now(), end = start + (uint64_t)(seconds * 1e9), asked = 0, got = 0, given_up = 0, wrong = 0, last = 0, row = 1, t;
+	while ((t = now()) < end || asked > got + given_up) {
+		if (t > start + row * 1000000000u) {
+			printf("%llu %llu\n", (unsigned long long)row++, (unsigned long long)(got - last));
+			fflush(stdout);
+			last = got;
+		}
+		if (t < end && asked <= got + given_up + WINDOW - BATCH) {
+			for (int i = 0; i < BATCH; i++)
+				iov[i].iov_len = any_question(names, rest, n, buf[i]);
+			int sent = sendmmsg(fd, m, BATCH, 0);
+			asked += sent > 0 ? (uint64_t)sent : 0;
+		}
+		for (int i = 0; i < BATCH; i++)
+			iov[i].iov_len = sizeof buf[i];
+		int r = recvmmsg(fd, m, BATCH, MSG_DONTWAIT, NULL);
+		for (int i = 0; i < r; i++) /* a referral to two servers */
+			wrong += (buf[i][3] & 15) != 0 || buf[i][9] != 2;
+		got += r > 0 ? (uint64_t)r : 0;
+		struct pollfd p = { fd, POLLIN, 0 };
+		if (r <= 0 && poll(&p, 1, 1000) == 0 && asked > got)
+			given_up = asked - got;
+	}
+	printf("all %llu %lld %llu\n", (unsigned long long)got, (long long)(asked - got), (unsigned long long)wrong);
+	return 0;
+}
+
 int main(int argc, char **argv)
 {
 	if (argc == 3 && strcmp(argv[1], "echo") == 0)
@@ -263,7 +340,12 @@ int main(int argc, char **argv)
 		seed ^= argc > 8 ? strtoull(argv[8], NULL, 10) * 0x9e3779b97f4a7c15ull : 0;
 		return zipf(atoi(argv[2]), argv[3], strtoull(argv[4], NULL, 10), strtoull(argv[5], NULL, 10), atof(argv[6]), atof(argv[7]));
 	}
+	if (argc >= 6 && strcmp(argv[1], "uniform") == 0) {
+		seed ^= argc > 6 ? strtoull(argv[6], NULL, 10) * 0x9e3779b97f4a7c15ull : 0;
+		return as_fast(atoi(argv[2]), argv[3], strtoull(argv[4], NULL, 10), atof(argv[5]));
+	}
 	fputs("udp echo PORT | udp latency PORT FILE RATE SECONDS [do] |\n"
-	      "udp zipf PORT ORIGIN NAMES HOT RATE SECONDS [SEED]\n", stderr);
+	      "udp zipf PORT ORIGIN NAMES HOT RATE SECONDS [SEED] |\n"
+	      "udp uniform PORT ORIGIN NAMES SECONDS [SEED]\n", stderr);
 	return 2;
 }
