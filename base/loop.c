@@ -116,18 +116,18 @@ int loop_wait(struct loop *l, uint64_t until_ns)
 
 void loop_wake(struct loop *l)
 {
-	uint64_t now = loop_now();
+	uint64_t turn = loop_now();
 	while (l->at < l->nready) {
 		struct epoll_event *e = &l->ready[l->at++];
 		struct src *s = e->data.ptr;
 		if (s)
-			s->wake(s, e->events, now);
+			s->wake(s, e->events, loop_now());
 	}
 	/* a source that sets itself due at once waits for the next turn */
-	for (unsigned n = 0; n < LOOP_EVENTS && l->first && l->first->due_ns <= now; n++) {
+	for (unsigned n = 0; n < LOOP_EVENTS && l->first && l->first->due_ns <= turn; n++) {
 		struct src *s = l->first;
 		loop_due(l, s, LOOP_NEVER);
-		s->wake(s, 0, now);
+		s->wake(s, 0, loop_now());
 	}
 }
 

@@ -31,7 +31,8 @@ struct loop {
 	struct epoll_event ready[LOOP_EVENTS];
 };
 
-/* Monotonic time.  Read once a turn and handed to wake(). */
+/* Monotonic time.  Read for every wake(): what another source has noted in the
+ * same turn is never later than the time it is handed. */
 uint64_t loop_now(void);
 
 int loop_init(struct loop *l); /* 0, or -1 with errno */

@@ -166,6 +166,38 @@ static void turn(uint64_t ns)
 	loop_wake(&loop);
 }
 
+/* Each says when it was woken, and that it is not before what the one before it saw. */
+static uint64_t seen;
+static unsigned early;
+static void on_time(struct src *s, uint32_t got, uint64_t now)
+{
+	(void)s;
+	(void)got;
+	early += now < seen;
+	seen = loop_now();
+}
+
+static void test_time_passes(void)
+{
+	struct src s[6];
+	int fd[2];
+	loop_init(&loop);
+	if (pipe(fd) != 0 || write(fd[1], "x", 1) != 1)
+		return;
+	for (unsigned i = 0; i < 6; i++) {
+		s[i] = (struct src){ .fd = i < 3 ? dup(fd[0]) : -1, .want = i < 3 ? EPOLLIN : 0,
+			             .due_ns = i < 3 ? LOOP_NEVER : loop_now(), .wake = on_time };
+		loop_add(&loop, &s[i]);
+	}
+	turn(SECOND);
+	ok(seen && early == 0, "nobody is woken at a time before what another has noted in the same turn (%u were)", early);
+	for (unsigned i = 0; i < 3; i++)
+		close(s[i].fd);
+	close(fd[0]);
+	close(fd[1]);
+	loop_close(&loop);
+}
+
 static void test_timers(void)
 {
 	static struct watched p[100];
@@ -960,6 +992,7 @@ int main(void)
 	test_conf_values();
 	test_conf_file();
 	test_timers();
+	test_time_passes();
 	test_descriptors();
 	test_ctl();
 	test_plain();
