@@ -10,13 +10,17 @@
  *
  * Threat: everyone.  PARKED queries at most wait for a worker, in memory laid out
  * at the start.  Who finds no room over UDP is dropped: his resolver asks again,
- * and those whose names are in memory are served; over TCP his connection ends. */
+ * and those whose names are in memory are served; over TCP his connection ends.
+ * UDP never takes all of it, nor one network all of UDP's part: who asks for
+ * names at random leaves room for others, who forges senders for TCP. */
 #include "dns/worker.h"
 
 #include <errno.h>
 #include <sys/resource.h>
 
 #define PARKED     1024
+#define PARKED_UDP 768       /* of them, for UDP */
+#define PARKED_NET 256       /* of those, for one network: /24, /56 */
 #define PARKED_MSG 1024      /* a longer query is dropped: only padding makes one */
 #define LOOK_NS    100000000 /* between two looks at our faults */
 
@@ -28,6 +32,7 @@ struct parked {
 	unsigned tries;
 	struct sockaddr_in6 peer;      /* or a sockaddr_in */
 	socklen_t peer_len;
+	uint8_t net;                   /* the sender's, among `crowd` */
 	uint16_t len;
 	uint8_t msg[PARKED_MSG];
 };
@@ -44,10 +49,8 @@ static struct parked *slot_take(struct worker *w)
 		k->free = p->next;
 	else if (k->touched < PARKED)
 		p = &k->slot[k->touched++];
-	if (!p) {
-		count(&w->stats->parked_full, 1);
+	if (!p)
 		return NULL;
-	}
 	p->asked = NULL;
 	p->conn = NULL;
 	p->tries = 0;
@@ -60,6 +63,10 @@ static void slot_give(struct worker *w, struct parked *p)
 {
 	p->next = w->park.free;
 	w->park.free = p;
+	if (p->asked) {
+		w->park.crowd[p->net]--;
+		w->park.udp--;
+	}
 	count(&w->stats->parked_now, (uint64_t)-1);
 }
 
@@ -72,14 +79,33 @@ static void fetch(struct worker *w, struct parked *p)
 	store_cold_send(w->map, &p->errand);
 }
 
+static uint8_t net_of(const struct park *k, const struct sockaddr_in6 *peer)
+{
+	uint8_t net[8] = { 0 };
+	if (peer->sin6_family == AF_INET6)
+		memcpy(net, &peer->sin6_addr, 7);
+	else
+		memcpy(net, &((const struct sockaddr_in *)(const void *)peer)->sin_addr, 3);
+	return (uint8_t)sip64(&k->key, net, sizeof net);
+}
+
 /* Keeps query q of rx; NULL: there is no room. */
 static struct parked *keep(struct worker *w, unsigned q)
 {
+	struct park *k = &w->park;
 	const struct msghdr *h = &w->rx[q].msg_hdr;
 	size_t len = w->rx[q].msg_len;
-	struct parked *p = len <= PARKED_MSG && h->msg_namelen <= sizeof p->peer ? slot_take(w) : NULL;
-	if (!p)
+	if (len > PARKED_MSG || h->msg_namelen > sizeof(struct sockaddr_in6))
 		return NULL;
+	uint8_t net = net_of(k, h->msg_name);
+	struct parked *p = k->udp < PARKED_UDP && k->crowd[net] < PARKED_NET ? slot_take(w) : NULL;
+	if (!p) {
+		count(&w->stats->parked_full, 1);
+		return NULL;
+	}
+	k->udp++;
+	k->crowd[net]++;
+	p->net = net;
 	p->asked = w->asked;
 	p->len = (uint16_t)len;
 	p->peer_len = h->msg_namelen;
@@ -102,8 +128,10 @@ void park_query(struct worker *w, unsigned q)
 struct parked *park_conn(struct worker *w, struct conn *c)
 {
 	struct parked *p = slot_take(w);
-	if (!p)
+	if (!p) {
+		count(&w->stats->parked_full, 1);
 		return NULL;
+	}
 	p->conn = c;
 	fetch(w, p);
 	return p;
@@ -195,7 +223,9 @@ int park_init(struct worker *w)
 	struct park *k = &w->park;
 	int fd = store_cold_fd(w->map, w->id);
 	k->free = NULL;
-	k->touched = 0;
+	k->touched = k->udp = 0;
+	memset(k->crowd, 0, sizeof k->crowd);
+	sip_random(&k->key);
 	k->looked_ns = 0;
 	k->src.fd = -1;
 	w->again = false;

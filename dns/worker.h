@@ -47,6 +47,9 @@ struct park {
 	struct parked *slot;    /* PARKED of them */
 	struct parked *free;    /* used before */
 	unsigned touched;       /* how many were ever used: no memory behind them */
+	unsigned udp;           /* how many wait over UDP, */
+	uint16_t crowd[256];    /* and from where, by a hash of the sender's network */
+	struct sip key;         /* random; by it */
 	uint64_t looked_ns;     /* at the count of our faults: */
 	long faults;
 };

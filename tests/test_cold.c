@@ -323,30 +323,6 @@ static void test_index(void)
 	ok(stats.fetched == was + 2, "two errands (%u)", (unsigned)(stats.fetched - was));
 }
 
-static void test_room(void)
-{
-	enum { MORE = 1100, ROOM = 1024 };
-	unsigned rcode, good = 0, warm = warm_name(0);
-	uint64_t dropped = stats.dropped, parked = stats.parked;
-	chill(200);
-	held = true;
-	for (unsigned i = 0; i < MORE; i++) {
-		ask(i, 200);
-		for (unsigned k = 0; i % 32 == 31 && k < WAIT_MS && stats.parked - parked + stats.parked_full <= i; k++)
-			usleep(1000);
-	}
-	ok(wait_for(&stats.parked_full, MORE - ROOM) && stats.parked_now == ROOM && stats.dropped - dropped == MORE - ROOM,
-	   "of %u cold queries %u wait, the others are dropped", MORE, ROOM);
-	ask(5000, warm);
-	ok(answered(5000, warm), "a warm one is answered meanwhile");
-	held = false;
-	while (good < ROOM && heard(200, WAIT_MS / 10, &rcode) >= 0)
-		good += rcode == RCODE_NOERROR;
-	/* our own socket may have less room than a worker */
-	ok(good >= ROOM / 4, "and then those that waited (%u)", good);
-	ok(wait_for(&stats.parked_now, 0), "none is left");
-}
-
 static void test_failed(void)
 {
 	unsigned rcode = 0;
@@ -406,6 +382,65 @@ static bool tcp_answered(int fd, unsigned id, unsigned name, int ms)
 		return false;
 	ssize_t n = recv(fd, m + 2, get_u16(m), MSG_WAITALL);
 	return n == get_u16(m) && get_u16(m + 2) == id && is_answer(m + 2, n, name);
+}
+
+/* As ask(), n times, as slowly as the worker takes them. */
+static void ask_often(unsigned n, unsigned name)
+{
+	uint64_t taken = stats.parked + stats.parked_full;
+	for (unsigned i = 0; i < n; i++) {
+		ask(i, name);
+		for (unsigned k = 0; i % 32 == 31 && k < WAIT_MS && stats.parked + stats.parked_full - taken <= i; k++)
+			usleep(1000);
+	}
+}
+
+/* From now on we ask from another network. */
+static void move_to(uint32_t ip)
+{
+	struct sockaddr_in from = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(ip) };
+	close(udp);
+	udp = socket(AF_INET, SOCK_DGRAM, 0);
+	if (bind(udp, (struct sockaddr *)&from, sizeof from) != 0 || connect(udp, (struct sockaddr *)&at[0], sizeof at[0]) != 0)
+		abort();
+}
+
+static void test_room(void)
+{
+	enum { NET = 256, UDP = 768, MORE = 300 };
+	unsigned rcode, good = 0, warm = warm_name(0);
+	uint64_t dropped = stats.dropped;
+	chill(200);
+	held = true;
+	ask_often(MORE, 200);
+	ok(wait_for(&stats.parked_full, MORE - NET) && stats.parked_now == NET && stats.dropped - dropped == MORE - NET,
+	   "of %u cold queries of one network %u wait, the others are dropped", MORE, NET);
+	/* of networks that have one place by the hash, too few would wait */
+	for (uint32_t net = 1; net < 40 && stats.parked_now < UDP; net++) {
+		move_to(INADDR_LOOPBACK + (net << 8));
+		ask_often(MORE, 200);
+	}
+	ok(wait_for(&stats.parked_now, UDP), "of others as many, but over UDP not more than %u", UDP);
+	int fd = dial();
+	tcp_ask(fd, 1, 200);
+	ok(wait_for(&stats.parked_now, UDP + 1), "over TCP there is room");
+	move_to(INADDR_LOOPBACK + (1 << 8));
+	ask(5000, warm);
+	ok(answered(5000, warm), "a warm one is answered meanwhile");
+	held = false;
+	ok(tcp_answered(fd, 1, 200, WAIT_MS), "and then who waited over TCP");
+	ok(wait_for(&stats.parked_now, 0), "none is left");
+	close(fd);
+	move_to(INADDR_LOOPBACK);
+	chill(200);
+	held = true;
+	ask_often(NET, 200);
+	ok(wait_for(&stats.parked_now, NET), "and there is room again");
+	held = false;
+	while (good < NET && heard(200, WAIT_MS / 10, &rcode) >= 0)
+		good += rcode == RCODE_NOERROR;
+	/* our own socket may have less room than a worker */
+	ok(good >= NET / 4 && wait_for(&stats.parked_now, 0), "whoever waited is answered (%u)", good);
 }
 
 static void test_tcp(void)
