@@ -344,8 +344,9 @@ static bool whole(const struct conn *c, size_t at, size_t *n)
 	return *n <= left - 2;
 }
 
-/* What came last is no query: who sends other things is no client.  But n octets
- * of answers are gathered to what he sent before it, and these are his. */
+/* What came last is no query, or there is no room to keep it: he is no client any
+ * more.  But n octets of answers are gathered to what he sent before it, and these
+ * are his. */
 static void conn_refuse(struct conn *c, size_t n)
 {
 	if (n > 0 && !conn_send(c, n))
@@ -367,10 +368,13 @@ static bool conn_park(struct conn *c, size_t n)
 	if (c->out)
 		return true;
 	c->parked = park_conn(c->w, c);
-	if (c->parked && loop_want(&c->w->loop, &c->src, 0) == 0) {
-		c->tries++;
-		return true;
+	if (!c->parked) {
+		conn_refuse(c, 0);
+		return false;
 	}
+	c->tries++;
+	if (loop_want(&c->w->loop, &c->src, 0) == 0)
+		return true;
 	conn_end(c);
 	return false;
 }

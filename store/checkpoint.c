@@ -501,8 +501,13 @@ enum store_owner store_whose(int fd, const char *name, const struct key *k, char
 	struct super s[2];
 	struct store *st = calloc(1, sizeof *st);
 	enum store_owner r = STORE_OTHER;
+	if (fstat(fd, &sb) != 0) {
+		snprintf(err, n, "%s: can't be looked at: %s", name, strerror(errno));
+		free(st);
+		return r;
+	}
 	snprintf(err, n, "%s: no memory for keys", name);
-	if (st && fstat(fd, &sb) == 0 && (st->super_key = key_derive(k, "super", NULL, 0)) != NULL) {
+	if (st && (st->super_key = key_derive(k, "super", NULL, 0)) != NULL) {
 		bool file = S_ISREG(sb.st_mode);
 		st->fd = fd;
 		get_super(st, 0, &s[0]);
