@@ -302,6 +302,7 @@ static void release(struct store *st)
 	free(st->epoch_wait.at);
 	free(st->ckpt_wait.at);
 	checkpoint_free(st);
+	defer_free(st);
 	hot_free(st);
 	inst_free(st);
 	crypto_wipe(st, sizeof *st);
@@ -312,6 +313,7 @@ static void release(struct store *st)
  * of a core; 64 KiB of moved log between two changes half a millisecond. */
 static const struct tune tune = {
 	.tick_ns = 1500000, .slice = 4096, .start = 13, .floor = 28, .slack = 32, .tail_least = 2u << 20,
+	.late_least = 16u << 20, .late_part = 8,
 };
 
 struct store *store_open(const struct store_conf *c, const struct key *k, char *err, size_t n)
@@ -438,7 +440,7 @@ int store_pending_add(struct store *st, const uint64_t hash[static 2], uint64_t 
 		f->room = room;
 	}
 	uint32_t *line = &st->pend_line[hash[1] % PENDING_LINES];
-	f->pend[f->npend] = (struct pending){ { hash[0], hash[1] }, unit, old, *line };
+	f->pend[f->npend] = (struct pending){ { hash[0], hash[1] }, unit, old, *line, false };
 	*line = (uint32_t)++f->npend;
 	return 0;
 }
@@ -446,7 +448,7 @@ int store_pending_add(struct store *st, const uint64_t hash[static 2], uint64_t 
 /* A key as it is now, uncommitted changes included.  STORE_DAMAGED: errno. */
 enum store_found store_head(struct store *st, const struct probe *p, struct scratch *s, struct raw *f)
 {
-	if (log_settle(st) != 0)
+	if (log_settle(st) != 0 || defer_look(st, (enum frag_kind)p->kind, p->inst) != 0)
 		return STORE_DAMAGED;
 	struct pending *w = store_pending(st, p->hash);
 	struct store_guard g;
@@ -613,6 +615,7 @@ static int append(struct store *st, const struct change *c, const struct probe *
 		w->unit = at.unit;
 	else if (store_pending_add(st, p->hash, at.unit, was == STORE_FOUND ? old->unit : 0) != 0)
 		return store_fail(st);
+	defer_mark(st, c);
 	if (c->seq > st->last_seq)
 		st->last_seq = c->seq;
 	return 0;
@@ -772,10 +775,17 @@ int store_delete(struct store *st, uint64_t seq, enum frag_kind kind, const stru
 uint32_t store_new_instance(struct store *st)
 {
 	/* one that can't be remembered as being loaded would be swept away */
-	return inst_named(st, st->next_inst) == 0 ? st->next_inst++ : 0;
+	if (inst_named(st, st->next_inst) != 0)
+		return 0;
+	defer_instance(st, st->next_inst);
+	return st->next_inst++;
 }
 
-int store_keep_instance(struct store *st, uint32_t inst) { return inst_named(st, inst); }
+int store_keep_instance(struct store *st, uint32_t inst)
+{
+	defer_instance(st, inst);
+	return inst_named(st, inst);
+}
 
 static size_t note_key(uint8_t out[static 4], uint32_t number)
 {
@@ -827,8 +837,8 @@ int store_reserve(struct store *st, uint64_t bytes)
 		return -1;
 	/* a change of one set rewrites its fragment, trees grow, and each segment of the
 	 * index is copied at most once */
-	uint64_t log = bytes + bytes / 2, index = (uint64_t)segment_count(st) * BLOCK;
-	return space_reserve(st, (uint32_t)((log + (index < log ? index : log)) / BLOCK) + EXTENT_BLOCKS + 8);
+	uint64_t log = bytes + bytes / 2 + st->defer.room * sizeof *st->defer.at, index = (uint64_t)segment_count(st) * BLOCK;
+	return space_reserve(st, (uint32_t)((log + (index < log || st->defer.room ? index : log)) / BLOCK) + EXTENT_BLOCKS + 8);
 }
 
 int store_pin(struct store *st, uint64_t seq)
@@ -867,7 +877,7 @@ int store_tick(struct store *st)
 	bool more = false;
 	st->head.known = false;
 	uint64_t begin = compact_clock(), until = begin + st->tune.tick_ns;
-	if (log_settle(st) != 0)
+	if (log_settle(st) != 0 || defer_tick(st, begin) != 0)
 		return -1;
 	space_collect(st);
 	view_advance(st);

@@ -151,6 +151,7 @@ static const struct call { int nr; uint8_t who; const struct limit *limit; } cal
 	{ SYS_mlock, ALL, NULL },                { SYS_mlock2, ALL, NULL },
 	{ SYS_memfd_secret, ALL, NULL },         { SYS_ftruncate, ALL, NULL },
 	{ SYS_ftruncate64, ALL, NULL },          { SYS_getrandom, ALL, NULL },
+	{ SYS_sysinfo, C | H, NULL },
 	/* threads that are there, signals, time, the end */
 	{ SYS_futex, ALL, NULL },                { SYS_futex_time64, ALL, NULL },
 	{ SYS_mincore, D, NULL },                { SYS_getrusage, D, NULL },

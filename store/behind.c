@@ -2,6 +2,9 @@
  * helper seals it, writes it and sets its slots, while the writer fills another
  * buffer.
  *
+ * Slots of new names that nobody can ask for yet may be left to a list (defer.c),
+ * which is the helper's as the index is.
+ *
  * States: idle -> given (a full buffer is the helper's, with the fragments whose
  * slots it sets) -> idle, by log_wait.  While it is given the writer only appends:
  * whatever changes space waits first, and whatever looks at index or log settles
@@ -74,7 +77,13 @@ static int write_out(struct store *st, const struct filled *f, bool sure)
 
 static int set_slots(struct store *st, const struct filled *f)
 {
+	bool later = defer_open(st, f);
 	for (size_t i = 0; i < f->npend; i++) {
+		if (later && f->pend[i].late) {
+			if (defer_add(st, f->pend + i) != 0)
+				return -1;
+			continue;
+		}
 		if (i + AHEAD < f->npend)
 			segment_touch(st, f->pend[i + AHEAD].hash);
 		if (segment_set(st, f->pend[i].hash, f->pend[i].unit, f->pend[i].old_unit) != 0)
@@ -89,6 +98,7 @@ static void begin_fill(struct store *st, uint64_t unit)
 	st->fill.unit = st->map.pending_unit = unit;
 	st->fill.len = st->plain_from = 0;
 	st->fill.npend = 0;
+	st->fill.late = 0;
 	st->map.pending = st->fill.buf;
 	st->map.pending_units = 0;
 	memset(st->pend_line, 0, sizeof st->pend_line);

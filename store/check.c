@@ -324,12 +324,12 @@ static void check_segment(struct check *c, uint32_t index, uint32_t block, uint3
 	for (uint32_t b = 0; b < BUCKETS; b++)
 		for (unsigned i = 0; i < SLOTS; i++) {
 			uint64_t v = slot_load(copy + (size_t)b * SLOTS + i);
-			if (v)
+			if (slot_unit(v))
 				check_slot(c, index, span, b, 0, v);
 		}
 	const uint64_t *o = copy + (size_t)BUCKETS * SLOTS;
 	for (unsigned i = 0; i < OVERFLOWS; i++, o += 2)
-		if (slot_load(o))
+		if (slot_unit(slot_load(o)))
 			check_slot(c, index, span, BUCKETS, (uint32_t)slot_load(o + 1), slot_load(o));
 	free(copy);
 }

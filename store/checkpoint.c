@@ -221,7 +221,7 @@ int checkpoint_cut(struct store *st)
 {
 	struct checkpoint *c = &st->ckpt;
 	/* behind a commit it is synced already, but not what a recovery wrote anew */
-	if (log_settle(st) != 0 || log_sync(st) != 0)
+	if (log_settle(st) != 0 || defer_settle(st) != 0 || log_sync(st) != 0)
 		return -1;
 	salt_prune(st);
 	c->serial = st->ckpt_serial + 1;

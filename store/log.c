@@ -191,7 +191,7 @@ int log_commit(struct store *st, uint64_t seq, const uint8_t meta[static STORE_M
 		return store_fail(st);
 	const uint8_t *sealed = st->fill.buf + (at.unit - st->fill.unit) * UNIT;
 	memcpy(st->commit_tag, sealed + FRAG_CLEAR + get_u24(sealed + 1), TAG_LONG);
-	if (log_flush(st, true) != 0)
+	if (log_flush(st, true) != 0 || defer_show(st) != 0)
 		return -1;
 	if (!st->memory && extent(st)->serial > st->reached && reached_write(st) != 0)
 		return store_fail(st);

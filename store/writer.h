@@ -37,6 +37,7 @@ struct pending {
 	uint64_t hash[2];
 	uint64_t unit, old_unit; /* old_unit: what the slot holds now, 0 = no slot */
 	uint32_t next;           /* in the hash chain, 1 + index */
+	bool late;               /* may be set later (struct defer) */
 };
 #define PENDING_LINES 16384u
 
@@ -47,9 +48,29 @@ struct filled {
 	uint32_t len;            /* octets, a multiple of UNIT */
 	struct pending *pend;
 	size_t npend, room;
+	uint64_t late;           /* instances (inst_bit) of those that may be set later */
 };
 
-/* What compaction may cost and when it begins. */
+/* Slots of a bulk load that wait to be set in order (defer.c): of names that are
+ * new in an instance that no zone names.  No reader asks for them; who changes the
+ * index, or looks for such a name in it, has them set first. */
+#define DEFER_LOADS 8u
+struct late { uint64_t hash, unit; }; /* hash: the first half */
+#define DEFER_WAYS 256u
+struct defer {
+	struct late *at;         /* mapped; NULL: none */
+	size_t n, room;          /* those that have come, from its beginning on */
+	size_t done, sorted;     /* [done, sorted): those before them; n is at most done */
+	size_t end[DEFER_WAYS];  /* of their parts by the hash's first octet; */
+	unsigned part;           /* the next to be set */
+	uint64_t insts;          /* whose they are (inst_bit) */
+	uint64_t grown_ns;       /* when it last did */
+	uint64_t named;          /* instances (inst_bit) that the next commit shows */
+	uint32_t loading[DEFER_LOADS]; /* the last ones given out that no zone names; 0: none */
+	unsigned next;           /* there */
+};
+
+/* What compaction may cost and when it begins, and other bounds that tests change. */
 struct tune {
 	uint64_t tick_ns;    /* at most so long in one tick */
 	uint32_t slice;      /* units paid for in one go between changes */
@@ -57,6 +78,8 @@ struct tune {
 	uint32_t floor;      /* blocks of garbage that never matter */
 	uint32_t slack;      /* free blocks that the file may keep in any case */
 	uint64_t tail_least; /* octets of log that make no checkpoint due */
+	uint64_t late_least; /* octets of index below which each slot is set at once */
+	uint32_t late_part;  /* slots that wait take such a part of the index at most; 0: none wait */
 };
 
 /* The extent being emptied, from its first fragment to its end. */
@@ -176,6 +199,7 @@ struct store {
 	bool behind;
 	int behind_errno;          /* of its work, or 0 */
 	bool unsynced;             /* something was written without being synced */
+	struct defer defer;
 
 	uint64_t seq;              /* of the last commit */
 	uint64_t last_seq;         /* of the last change */
@@ -264,6 +288,22 @@ void log_seal(struct store *st);                /* what was appended, and is sti
  * then the helper begins. */
 void log_hand_over(struct store *st, uint64_t next);
 void log_behind(struct store *st);
+
+/* defer.c: slots that are set later.  All but the first three when nobody else is at
+ * work; -1: errno, the store has failed, but for defer_add: it is to fail. */
+void defer_instance(struct store *st, uint32_t inst); /* is being loaded */
+void defer_named(struct store *st, uint32_t inst);    /* a zone names it, in this group */
+/* May the slot of what was appended last be set later? */
+void defer_mark(struct store *st, const struct change *c);
+/* Before the slots of f are set: do those that may wait do so? */
+bool defer_open(struct store *st, const struct filled *f);
+int defer_add(struct store *st, const struct pending *p); /* then each of them */
+int defer_settle(struct store *st); /* all are set, and their memory is given back */
+/* The same if a key of this kind and instance may be among them. */
+int defer_look(struct store *st, enum frag_kind kind, uint32_t inst);
+int defer_show(struct store *st);   /* and at a commit that shows one's instance */
+int defer_tick(struct store *st, uint64_t now_ns); /* and when a load stands still */
+void defer_free(struct store *st);
 
 /* store.c */
 /* STORE_DAMAGED: errno, EBADMSG when it is the disk's content. */

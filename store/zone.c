@@ -338,6 +338,7 @@ int store_zone_put(struct store *st, uint64_t seq, const struct store_zone *z)
 	was = m.enclosing;
 	if (inst_named(st, z->inst) != 0 || (m.zone && m.z.inst != z->inst && inst_dropped(st, m.z.inst, seq) != 0))
 		return store_fail(st);
+	defer_named(st, z->inst);
 	m.zone = true;
 	m.enclosing = own;
 	m.z = *z;

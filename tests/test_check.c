@@ -145,6 +145,22 @@ static void test_sound(const char *path)
 	free(after);
 }
 
+/* A dropped zone whose names compaction has swept away. */
+static void test_swept(void)
+{
+	struct store_conf c = { .path = at("swept"), .fd = -1, .reserve = 1ull << 30 };
+	uint8_t n[NAME_MAX_LEN];
+	make(c.path, false, true);
+	struct store *st = store_open(&c, k, err, sizeof err);
+	name_of("sub.example.", n);
+	bool good = st && store_zone_drop(st, 12, n) == 0 && commit(st, 12) == 0;
+	for (unsigned i = 0; i < 1000 && good; i++)
+		good = store_tick(st) >= 0;
+	good = good && store_close(st) == 0;
+	int64_t faults = look(c.path, NULL);
+	ok(good && faults == 0, "slots that were given up are no fault (%lld: %s)", (long long)faults, said);
+}
+
 static void poke(const char *path, size_t at_octet, uint8_t v)
 {
 	int fd = open(path, O_WRONLY);
@@ -289,12 +305,13 @@ int main(void)
 	test_changed(at("node"), true);
 	make(at("hub"), true, true);
 	test_sound(at("hub"));
+	test_swept();
 	make(at("crashed"), false, false);
 	test_sound(at("crashed"));
 	test_changed(at("crashed"), false);
 	test_exchanged(at("node"));
 	test_refused(at("node"));
-	static const char *const files[] = { "node", "hub", "crashed", "changed" };
+	static const char *const files[] = { "node", "hub", "crashed", "changed", "swept" };
 	for (size_t i = 0; i < sizeof files / sizeof *files; i++)
 		unlink(at(files[i]));
 	rmdir(dir);

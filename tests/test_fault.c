@@ -41,6 +41,7 @@ struct world {
 	struct rng rng;
 	struct disk *d;
 	struct key *k;
+	struct store_zone load;    /* an instance that is being loaded, in this life; its `expire` counts its names */
 	struct model acked, begun; /* begun.seq == acked.seq: nothing between */
 	char wrong[300];           /* the first thing that was */
 	uint64_t lives;
@@ -129,6 +130,37 @@ static bool chain_is(struct world *w, const struct store_map *m, const struct mo
 	return (r == STORE_ABSENT && count == want) || wrong(w, "the chain has %u names, not %u", count, want);
 }
 
+/* What is loaded into an instance, all of it new: a link of no chain, by its kind. */
+static uint32_t load_body(uint32_t inst, uint32_t i, uint8_t *out) { return body((inst << 20 | i << 4) + 1, out); }
+
+static int load(struct world *w, struct store *st, uint64_t seq, uint32_t n)
+{
+	uint8_t o[NAME_MAX_LEN], b[400];
+	for (; n > 0; n--) {
+		owner(w->load.expire, o);
+		uint32_t len = load_body(w->load.inst, w->load.expire++, b);
+		if (store_put(st, seq, FRAG_NSEC3, &w->load, o, 0, 0, b, len, true) != 0)
+			return -1;
+	}
+	return 0;
+}
+
+/* A zone shows all that was loaded for it, and no more. */
+static bool load_is(struct world *w, const struct store_map *m, const struct store_zone *z, uint64_t seq)
+{
+	uint8_t o[NAME_MAX_LEN], b[400];
+	struct frag f;
+	for (uint32_t i = 0; i <= z->expire; i++) {
+		owner(i, o);
+		scratch.used = 0;
+		enum store_found r = store_get(m, FRAG_NSEC3, z->inst, o, seq, &scratch, &f);
+		if (i == z->expire ? r != STORE_ABSENT
+		                   : r != STORE_FOUND || f.len != load_body(z->inst, i, b) || memcmp(b, f.body, f.len) != 0)
+			return wrong(w, "name %u of %u that were loaded: found %d", i, z->expire, r);
+	}
+	return true;
+}
+
 static bool zones_are(struct world *w, const struct store_map *m, const struct model *mo)
 {
 	struct store_view v;
@@ -143,6 +175,8 @@ static bool zones_are(struct world *w, const struct store_map *m, const struct m
 		bool have = r == STORE_FOUND && z.labels == name_labels(n);
 		if (r == STORE_DAMAGED || have != (mo->zone[i] != 0) || (have && z.serial != mo->zone[i]))
 			return wrong(w, "zone %s: found %d, serial %u for %u", zone_names[i], r, have ? z.serial : 0, mo->zone[i]);
+		if (have && !load_is(w, m, &z, mo->seq))
+			return false;
 	}
 	return true;
 }
@@ -179,7 +213,13 @@ static struct store *open_it(struct world *w)
 {
 	struct store_conf c = { .path = "faultdisk", .fd = disk_fd(w->d), .reserve = 64u << 20 };
 	err[0] = 0;
-	return store_open(&c, w->k, err, sizeof err);
+	struct store *st = store_open(&c, w->k, err, sizeof err);
+	if (st) { /* a list of 16 slots, so that it is full now and then */
+		st->tune.late_least = 0;
+		st->tune.late_part = 1024;
+	}
+	w->load = (struct store_zone){ 0 };
+	return st;
 }
 
 /* Some slices of the checkpoint that is under way, at any time. */
@@ -211,16 +251,23 @@ static int group(struct world *w, struct store *st, struct model *mo)
 				return -1;
 			mo->value[i] = v;
 		}
+		if (!w->load.inst) {
+			w->load.inst = store_new_instance(st);
+			if (w->load.inst <= mo->inst && !disk_dead(w->d))
+				wrong(w, "instance %u is given twice", w->load.inst);
+			mo->inst = w->load.inst;
+		}
+		if (load(w, st, mo->seq, rng_below(&w->rng, 12)) != 0)
+			return -1;
 		if (rng_below(&w->rng, 4) == 0) {
 			uint32_t i = rng_below(&w->rng, ZONES);
-			struct store_zone z = { .state = ZONE_SERVING };
+			struct store_zone z = w->load;
+			z.state = ZONE_SERVING;
 			name_parse(zone_names[i], strlen(zone_names[i]), NULL, z.name);
 			z.labels = (uint8_t)name_labels(z.name);
 			z.serial = mo->zone[i] && rng_below(&w->rng, 2) ? 0 : 1 + rng_below(&w->rng, 1000000);
-			z.inst = store_new_instance(st);
-			if (z.inst <= mo->inst && !disk_dead(w->d))
-				wrong(w, "instance %u is given twice", z.inst);
-			mo->inst = z.inst;
+			if (z.serial)
+				w->load = (struct store_zone){ 0 };
 			if (z.serial ? store_zone_put(st, mo->seq, &z) : store_zone_drop(st, mo->seq, z.name))
 				return -1;
 			mo->zone[i] = z.serial;

@@ -23,6 +23,8 @@
 #define SEQS    12000u
 #define WORKERS 3u
 #define RESERVE (1ull << 30)
+#define LOADS   20u   /* every so many groups a zone is loaded anew, */
+#define LOADED  6000u /* with so many names: more than the log's buffer holds */
 
 struct shared {
 	struct store_beat beat[WORKERS];
@@ -32,7 +34,7 @@ struct shared {
 	_Atomic bool stop;
 };
 static struct shared *sh;
-static const struct store_zone zone = { .inst = 3, .labels = 1 };
+static const struct store_zone zone = { .inst = 1u << 30 /* none that the store gives out */, .labels = 1 };
 
 /* ---- the model ---- */
 
@@ -95,9 +97,25 @@ static uint32_t body(uint64_t seq, uint32_t name, uint8_t out[static 512])
 	return n;
 }
 
+/* In bulk, as a new instance that only its catalog entry shows. */
+static int load(struct store *st, uint64_t seq)
+{
+	uint8_t o[NAME_MAX_LEN], b[512];
+	struct store_zone z = { .inst = store_new_instance(st), .serial = (uint32_t)seq, .labels = 1, .state = ZONE_SERVING,
+		                .name = "\6loaded" };
+	int r = z.inst ? 0 : -1;
+	for (uint32_t n = 0; n < LOADED && r == 0; n++) {
+		owner(n, o);
+		r = store_put(st, seq, FRAG_NAME, &z, o, 0, 0, b, body(seq, n, b), true);
+	}
+	return r == 0 ? store_zone_put(st, seq, &z) : -1;
+}
+
 static int group(struct store *st, uint64_t seq)
 {
 	uint8_t o[NAME_MAX_LEN], b[512], meta[STORE_META] = { 0 };
+	if (seq % LOADS == 0 && load(st, seq) != 0)
+		return -1;
 	for (uint32_t j = 0; j < GROUP; j++) {
 		uint32_t n = touched(seq, j);
 		owner(n, o);
@@ -130,6 +148,22 @@ static bool look(const struct store_map *m, uint32_t name, uint64_t seq, struct 
 	return r == STORE_FOUND && exact == (want != 0);
 }
 
+static bool look_loaded(const struct store_map *m, uint32_t name, const struct store_view *v, struct scratch *s)
+{
+	static const uint8_t zone_name[] = "\6loaded";
+	uint8_t o[NAME_MAX_LEN], b[512];
+	struct store_zone z;
+	struct frag f;
+	uint64_t seq = v->visible / LOADS * LOADS;
+	owner(name, o);
+	s->used = 0;
+	enum store_found r = store_zone_find(m, v, zone_name, 1, false, s, &z);
+	if (seq == 0 || r != STORE_FOUND)
+		return seq == 0 && r == STORE_ABSENT;
+	r = store_get(m, FRAG_NAME, z.inst, o, v->visible, s, &f);
+	return r == STORE_FOUND && z.serial == seq && f.len == body(seq, name, b) && memcmp(b, f.body, f.len) == 0;
+}
+
 struct worker { struct store_map *m; unsigned number; };
 
 static void *work(void *arg)
@@ -148,7 +182,8 @@ static void *work(void *arg)
 			unsigned n = r % 64 == 0 ? 3000 : 40;
 			for (unsigned i = 0; i < n; i++) {
 				r = mix(r + 0x9e3779b97f4a7c15ull);
-				if (!look(w->m, (uint32_t)(r % NAMES), v.visible, &s))
+				if (i % 4 ? !look(w->m, (uint32_t)(r % NAMES), v.visible, &s)
+				          : !look_loaded(w->m, (uint32_t)(r % LOADED), &v, &s))
 					atomic_fetch_add(&sh->wrong, 1);
 			}
 			atomic_fetch_add(&sh->looks, n);
@@ -239,7 +274,10 @@ static struct store *open_store(const char *path, const int *roots, unsigned nro
 		beats[i] = &sh->beat[i];
 	struct store_conf c = { .path = path, .fd = -1, .reserve = RESERVE, .old_roots = roots, .nold_roots = nroots,
 		                .beats = beats, .nbeats = WORKERS };
-	return store_open(&c, k, err, n);
+	struct store *st = store_open(&c, k, err, n);
+	if (st)
+		st->tune.late_least = 0;
+	return st;
 }
 
 static struct key *the_key(void)

@@ -19,6 +19,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/sysinfo.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -95,6 +96,11 @@ static bool try_mincore(void)
 	unsigned char in;
 	return worked(syscall(SYS_mincore, (uintptr_t)inside & ~(uintptr_t)4095, 1, &in));
 }
+static bool try_sysinfo(void)
+{
+	struct sysinfo s;
+	return worked(sysinfo(&s));
+}
 static bool try_bind(void)
 {
 	struct sockaddr_in a = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
@@ -123,6 +129,7 @@ static const struct attempt { const char *what; bool (*how)(void); unsigned allo
 	{ "sets an option of connections", try_option, EACH },
 	{ "sets any option", try_filter_option, S | C | R | H },
 	{ "asks what is in memory", try_mincore, S | D },
+	{ "asks how much memory there is", try_sysinfo, S | C | H },
 	{ "asks what is unsent", try_unsent, EACH & ~R },
 	{ "types into a terminal", try_terminal, 0 },
 	{ "maps memory", try_map, EACH },

@@ -22,7 +22,8 @@
 #define STEP   1000000u /* names under one commit */
 #define TAIL   9000000u
 
-static struct store_zone zone = { .inst = 1, .labels = 1 };
+/* of a new store the first instance */
+static struct store_zone zone = { .inst = 1, .labels = 1, .name = "\3tld", .state = ZONE_SERVING };
 static const char *key_file;
 static uint8_t meta[STORE_META];
 static uint64_t begun;
@@ -99,6 +100,8 @@ static void build(struct store *st, uint64_t names)
 			die("zone tld.");
 		seq = store_seq(st);
 		memcpy(meta, store_meta(st), sizeof meta);
+	} else if (store_new_instance(st) != zone.inst) {
+		die("not a new store");
 	}
 	for (uint64_t i = 0; i < names; i++) {
 		put(st, seq, i, i, true);
@@ -107,6 +110,8 @@ static void build(struct store *st, uint64_t names)
 		if (names >= 10 && i % (names / 10) == names / 10 - 1)
 			fprintf(stderr, "%llu names after %.1f s\n", (unsigned long long)i + 1, since(begun));
 	}
+	if (!key_file && store_zone_put(st, seq, &zone) != 0)
+		die("zone");
 	commit(st, seq);
 	store_stats_get(st, &s);
 	if (store_close(st) != 0)
