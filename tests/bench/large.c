@@ -84,35 +84,53 @@ static void put(struct store *st, uint64_t seq, uint64_t i, uint64_t value, bool
 		die("put");
 }
 
-static void commit(struct store *st, uint64_t seq)
+/* Housekeeping, too, when a quarter has come to what there was: as bulk.c. */
+static void commit(struct store *st, uint64_t seq, uint64_t names)
 {
-	if (store_commit(st, seq, meta) != 0 || store_tick(st) < 0)
+	static uint64_t kept;
+	bool due = names >= kept + kept / 4;
+	if (store_commit(st, seq, meta) != 0 || (due && store_tick(st) < 0))
 		die("commit");
+	kept = due ? names : kept;
+}
+
+/* A new instance of the zone that the hub has sent: with what is at and below its
+ * apex, under the last sequence. */
+static uint64_t renew(struct store *st)
+{
+	static const char *const own[] = { "\3tld", "\3nic\3tld", "\3ns1\3nic\3tld" };
+	struct scratch s;
+	struct frag f;
+	if (scratch_new(&s, 4u << 20) != 0 || store_zone_get(st, (const uint8_t *)own[0], &zone) != STORE_FOUND)
+		die("zone tld.");
+	uint32_t was = zone.inst;
+	zone.inst = store_new_instance(st);
+	memcpy(meta, store_meta(st), sizeof meta);
+	for (unsigned i = 0; i < sizeof own / sizeof *own; i++)
+		if (store_newest(st, FRAG_NAME, was, (const uint8_t *)own[i], &s, &f) != STORE_FOUND ||
+		    store_put(st, store_seq(st), FRAG_NAME, &zone, (const uint8_t *)own[i], f.flags, f.cut, f.body, f.len, true) != 0)
+			die(own[i] + 1);
+	scratch_free(&s);
+	return store_seq(st);
 }
 
 static void build(struct store *st, uint64_t names)
 {
 	struct store_stats s;
 	struct rusage u;
-	uint64_t seq = 1;
-	if (key_file) { /* beside what the hub has sent, under its last sequence */
-		if (store_zone_get(st, (const uint8_t *)"\3tld", &zone) != STORE_FOUND)
-			die("zone tld.");
-		seq = store_seq(st);
-		memcpy(meta, store_meta(st), sizeof meta);
-	} else if (store_new_instance(st) != zone.inst) {
+	uint64_t seq = key_file ? renew(st) : 1;
+	if (!key_file && store_new_instance(st) != zone.inst)
 		die("not a new store");
-	}
 	for (uint64_t i = 0; i < names; i++) {
 		put(st, seq, i, i, true);
 		if (i % STEP == STEP - 1)
-			commit(st, seq);
+			commit(st, seq, i);
 		if (names >= 10 && i % (names / 10) == names / 10 - 1)
 			fprintf(stderr, "%llu names after %.1f s\n", (unsigned long long)i + 1, since(begun));
 	}
-	if (!key_file && store_zone_put(st, seq, &zone) != 0)
+	if (store_zone_put(st, seq, &zone) != 0)
 		die("zone");
-	commit(st, seq);
+	commit(st, seq, names);
 	store_stats_get(st, &s);
 	if (store_close(st) != 0)
 		die("close");
