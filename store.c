@@ -358,6 +358,7 @@ int store_close(struct store *st)
 /* ---- what others need to know ---- */
 
 const struct store_map *store_reader(struct store *st) { return &st->map; }
+int store_settle(struct store *st) { return log_settle(st); }
 uint64_t store_seq(const struct store *st) { return st->seq; }
 uint64_t store_last_seq(const struct store *st) { return st->last_seq; }
 const uint8_t *store_meta(const struct store *st) { return st->meta; }

@@ -247,7 +247,9 @@ enum store_owner {
 enum store_owner store_whose(int fd, const char *name, const struct key *k, char *err, size_t n);
 /* Clean stop: checkpoint, then free.  After a failure only frees. */
 int store_close(struct store *st);
-const struct store_map *store_reader(struct store *st); /* the writer's own eyes */
+const struct store_map *store_reader(struct store *st); /* the writer's own eyes: */
+/* in the midst of changes they may look once those are in their places.  -1: errno. */
+int store_settle(struct store *st);
 
 /* Where the last commit stood. */
 uint64_t store_seq(const struct store *st);

@@ -7,12 +7,17 @@
 #include "base/log.h"
 
 #include <errno.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <sys/mman.h>
 #include <time.h>
 #include <unistd.h>
 
-#define BREATH_NS 1000000000ull
+#define BREATH_NS 50000000ull
+#define PING_NS   1000000000ull
+#define BESIDE_NS 5000000ull    /* between two looks whether it is done */
+#define BESIDE_STACK (8u << 20) /* musl's own default is small */
+#define SYNC_LONG (8u << 20)    /* octets: syncing more may take its time */
 
 uint64_t hub_now(void) { return (uint64_t)time(NULL); }
 
@@ -21,8 +26,42 @@ void hub_breathe(struct hub *h)
 	uint64_t now = loop_now();
 	if (!h->feeds || now - h->breath_ns < BREATH_NS)
 		return;
-	h->breath_ns = now;
-	feeds_ping(h->feeds);
+	/* the catalog must be what was committed last: it is, until the end of a long one */
+	bool whole = store_last_seq(h->store) == store_seq(h->store) || h->bulk.what != BULK_NONE;
+	if (whole && store_settle(h->store) == 0 && loop_wait(&h->loop, now) == 0) {
+		loop_wake(&h->loop);
+	} else if (now - h->ping_ns >= PING_NS) {
+		h->ping_ns = now;
+		feeds_ping(h->feeds);
+	}
+	h->breath_ns = loop_now();
+}
+
+struct beside { void (*work)(void *); void *arg; _Atomic bool done; };
+
+static void *run_beside(void *p)
+{
+	struct beside *b = p;
+	b->work(b->arg);
+	b->done = true;
+	return NULL;
+}
+
+void hub_beside(struct hub *h, void (*work)(void *), void *arg)
+{
+	struct beside b = { work, arg, false };
+	pthread_t t;
+	pthread_attr_t attr;
+	pthread_attr_init(&attr);
+	pthread_attr_setstacksize(&attr, BESIDE_STACK);
+	if (!h->feeds || pthread_create(&t, &attr, run_beside, &b) != 0) {
+		work(arg); /* nobody waits, or so they have to */
+		return;
+	}
+	while (!b.done)
+		if (loop_wait(&h->loop, loop_now() + BESIDE_NS) == 0)
+			loop_wake(&h->loop);
+	pthread_join(t, NULL);
 }
 
 static int store_meta_commit(struct hub *h, uint64_t seq, const uint8_t *chain, uint64_t time, char *err, size_t n)
@@ -202,6 +241,25 @@ void hub_close(struct hub *h)
 	h->store_key = NULL;
 }
 
+struct syncing { struct jfile *j; int failed; };
+
+static void sync_work(void *p)
+{
+	struct syncing *s = p;
+	s->failed = jfile_sync(s->j) != 0 ? errno : 0;
+}
+
+/* All that was imported, into the journal for good.  -1: errno. */
+static int sync_journal(struct hub *h)
+{
+	struct syncing s = { h->jfile, 0 };
+	if (h->uncommitted < SYNC_LONG)
+		return jfile_sync(h->jfile);
+	hub_beside(h, sync_work, &s);
+	errno = s.failed;
+	return s.failed ? -1 : 0;
+}
+
 int hub_commit(struct hub *h, char *err, size_t n)
 {
 	if (!h->jfile)
@@ -209,7 +267,7 @@ int hub_commit(struct hub *h, char *err, size_t n)
 	if (jfile_last(h->jfile) == h->seq)
 		return 0;
 	/* a failed sync is final: nothing behind it can be believed durable */
-	if (jfile_sync(h->jfile) != 0) {
+	if (sync_journal(h) != 0) {
 		snprintf(err, n, "journal: %s", strerror(errno));
 	} else if (replay(h, err, n) == 0 && store_meta_commit(h, jfile_last(h->jfile), jfile_chain(h->jfile), jfile_time(h->jfile), err, n) == 0) {
 		if (h->feeds)

@@ -25,7 +25,7 @@ struct hub {
 	struct bulk bulk;          /* of a large transaction into the store */
 	uint32_t resumed;         /* parts of one that were found there already */
 	struct feeds *feeds;
-	uint64_t breath_ns;
+	uint64_t breath_ns, ping_ns; /* when others last had their turn, and nodes heard from us */
 	bool failed;              /* the store can't go on: stop, and start from what is durable */
 	char why[400];
 };
@@ -34,8 +34,13 @@ struct hub {
 int hub_open(struct hub *h, const char *dir, const struct key *k, char *err, size_t n);
 void hub_close(struct hub *h);
 uint64_t hub_now(void); /* seconds since 1970 */
-/* Called often within long work: the nodes hear from us all the same. */
+/* Long work must not keep the nodes waiting.  Called often within it, this lets all
+ * others have a turn of the loop; who would begin a change, or do the store's
+ * housekeeping, sees to it that none is under way (main.c).  While the store's
+ * catalog is half changed the nodes only hear that we are alive. */
 void hub_breathe(struct hub *h);
+/* The same around work that touches nothing of the hub's, done by a thread. */
+void hub_beside(struct hub *h, void (*work)(void *), void *arg);
 
 /* import.c */
 struct import_result { bool changed; uint32_t serial; uint64_t seq, puts, deletes; };
