@@ -777,6 +777,7 @@ uint32_t store_new_instance(struct store *st)
 }
 
 int store_keep_instance(struct store *st, uint32_t inst) { return inst_named(st, inst); }
+int store_forget_instance(struct store *st, uint32_t inst) { return inst_dropped(st, inst, st->seq); }
 
 static size_t note_key(uint8_t out[static 4], uint32_t number)
 {

@@ -276,6 +276,8 @@ enum store_found store_newest(struct store *st, enum frag_kind kind, uint32_t in
 uint32_t store_new_instance(struct store *st);
 /* One of an earlier run goes on being filled: before the first tick. */
 int store_keep_instance(struct store *st, uint32_t inst);
+/* One that no zone will be given: what it holds is swept.  -1: errno. */
+int store_forget_instance(struct store *st, uint32_t inst);
 /* What the owner wants to find again after a crash: a note by its number, changed
  * with everything else (body NULL: it goes). */
 int store_note(struct store *st, uint64_t seq, uint32_t number, const uint8_t *body, uint32_t len);
