@@ -360,6 +360,7 @@ int store_close(struct store *st)
 /* ---- what others need to know ---- */
 
 const struct store_map *store_reader(struct store *st) { return &st->map; }
+int store_settle(struct store *st) { return log_settle(st); }
 uint64_t store_seq(const struct store *st) { return st->seq; }
 uint64_t store_last_seq(const struct store *st) { return st->last_seq; }
 const uint8_t *store_meta(const struct store *st) { return st->meta; }
@@ -786,6 +787,8 @@ int store_keep_instance(struct store *st, uint32_t inst)
 	defer_instance(st, inst);
 	return inst_named(st, inst);
 }
+
+int store_forget_instance(struct store *st, uint32_t inst) { return inst_dropped(st, inst, st->seq); }
 
 static size_t note_key(uint8_t out[static 4], uint32_t number)
 {

@@ -247,7 +247,9 @@ enum store_owner {
 enum store_owner store_whose(int fd, const char *name, const struct key *k, char *err, size_t n);
 /* Clean stop: checkpoint, then free.  After a failure only frees. */
 int store_close(struct store *st);
-const struct store_map *store_reader(struct store *st); /* the writer's own eyes */
+const struct store_map *store_reader(struct store *st); /* the writer's own eyes: */
+/* in the midst of changes they may look once those are in their places.  -1: errno. */
+int store_settle(struct store *st);
 
 /* Where the last commit stood. */
 uint64_t store_seq(const struct store *st);
@@ -274,6 +276,8 @@ enum store_found store_newest(struct store *st, enum frag_kind kind, uint32_t in
 uint32_t store_new_instance(struct store *st);
 /* One of an earlier run goes on being filled: before the first tick. */
 int store_keep_instance(struct store *st, uint32_t inst);
+/* One that no zone will be given: what it holds is swept.  -1: errno. */
+int store_forget_instance(struct store *st, uint32_t inst);
 /* What the owner wants to find again after a crash: a note by its number, changed
  * with everything else (body NULL: it goes). */
 int store_note(struct store *st, uint64_t seq, uint32_t number, const uint8_t *body, uint32_t len);

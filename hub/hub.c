@@ -7,12 +7,17 @@
 #include "base/log.h"
 
 #include <errno.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <sys/mman.h>
 #include <time.h>
 #include <unistd.h>
 
-#define BREATH_NS 1000000000ull
+#define BREATH_NS 50000000ull
+#define PING_NS   1000000000ull
+#define MOMENT_NS 2000000u
+#define BESIDE_STACK (8u << 20) /* musl's own default is small */
+#define SYNC_LONG (8u << 20)    /* octets: syncing more may take its time */
 
 uint64_t hub_now(void) { return (uint64_t)time(NULL); }
 
@@ -21,8 +26,49 @@ void hub_breathe(struct hub *h)
 	uint64_t now = loop_now();
 	if (!h->feeds || now - h->breath_ns < BREATH_NS)
 		return;
-	h->breath_ns = now;
-	feeds_ping(h->feeds);
+	/* the catalog must be what was committed last: it is, until the end of a long one */
+	bool whole = store_last_seq(h->store) == store_seq(h->store) || h->bulk.what != BULK_NONE;
+	if (whole && store_settle(h->store) == 0 && loop_wait(&h->loop, now) == 0) {
+		loop_wake(&h->loop);
+	} else if (now - h->ping_ns >= PING_NS) {
+		h->ping_ns = now;
+		feeds_ping(h->feeds);
+	}
+	h->breath_ns = loop_now();
+}
+
+struct beside { void (*work)(void *); void *arg; _Atomic bool done; };
+
+static void *run_beside(void *p)
+{
+	struct beside *b = p;
+	b->work(b->arg);
+	b->done = true;
+	return NULL;
+}
+
+void hub_beside(struct hub *h, void (*work)(void *), void *arg)
+{
+	struct beside b = { work, arg, false };
+	pthread_t t;
+	pthread_attr_t attr;
+	pthread_attr_init(&attr);
+	pthread_attr_setstacksize(&attr, BESIDE_STACK);
+	if (!h->feeds || pthread_create(&t, &attr, run_beside, &b) != 0) {
+		work(arg); /* nobody waits, or so they have to */
+		return;
+	}
+	while (!b.done)
+		hub_pause(h);
+	pthread_join(t, NULL);
+}
+
+void hub_pause(struct hub *h)
+{
+	if (!h->feeds)
+		usleep(MOMENT_NS / 1000);
+	else if (store_settle(h->store) == 0 && loop_wait(&h->loop, loop_now() + MOMENT_NS) == 0)
+		loop_wake(&h->loop);
 }
 
 static int store_meta_commit(struct hub *h, uint64_t seq, const uint8_t *chain, uint64_t time, char *err, size_t n)
@@ -45,16 +91,17 @@ static int store_meta_commit(struct hub *h, uint64_t seq, const uint8_t *chain, 
 
 /* A transaction begins.  One of several parts may commit on its way: what comes
  * before it is committed first, and of one that was cut off some is there already. */
-static int begin(struct hub *h, const struct tx_part *t, const struct journal_meta *before, uint32_t *skip, char *err, size_t n)
+static int begin(struct hub *h, const struct tx_part *t, char *err, size_t n)
 {
+	const struct journal_meta *before = &h->replay.before;
 	struct head at = { .seq = t->seq, .time = t->time };
 	applier_begin(&h->applier, t->seq);
 	if (t->flags & PART_LAST)
 		return 0;
 	if (h->bulk.what == BULK_TRANSACTION && h->bulk.at.seq == t->seq && memcmp(h->bulk.id, h->id, JOURNAL_ID) == 0) {
-		h->resumed = *skip = h->bulk.parts;
+		h->resumed = h->replay.skip = h->bulk.parts;
 		bulk_resume(&h->bulk, &h->applier);
-		log_say(LOG_NOTICE, "going on with transaction %llu behind part %u", (unsigned long long)t->seq, *skip);
+		log_say(LOG_NOTICE, "going on with transaction %llu behind part %u", (unsigned long long)t->seq, h->resumed);
 		return 0;
 	}
 	if (store_last_seq(h->store) != store_seq(h->store) &&
@@ -66,24 +113,26 @@ static int begin(struct hub *h, const struct tx_part *t, const struct journal_me
 	return -1;
 }
 
-/* One part into the store; before: where the journal stood in front of it. */
-static int replay_part(struct hub *h, const struct tx_part *t, struct journal_meta *before, uint32_t *skip, char *err, size_t n)
+/* One part into the store. */
+static int replay_part(struct hub *h, const struct tx_part *t, char *err, size_t n)
 {
+	struct replay *p = &h->replay;
 	hub_breathe(h);
 	if (t->flags & PART_FIRST) {
-		if (begin(h, t, before, skip, err, n) != 0)
+		if (begin(h, t, err, n) != 0)
 			return -1;
-		before->time = t->time;
+		p->before.time = t->time;
 	}
-	if (*skip) {
-		--*skip;
+	p->octets += t->len;
+	if (p->skip) {
+		p->skip--;
 		return 0;
 	}
 	if (applier_ops(&h->applier, t->ops, t->len, err, n) != 0)
 		return -1;
 	bool last = t->flags & PART_LAST;
 	if (last)
-		memcpy(before->chain, t->chain, CHAIN_LEN);
+		memcpy(p->before.chain, t->chain, CHAIN_LEN);
 	if (last && h->bulk.what == BULK_NONE)
 		return 0;
 	if ((last ? bulk_end(&h->bulk) : bulk_part(&h->bulk, &h->applier, NULL, t->len)) == 0)
@@ -92,32 +141,75 @@ static int replay_part(struct hub *h, const struct tx_part *t, struct journal_me
 	return -1;
 }
 
+static void replay_begin(struct hub *h)
+{
+	h->replay = (struct replay){ .under_way = true, .r = { .fd = -1 } };
+	meta_read(store_meta(h->store), &h->replay.before);
+}
+
+static void replay_end(struct hub *h)
+{
+	if (h->replay.under_way)
+		jreader_free(&h->replay.r);
+	h->replay.under_way = false;
+}
+
+static int unreadable(const struct hub *h, char *err, size_t n)
+{
+	snprintf(err, n, "journal: a transaction behind %llu can't be read: %s", (unsigned long long)store_seq(h->store),
+	         strerror(errno));
+	return -1;
+}
+
 /* Brings the transactions that the store has not seen into it. */
 static int replay(struct hub *h, char *err, size_t n)
 {
-	struct jreader r = { .fd = -1 };
-	struct journal_meta before;
 	struct tx_part t;
 	const uint8_t *p;
 	size_t len;
-	uint32_t skip = 0;
-	meta_read(store_meta(h->store), &before);
-	int got = jfile_seek(h->jfile, store_seq(h->store) + 1, &r);
-	while (got == 0 && (got = jfile_read(h->jfile, &r, &t, &p, &len)) == 1) {
-		if (replay_part(h, &t, &before, &skip, err, n) != 0) {
-			jreader_free(&r);
-			return -1;
-		}
-		got = 0;
+	int got = 0, r = 0;
+	if (!h->replay.under_way) {
+		replay_begin(h);
+		got = jfile_seek(h->jfile, store_seq(h->store) + 1, &h->replay.r);
 	}
-	jreader_free(&r);
-	if (got < 0) {
-		snprintf(err, n, "journal: a transaction behind %llu can't be read: %s",
-		         (unsigned long long)store_seq(h->store), strerror(errno));
+	while (r == 0 && got >= 0 && (got = jfile_read(h->jfile, &h->replay.r, &t, &p, &len)) == 1)
+		r = replay_part(h, &t, err, n);
+	if (got < 0)
+		r = unreadable(h, err, n);
+	replay_end(h);
+	if (r == 0)
+		h->uncommitted = 0;
+	return r;
+}
+
+int hub_follow(struct hub *h, char *err, size_t n)
+{
+	struct tx_part t;
+	if (!h->replay.under_way)
+		replay_begin(h);
+	int got = jfile_follow(h->jfile, &h->replay.r, &t);
+	if (got < 0)
+		return unreadable(h, err, n);
+	return got && replay_part(h, &t, err, n) != 0 ? -1 : got;
+}
+
+/* A bulk load of the store's that the journal has no transaction for. */
+static int forget_bulk(struct hub *h, uint32_t inst)
+{
+	uint8_t meta[STORE_META];
+	memcpy(meta, store_meta(h->store), sizeof meta);
+	if (bulk_forget(&h->bulk) != 0 || (inst && store_forget_instance(h->store, inst) != 0))
 		return -1;
-	}
-	h->uncommitted = 0;
-	return 0;
+	return store_commit(h->store, store_seq(h->store), meta);
+}
+
+int hub_forsake(struct hub *h)
+{
+	bool begun = h->replay.octets > 0;
+	replay_end(h);
+	if (!begun)
+		return 0;
+	return forget_bulk(h, h->applier.made ? h->applier.zone.inst : 0);
 }
 
 /* Does the store belong to this journal? */
@@ -134,6 +226,14 @@ static int check_store(struct hub *h, char *err, size_t n)
 		return 0;
 	snprintf(err, n, "store and journal do not belong together (sequence %llu): one of them was restored or exchanged",
 	         (unsigned long long)seq);
+	return -1;
+}
+
+static int forget(struct hub *h, char *err, size_t n)
+{
+	if (forget_bulk(h, h->bulk.zone.inst) == 0)
+		return 0;
+	snprintf(err, n, "the hub's store: %s", strerror(errno));
 	return -1;
 }
 
@@ -178,8 +278,10 @@ int hub_open(struct hub *h, const char *dir, const struct key *k, char *err, siz
 	}
 	if (!h->jfile)
 		return 0;
-	bulk_take_up(&h->bulk, h->store, NULL);
-	if (check_store(h, err, n) != 0 || replay(h, err, n) != 0 ||
+	/* of a transaction that a crash has cut off nothing is to be believed: another one
+	 * will have its sequence */
+	bool stale = bulk_take_up(&h->bulk, h->store, NULL) && h->bulk.at.seq > jfile_last(h->jfile);
+	if (check_store(h, err, n) != 0 || (stale && forget(h, err, n) != 0) || replay(h, err, n) != 0 ||
 	    store_meta_commit(h, jfile_last(h->jfile), jfile_chain(h->jfile), jfile_time(h->jfile), err, n) != 0) {
 		hub_close(h);
 		return -1;
@@ -189,6 +291,7 @@ int hub_open(struct hub *h, const char *dir, const struct key *k, char *err, siz
 
 void hub_close(struct hub *h)
 {
+	replay_end(h);
 	applier_free(&h->applier);
 	bulk_free(&h->bulk);
 	if (h->store && store_close(h->store) != 0)
@@ -202,6 +305,25 @@ void hub_close(struct hub *h)
 	h->store_key = NULL;
 }
 
+struct syncing { struct jfile *j; int failed; };
+
+static void sync_work(void *p)
+{
+	struct syncing *s = p;
+	s->failed = jfile_sync(s->j) != 0 ? errno : 0;
+}
+
+/* All that was imported, into the journal for good.  -1: errno. */
+static int sync_journal(struct hub *h)
+{
+	struct syncing s = { h->jfile, 0 };
+	if (h->uncommitted < SYNC_LONG)
+		return jfile_sync(h->jfile);
+	hub_beside(h, sync_work, &s);
+	errno = s.failed;
+	return s.failed ? -1 : 0;
+}
+
 int hub_commit(struct hub *h, char *err, size_t n)
 {
 	if (!h->jfile)
@@ -209,7 +331,7 @@ int hub_commit(struct hub *h, char *err, size_t n)
 	if (jfile_last(h->jfile) == h->seq)
 		return 0;
 	/* a failed sync is final: nothing behind it can be believed durable */
-	if (jfile_sync(h->jfile) != 0) {
+	if (sync_journal(h) != 0) {
 		snprintf(err, n, "journal: %s", strerror(errno));
 	} else if (replay(h, err, n) == 0 && store_meta_commit(h, jfile_last(h->jfile), jfile_chain(h->jfile), jfile_time(h->jfile), err, n) == 0) {
 		if (h->feeds)

@@ -7,8 +7,20 @@
 #include "hub/zone.h"
 #include "journal.h"
 
+/* The journal's way into the store: begun, then part by part. */
+struct replay {
+	bool under_way;
+	struct jreader r;
+	struct journal_meta before; /* where the journal stood in front of the transaction at hand */
+	uint32_t skip;            /* parts of it that the store has already */
+	uint64_t octets;          /* of operations, applied */
+};
+
 /* What a hub keeps: the journal, and its own copy of the zones.  The journal
- * leads: a transaction is in it, synced, before anything else knows of it. */
+ * leads: a transaction is in it, synced, before anything else knows of it.  Only
+ * the names of a large new zone go into the store while they are written: nobody
+ * can see them there before the catalog names their instance, and what a crash
+ * leaves of them is forgotten with the transaction that is not in the journal. */
 struct hub {
 	struct loop loop;
 	struct jfile *jfile;      /* NULL: ad hoc, there is no journal */
@@ -23,9 +35,11 @@ struct hub {
 	uint64_t uncommitted;     /* octets in the journal that the store hasn't seen */
 	const char *dir;
 	struct bulk bulk;          /* of a large transaction into the store */
+	struct replay replay;
+	uint64_t ahead_from;      /* names of a zone that is large; 0: a default */
 	uint32_t resumed;         /* parts of one that were found there already */
 	struct feeds *feeds;
-	uint64_t breath_ns;
+	uint64_t breath_ns, ping_ns; /* when others last had their turn, and nodes heard from us */
 	bool failed;              /* the store can't go on: stop, and start from what is durable */
 	char why[400];
 };
@@ -34,19 +48,32 @@ struct hub {
 int hub_open(struct hub *h, const char *dir, const struct key *k, char *err, size_t n);
 void hub_close(struct hub *h);
 uint64_t hub_now(void); /* seconds since 1970 */
-/* Called often within long work: the nodes hear from us all the same. */
+/* Long work must not keep the nodes waiting.  Called often within it, this lets all
+ * others have a turn of the loop; who would begin a change, or do the store's
+ * housekeeping, sees to it that none is under way (main.c).  While the store's
+ * catalog is half changed the nodes only hear that we are alive. */
 void hub_breathe(struct hub *h);
+/* The same around work that touches nothing of the hub's, done by a thread. */
+void hub_beside(struct hub *h, void (*work)(void *), void *arg);
 
 /* import.c */
 struct import_result { bool changed; uint32_t serial; uint64_t seq, puts, deletes; };
 /* Compares a zone with what was last committed of it and writes the difference
  * as one transaction, which hub_commit makes durable: a zone comes at most once
- * between two commits.  force: a serial that does not
- * go forward is taken all the same.  -1: err; nothing has changed (or h->failed). */
+ * between two commits.  A large new zone is committed at once, with what came before
+ * it.  force: a serial that does not go forward is taken all the same.  -1: err;
+ * nothing has changed (or h->failed). */
 int hub_import(struct hub *h, struct zone *z, bool force, struct import_result *out, char *err, size_t n);
 int hub_drop(struct hub *h, const uint8_t *origin, struct import_result *out, char *err, size_t n);
 /* Everything imported so far becomes durable, then known. */
 int hub_commit(struct hub *h, char *err, size_t n);
+/* While another thread writes a transaction to the journal: its next part goes into
+ * the store.  1; 0: it is not written yet; -1: err.  hub_commit goes on with it. */
+int hub_follow(struct hub *h, char *err, size_t n);
+/* That transaction will not be: nothing of it stays in the store.  -1: errno. */
+int hub_forsake(struct hub *h);
+/* There is nothing to do for a moment. */
+void hub_pause(struct hub *h);
 
 /* snapshot.c: all zones as they are now, chunk by chunk; or only one (NULL also
  * when it is not here) */

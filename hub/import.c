@@ -4,7 +4,14 @@
  * Both sides are read in canonical order, so the whole is one merge in constant
  * memory.  Operations go to the journal as they are found; the hub's own store
  * follows when the journal is synced (hub_commit), so a transaction that fails
- * half-way leaves no trace. */
+ * half-way leaves no trace.
+ *
+ * A large new zone has nothing to be compared with, and takes two ways at once
+ * (take_ahead): a helper walks it and writes the journal, and touches nothing else;
+ * this thread reads the journal behind it, part by part, and puts the names into the
+ * store (hub_follow).  There they are a new instance's, which nobody sees before
+ * hub_commit; should it come to nothing, it is forgotten (hub_forsake). */
+#include "base/helper.h"
 #include "hub/hub.h"
 #include "hub/walk.h"
 
@@ -12,7 +19,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#define SCRATCH (3u << 20)
+#define SCRATCH    (3u << 20)
+#define AHEAD_FROM 100000u      /* names of a zone that is large */
+#define AHEAD_ROOM (8u << 20)   /* octets of operations that the store has made room for, at a time */
 
 /* ---- where operations go ---- */
 
@@ -23,7 +32,9 @@ struct writer {
 	bool begun;
 	uint64_t bytes;     /* of operations */
 	const uint8_t *origin;
-	bool add;           /* the zone is new here */
+	bool add;           /* the zone is new here, */
+	bool ahead;         /* and large: operations are written by a helper */
+	_Atomic bool quit;  /* it need not go on */
 	char *err;
 	size_t errn;
 };
@@ -82,7 +93,8 @@ static int end(struct writer *w)
 		return 0;
 	}
 	/* room for it in the store now, or it is refused while it still can be */
-	if (store_reserve(h->store, h->uncommitted + w->bytes) != 0)
+	uint64_t there = h->replay.under_way ? h->replay.octets : 0;
+	if (store_reserve(h->store, h->uncommitted + w->bytes - there) != 0)
 		return fail(w, "store");
 	if (jfile_end(h->jfile) != 0)
 		return fail(w, "journal");
@@ -93,8 +105,14 @@ static int end(struct writer *w)
 
 static void undo(struct writer *w)
 {
-	if (w->begun && w->h->jfile)
-		jfile_abort(w->h->jfile);
+	struct hub *h = w->h;
+	if (!w->begun || !h->jfile)
+		return;
+	jfile_abort(h->jfile);
+	if (h->failed || !h->replay.under_way || hub_forsake(h) == 0)
+		return;
+	h->failed = true;
+	snprintf(h->why, sizeof h->why, "the hub's store: %s", strerror(errno));
 }
 
 /* ---- one name ---- */
@@ -178,7 +196,9 @@ static int merge(struct writer *w, struct zone *z, struct walk *old, struct scra
 	bool right = zone_next(&c, &n);
 	int r = 0;
 	for (unsigned names = 0; r == 0 && (left == STORE_FOUND || right); names++) {
-		if (names % 4096 == 0)
+		if (w->quit)
+			return zone_close(&c), -1;
+		if (names % 4096 == 0 && !w->ahead)
 			hub_breathe(w->h);
 		int order = left != STORE_FOUND ? 1 : -1;
 		if (left == STORE_FOUND && right) {
@@ -210,9 +230,69 @@ static int merge(struct writer *w, struct zone *z, struct walk *old, struct scra
 	return r;
 }
 
+/* ---- a large new zone ---- */
+
+struct taking { struct writer *w; struct zone *z; struct scratch *s; int r; _Atomic bool done; };
+
+static void take_work(void *p)
+{
+	struct taking *t = p;
+	t->r = merge(t->w, t->z, NULL, t->s, false);
+	t->done = true;
+}
+
+/* What is written so far goes into the store, until all is.  -1: err. */
+static int follow(struct writer *w, const _Atomic bool *done, char *err, size_t n)
+{
+	struct hub *h = w->h;
+	uint64_t room = 0; /* for operations up to here */
+	int got = 0;
+	for (bool last = false; got > 0 || !last;) {
+		last = *done; /* what is not there now won't come */
+		if (h->replay.octets + FRAME_MAX > room) {
+			if (store_reserve(h->store, AHEAD_ROOM + FRAME_MAX) != 0) {
+				snprintf(err, n, "store: %s", errno == ENOSPC ? "the disk is full; nothing was changed" : strerror(errno));
+				return -1;
+			}
+			room = h->replay.octets + AHEAD_ROOM + FRAME_MAX;
+		}
+		got = hub_follow(h, err, n);
+		if (got < 0) {
+			h->failed = true; /* the store may take no more */
+			snprintf(h->why, sizeof h->why, "%s", err);
+			return -1;
+		}
+		if (got == 0 && !last)
+			hub_pause(h);
+	}
+	return 0;
+}
+
+static int take_ahead(struct writer *w, struct zone *z, struct scratch *s)
+{
+	struct taking t = { w, z, s, 0, false };
+	struct helper helper;
+	char err[400];
+	if (begin(w) != 0)
+		return -1;
+	helper_begin(&helper);
+	helper_give(&helper, take_work, &t);
+	int r = follow(w, &t.done, err, sizeof err);
+	w->quit = r != 0;
+	helper_end(&helper);
+	if (r != 0)
+		snprintf(w->err, w->errn, "%s", err);
+	return r != 0 ? r : t.r;
+}
+
+static bool is_large(const struct hub *h, const struct zone *z)
+{
+	return h->jfile && zone_names(z) >= (h->ahead_from ? h->ahead_from : AHEAD_FROM);
+}
+
 static int take_all(struct writer *w, struct zone *z, struct walk *old, struct scratch *s, uint32_t expire)
 {
-	if (merge(w, z, old, s, false) != 0)
+	if ((w->ahead ? take_ahead(w, z, s) : merge(w, z, old, s, false)) != 0)
 		return -1;
 	op_serial(&w->ops, w->res->serial, expire);
 	return flush(w) != 0 ? -1 : end(w);
@@ -262,7 +342,9 @@ int hub_import(struct hub *h, struct zone *z, bool force, struct import_result *
 		snprintf(err, n, "%s", s.mem ? "the hub's store is damaged" : "no memory");
 	} else if (r == STORE_ABSENT) {
 		w.add = true;
-		done = take_all(&w, z, NULL, &s, expire);
+		w.ahead = is_large(h, z);
+		if (!w.ahead || hub_commit(h, err, n) == 0) /* the store has seen all before it */
+			done = take_all(&w, z, NULL, &s, expire);
 	} else {
 		walk_begin(&old, store_reader(h->store), &have, store_seq(h->store));
 		done = check_serial(&w, z, &have, &old, &s, force);
@@ -273,6 +355,8 @@ int hub_import(struct hub *h, struct zone *z, bool force, struct import_result *
 	}
 	if (done != 0)
 		undo(&w);
+	else if (w.ahead)
+		done = hub_commit(h, err, n);
 	scratch_free(&s);
 	buf_free(&w.ops);
 	return done;

@@ -43,6 +43,7 @@ struct jfile {
 	uint64_t tx_time;
 	struct sha running;
 	struct place tx_at;
+	_Atomic uint32_t ready;   /* its records before this one may be read (jfile_follow) */
 	struct buf part;
 	size_t hashed;            /* octets of part that `running` has seen, or that it doesn't cover */
 };
@@ -447,6 +448,7 @@ static int put_part(struct jfile *j)
 	j->off += 4 + n + 16;
 	j->part.n = 0;
 	j->wrote = true;
+	j->ready = j->record;
 	return 0;
 }
 
@@ -459,6 +461,7 @@ int jfile_begin(struct jfile *j, uint64_t time)
 	j->wrote = false;
 	j->tx_time = time;
 	j->tx_at = (struct place){ j->off, j->newest, j->record };
+	j->ready = j->record;
 	tx_chain_begin(&j->running, j->chain, j->last + 1, time);
 	put_u64(p + 1, j->last + 1);
 	put_u64(p + 9, time);
@@ -590,14 +593,9 @@ int jfile_seek(struct jfile *j, uint64_t seq, struct jreader *r)
 	return reader_at(j, r, j->at[seq - j->first]);
 }
 
-int jfile_read(struct jfile *j, struct jreader *r, struct tx_part *out, const uint8_t **part, size_t *n)
+/* The part at which the reader stands: 1, or -1. */
+static int next_part(struct jreader *r, struct tx_part *out)
 {
-	if (r->seq > j->last)
-		return 0;
-	struct place want = j->at[r->seq - j->first];
-	/* between transactions: the place may be in another file */
-	if ((r->fd < 0 || r->file != want.file) && reader_at(j, r, want) != 0)
-		return -1;
 	int got = record_read(r->fd, r->key, &r->off, r->record, &r->buf);
 	if (got != 1 || !tx_part_parse(r->buf.p, r->buf.n, out)) {
 		errno = got < 0 ? errno : EBADMSG;
@@ -606,6 +604,27 @@ int jfile_read(struct jfile *j, struct jreader *r, struct tx_part *out, const ui
 	r->record++;
 	if (out->flags & PART_LAST)
 		r->seq++;
+	return 1;
+}
+
+int jfile_follow(struct jfile *j, struct jreader *r, struct tx_part *out)
+{
+	r->seq = j->last + 1;
+	if (r->fd < 0 && reader_at(j, r, j->tx_at) != 0)
+		return -1;
+	return r->record < j->ready ? next_part(r, out) : 0;
+}
+
+int jfile_read(struct jfile *j, struct jreader *r, struct tx_part *out, const uint8_t **part, size_t *n)
+{
+	if (r->seq > j->last)
+		return 0;
+	struct place want = j->at[r->seq - j->first];
+	/* between transactions: the place may be in another file */
+	if ((r->fd < 0 || r->file != want.file) && reader_at(j, r, want) != 0)
+		return -1;
+	if (next_part(r, out) != 1)
+		return -1;
 	*part = r->buf.p;
 	*n = r->buf.n;
 	return 1;

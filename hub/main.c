@@ -1,7 +1,9 @@
 /* main.c - encdns-hub: the operator's command line, and the hub itself.
  *
  * The hub is one process with one loop.  What takes long (loading zones) is cut
- * into turns, so nodes are fed and heads go out meanwhile.
+ * into turns, and lets others have theirs in the midst of it (hub_breathe): nodes
+ * are fed, heads go out, commands are answered.  One load at a time is at work;
+ * only it changes journal and store.
  * Threat: the tunnel's port (feed.c), zone files (master.c), its own disk
  * (jfile.c, the store).  Its key comes by descriptor or is typed in. */
 #include "base/conf.h"
@@ -17,7 +19,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
-#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/file.h>
@@ -31,6 +32,7 @@
 
 #define TURN_ZONES    64 /* loaded before the others have their turn, and before one sync */
 #define TICK_NS       1000000000ull
+#define AGAIN_NS      50000000ull /* a load that is not at work looks whether it may be */
 #define SMALL_FILE    (1 << 20)
 #define PASS_SALT_LEN 16
 
@@ -88,7 +90,8 @@ struct load {
 	char **argv;
 	int argc, at, code;
 	bool force, drop;
-	const char *file;   /* being read */
+	const char *file;   /* being read, */
+	struct buf faults;  /* and what there is to say of it */
 	unsigned taken, changed;
 	struct buf said;    /* what is said once the turn's transactions are durable */
 	struct src src;
@@ -100,20 +103,40 @@ struct daemon {
 	struct ctl *ctl;
 	struct src signals, tick;
 	struct load *loads;
+	struct load *at_work; /* the one whose turn it is, or NULL */
 	uint64_t import_memory;
 	_Atomic bool stop;
 	struct cred *cred;
 	struct src farewell;  /* our own certificate is denied: time for nodes to hear of it */
 };
 
+/* Gathered: the client is this thread's alone, and a file may be read by another. */
 static void report_line(void *ctx, bool error, const char *file, unsigned line, const char *text)
 {
 	struct load *l = ctx;
+	char said[4096];
 	/* what concerns the whole file is said at its first line */
-	ctl_print(l->c, CTL_ERR, "%s:%u: %s%s\n", file ? file : l->file, line ? line : 1,
-	          error ? "" : "warning: ", text);
+	int n = snprintf(said, sizeof said, "%s:%u: %s%s\n", file ? file : l->file, line ? line : 1,
+	                 error ? "" : "warning: ", text);
+	if ((size_t)n >= sizeof said) {
+		n = sizeof said - 1;
+		said[n - 1] = '\n';
+	}
+	buf_put(&l->faults, said, (size_t)n);
 	if (error)
 		l->code = 1;
+}
+
+/* Line by line, as ctl_print is bounded; then they are forgotten. */
+static void print_lines(struct ctl_conn *c, int stream, struct buf *lines)
+{
+	for (size_t at = 0; at < lines->n;) {
+		const uint8_t *nl = memchr(lines->p + at, '\n', lines->n - at);
+		size_t n = (size_t)(nl - lines->p) + 1 - at;
+		ctl_print(c, stream, "%.*s", (int)n, (const char *)lines->p + at);
+		at += n;
+	}
+	lines->n = 0;
 }
 
 /* ORIGIN=FILE; false: said why not. */
@@ -143,43 +166,31 @@ static void say_later(struct load *l, const uint8_t *origin, const struct import
 	buf_put(&l->said, line, (size_t)n);
 }
 
-/* Reading a file takes its time: a thread does it, while this one tells the
- * nodes that the hub is alive and touches nothing else. */
 struct reading {
 	const struct daemon *d;
 	const uint8_t *origin;
 	const char *file;
 	struct zone_report report;
 	struct zone *z;
-	_Atomic bool done;
 };
 
-static void *read_zone(void *p)
+static void read_zone(void *p)
 {
 	struct reading *r = p;
 	r->z = zone_load_within(r->origin, r->file, (size_t)r->d->import_memory, r->d->hub.dir, &r->report);
-	r->done = true;
-	return NULL;
 }
 
 static struct zone *load_file(struct load *l, const uint8_t *origin, const char *file)
 {
-	struct reading r = { l->d, origin, file, { report_line, l }, NULL, false };
+	struct reading r = { l->d, origin, file, { report_line, l }, NULL };
 	struct stat sb;
-	pthread_t t;
-	pthread_attr_t attr;
 	l->file = file;
-	pthread_attr_init(&attr);
-	pthread_attr_setstacksize(&attr, 8 << 20); /* musl's own default is small */
-	/* a thread costs more than a small file */
-	if ((stat(file, &sb) == 0 && sb.st_size < SMALL_FILE) ||
-	    pthread_create(&t, &attr, read_zone, &r) != 0)
-		return zone_load(origin, file, &r.report);
-	while (!r.done) {
-		usleep(20000);
-		hub_breathe(&l->d->hub);
-	}
-	pthread_join(t, NULL);
+	/* a thread costs more than a small file; a pipe may keep us waiting */
+	if (stat(file, &sb) != 0 || (S_ISREG(sb.st_mode) && sb.st_size < SMALL_FILE))
+		r.z = zone_load(origin, file, &r.report);
+	else
+		hub_beside(&l->d->hub, read_zone, &r);
+	print_lines(l->c, CTL_ERR, &l->faults);
 	return r.z;
 }
 
@@ -207,6 +218,7 @@ static void load_one(struct load *l, char *arg)
 		report_line(l, true, file, zone_serial_line(z), err);
 	else
 		ctl_print(l->c, CTL_ERR, "%s: %s\n", name_text(origin, text), err);
+	print_lines(l->c, CTL_ERR, &l->faults);
 	l->code |= done != 0;
 	zone_free(z);
 }
@@ -235,6 +247,7 @@ static void load_end(struct load *l, int code)
 	        l->drop ? "drop" : "load", l->argc, l->taken, l->changed, (unsigned long long)l->d->hub.seq);
 	loop_del(&l->d->hub.loop, &l->src);
 	ctl_done(l->c, code);
+	buf_free(&l->faults);
 	buf_free(&l->said);
 	free(l);
 }
@@ -243,22 +256,23 @@ static void load_turn(struct src *s, uint32_t got, uint64_t now)
 {
 	struct load *l = SRC_OWNER(s, struct load, src);
 	struct hub *h = &l->d->hub;
+	struct daemon *d = l->d;
 	char err[400];
 	(void)got;
-	(void)now;
+	if (d->at_work) { /* we are called from within another one's */
+		loop_due(&h->loop, &l->src, now + AGAIN_NS);
+		return;
+	}
+	d->at_work = l;
 	for (int from = l->at; l->at < l->argc && l->at - from < TURN_ZONES && !h->failed; l->at++) {
 		if (seen(l->argv, from, l->at))
 			break;
 		load_one(l, l->argv[l->at]);
 	}
-	if (!h->failed && hub_commit(h, err, sizeof err) == 0) {
-		for (size_t at = 0; at < l->said.n;) { /* line by line: ctl_print is bounded */
-			const uint8_t *nl = memchr(l->said.p + at, '\n', l->said.n - at);
-			size_t n = (size_t)(nl - l->said.p) + 1 - at;
-			ctl_print(l->c, CTL_OUT, "%.*s", (int)n, (const char *)l->said.p + at);
-			at += n;
-		}
-		l->said.n = 0;
+	bool good = !h->failed && hub_commit(h, err, sizeof err) == 0;
+	d->at_work = NULL;
+	if (good) {
+		print_lines(l->c, CTL_OUT, &l->said);
 		if (l->at < l->argc)
 			loop_due(&h->loop, &l->src, loop_now());
 		else
@@ -423,6 +437,10 @@ static void on_tick(struct src *s, uint32_t got, uint64_t now)
 {
 	struct daemon *d = SRC_OWNER(s, struct daemon, tick);
 	(void)got;
+	if (d->at_work) {
+		loop_due(&d->hub.loop, s, now + TICK_NS);
+		return;
+	}
 	int ms = d->hub.failed ? -1 : store_tick(d->hub.store);
 	if (ms < 0)
 		d->stop = true;

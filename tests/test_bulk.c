@@ -1,6 +1,7 @@
 /* test_bulk.c - a long load that is cut off: a node's snapshot and the hub's own
  * replay go on where the last commit on their way stood, and end as if nothing
- * had happened. */
+ * had happened.  A large new zone that the hub had begun, and whose transaction is not
+ * in the journal, leaves nothing that the next one could take for its own. */
 #include "hub/hub.h"
 #include "tests/tap.h"
 
@@ -33,7 +34,7 @@ static const char *at(const char *name)
 
 /* ---- zones: a small one, a large one, another small one ---- */
 
-static const char *const origins[] = { "first.", "large.", "small." };
+static const char *const origins[] = { "first.", "large.", "small.", "other." };
 
 static void say(void *ctx, bool error, const char *file, unsigned line, const char *text)
 {
@@ -45,7 +46,7 @@ static void say(void *ctx, bool error, const char *file, unsigned line, const ch
 static struct zone *make_zone(unsigned i)
 {
 	static const struct zone_report report = { .say = say };
-	unsigned names = i == 1 ? NAMES : 5;
+	unsigned names = i == 1 ? NAMES : i == 3 ? NAMES - 5000 : 5;
 	size_t room = 300 + names * 90u, n;
 	char *text = malloc(room);
 	uint8_t origin[NAME_MAX_LEN];
@@ -342,6 +343,93 @@ static void test_hub(void)
 	   cut, resumed, most, wrong, wrong ? err : "");
 }
 
+/* Takes a small zone, then the large one: journal and store at a time; killed in the
+ * midst of it. */
+static void short_ahead(unsigned us)
+{
+	struct itimerval t = { .it_value = { .tv_usec = (suseconds_t)us } };
+	struct import_result r;
+	fflush(stdout);
+	pid_t p = fork();
+	if (p == 0) {
+		static struct hub h;
+		struct zone *first = make_zone(0), *large = make_zone(1);
+		bool good = crypto_init() == 0 && open_hub(&h) && hub_import(&h, first, false, &r, err, sizeof err) == 0 &&
+		            hub_commit(&h, err, sizeof err) == 0;
+		h.ahead_from = 1;
+		setitimer(ITIMER_PROF, &t, NULL);
+		if (good)
+			hub_import(&h, large, false, &r, err, sizeof err);
+		_exit(!good);
+	}
+	waitpid(p, NULL, 0);
+}
+
+/* How many parts of a transaction the hub's store has noted. */
+static unsigned noted_by_hub(void)
+{
+	char path[160];
+	struct bulk b = { 0 };
+	snprintf(path, sizeof path, "%s/store", at("hub"));
+	struct key *k = the_key(), *sk = key_derive(k, "hub store", NULL, 0);
+	struct store_conf c = { .path = path, .fd = -1, .reserve = 1ull << 30, .ordered = true };
+	struct store *st = store_open(&c, sk, err, sizeof err);
+	unsigned n = st && bulk_take_up(&b, st, NULL) ? b.parts : 0;
+	bulk_free(&b);
+	if (st)
+		store_close(st);
+	key_free(sk);
+	key_free(k);
+	return n;
+}
+
+/* What is there is the first zone, and the large one whole or not at all. */
+static bool whole(struct hub *h)
+{
+	struct store_zone z;
+	struct zone *first = make_zone(0), *large = make_zone(1);
+	bool good = h->seq == jfile_last(h->jfile) && h->bulk.what == BULK_NONE && holds(h->store, first);
+	if (h->seq == 1)
+		good = good && store_zone_get(h->store, zone_origin(large), &z) == STORE_ABSENT;
+	else
+		good = good && h->seq == 2 && holds(h->store, large);
+	zone_free(first);
+	zone_free(large);
+	return good;
+}
+
+static void test_ahead(void)
+{
+	static struct hub h;
+	struct import_result r;
+	unsigned wrong = 0, half = 0, cut = 0;
+	struct zone *other = make_zone(3);
+	for (unsigned i = 0; i < TRIES && half < 4; i++) {
+		char cmd[200];
+		snprintf(cmd, sizeof cmd, "rm -rf %s/hub; mkdir -m 700 %s/hub", dir, dir);
+		wrong += system(cmd) != 0;
+		short_ahead(4000 + 8000 * i);
+		unsigned parts = noted_by_hub();
+		if (!open_hub(&h)) {
+			wrong++;
+			continue;
+		}
+		cut++;
+		half += parts > 0 && h.seq == 1;
+		wrong += !whole(&h);
+		/* another one takes its place, and its sequence */
+		uint64_t seq = h.seq + 1;
+		h.ahead_from = 1;
+		wrong += hub_import(&h, other, false, &r, err, sizeof err) != 0 || h.seq != seq || !holds(h.store, other);
+		hub_close(&h);
+		wrong += !open_hub(&h) || h.seq != seq || !holds(h.store, other);
+		hub_close(&h);
+	}
+	zone_free(other);
+	ok(wrong == 0 && half > 0, "killed %u times while a large new zone was written, %u times with names of it in the store: whole or nothing (%u wrong) %s",
+	   cut, half, wrong, wrong ? err : "");
+}
+
 int main(void)
 {
 	snprintf(dir, sizeof dir, "/tmp/bulk-test-XXXXXX");
@@ -350,6 +438,7 @@ int main(void)
 		return 1;
 	test_nodes();
 	test_hub();
+	test_ahead();
 	scratch_free(&scratch);
 	char cmd[100];
 	snprintf(cmd, sizeof cmd, "rm -rf %s", dir);

@@ -483,6 +483,7 @@ static void test_rounds(void)
 	models[0].serial = 0xfffffff0u; /* wraps round */
 	for (unsigned round = 0; round < ROUNDS; round++) {
 		struct import_result res = { 0 };
+		h.ahead_from = round & 1; /* new zones go both ways */
 		for (unsigned i = 0; i < ZONES; i++) {
 			if (i && round && dice(3))
 				continue;
@@ -719,6 +720,95 @@ static void test_full(void)
 	hub_close(&h);
 }
 
+/* A zone of so many names, spilled; its block `spoilt` before the last one can't be
+ * read any more. */
+static struct zone *spoilt_zone(const char *at, unsigned names, unsigned spoilt)
+{
+	char path[160], link[64], to[200];
+	struct buf b = { 0 };
+	struct stat sb;
+	snprintf(path, sizeof path, "%s/zone", at);
+	say(&b, "$TTL 300\n@ SOA ns admin 2 3600 600 86400 300\n@ NS ns\n");
+	for (unsigned i = 0; i < names; i++)
+		say(&b, "name-%u.x%u TXT \"%0100u\"\n", i, i % 100, i);
+	FILE *f = fopen(path, "w");
+	fwrite(b.p, 1, b.n, f);
+	fclose(f);
+	buf_free(&b);
+	struct zone *z = zone_load_within((const uint8_t *)"\3big", path, 2u << 20, at, &report);
+	for (int fd = 3; z && fd < 64; fd++) {
+		snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+		ssize_t n = readlink(link, to, sizeof to - 1);
+		to[n > 0 ? n : 0] = 0;
+		if (strncmp(to, at, strlen(at)) == 0 && strstr(to, "(deleted)") && fstat(fd, &sb) == 0 &&
+		    pwrite(fd, "x", 1, sb.st_size - (off_t)(spoilt + 1) * (256 << 10)) == 1)
+			return z;
+	}
+	zone_free(z);
+	return NULL;
+}
+
+/* A large new zone that comes to nothing: neither the journal nor the store has a
+ * trace of it, and what it took of the store is swept. */
+static void test_ahead(void)
+{
+	struct hub h = { 0 };
+	struct import_result res;
+	struct rlimit was, lim;
+	struct store_zone have;
+	struct store_stats stats = { 0 };
+	char at[128], file[160];
+	snprintf(at, sizeof at, "%s", below("ahead"));
+	mkdir(at, 0700);
+	unsigned bad = hub_open(&h, at, k, err, sizeof err) != 0, met = 0;
+	for (unsigned i = 0; !bad && i < 8; i++) {
+		struct zone *z = spoilt_zone(at, 40000, 2 * i);
+		h.ahead_from = 1;
+		h.bulk.step = 300u << 10;
+		int r = z ? hub_import(&h, z, false, &res, err, sizeof err) : 0;
+		zone_free(z);
+		store_stats_get(h.store, &stats);
+		met += stats.names > 0;
+		if (r != -1 || jfile_last(h.jfile) != 0 || h.failed || h.bulk.what != BULK_NONE ||
+		    store_zone_get(h.store, (const uint8_t *)"\3big", &have) != STORE_ABSENT || hub_commit(&h, err, sizeof err) != 0) {
+			printf("# %u: %d %s\n", i, r, err);
+			bad++;
+		}
+		if (i == 5) /* nor does the next one who opens it find any */
+			bad += reopen(&h, at) != 0 || h.bulk.what != BULK_NONE;
+	}
+	ok(bad == 0 && met > 2, "a large new zone can't be read to its end, %u times behind its first names: refused (%s)", met, err);
+	for (unsigned i = 0; i < 3000 && stats.names; i++) {
+		bad += store_tick(h.store) < 0;
+		store_stats_get(h.store, &stats);
+	}
+	ok(!bad && stats.names == 0, "what it left is swept: %llu names", (unsigned long long)stats.names);
+	struct zone *large = big(2, 40000, 2);
+	h.ahead_from = 1;
+	bad = hub_import(&h, large, false, &res, err, sizeof err) != 0 || res.seq != 1 || h.seq != 1 || differs(h.store, large) != 0;
+	ok(bad == 0 && reopen(&h, at) == 0 && differs(h.store, large) == 0, "a whole one is taken, at once for good");
+	zone_free(large);
+	hub_close(&h);
+
+	/* there is no room */
+	snprintf(at, sizeof at, "%s", below("ahead-full"));
+	mkdir(at, 0700);
+	large = big(2, 40000, 2);
+	bad = hub_open(&h, at, k, err, sizeof err) != 0;
+	h.ahead_from = 1;
+	getrlimit(RLIMIT_FSIZE, &was);
+	snprintf(file, sizeof file, "%s/store", at);
+	lim = was;
+	lim.rlim_cur = size_of(file);
+	setrlimit(RLIMIT_FSIZE, &lim);
+	int r = hub_import(&h, large, false, &res, err, sizeof err);
+	setrlimit(RLIMIT_FSIZE, &was);
+	ok(!bad && r == -1 && !h.failed && jfile_last(h.jfile) == 0, "no room for a large new zone: refused (%s)", err);
+	ok(hub_import(&h, large, false, &res, err, sizeof err) == 0 && differs(h.store, large) == 0, "with room it is taken");
+	zone_free(large);
+	hub_close(&h);
+}
+
 int main(void)
 {
 	snprintf(dir, sizeof dir, "/tmp/import-test-XXXXXX");
@@ -732,6 +822,7 @@ int main(void)
 		name_parse(models[i].origin, strlen(models[i].origin), NULL, models[i].wire);
 	test_serials();
 	test_full();
+	test_ahead();
 	test_moving();
 	test_rounds();
 	ok(compared > ROUNDS / 4 && windows_wrong == 0, "%u zones are the same piece by piece (%u are not)", compared, windows_wrong);

@@ -1,0 +1,102 @@
+#!/usr/bin/perl
+# While the hub takes in a large zone all else goes on: commands are answered, nodes
+# stay connected, one that comes anew is fed; and a second load waits for its turn.
+use strict;
+use warnings;
+use FindBin;
+use lib "$FindBin::Bin/../lib";
+use Test::More;
+use File::Temp 'tempdir';
+use POSIX ();
+use Lab;
+
+use constant { NAMES => 400_000, ANSWER => 1 };
+my $work = tempdir('encdns-loading-XXXXXX', TMPDIR => 1, CLEANUP => 1);
+sub small { return Lab::spurt("$work/small", "\$TTL 60\n\@ SOA ns hostmaster $_[0] 3600 900 604800 300\n\@ NS ns\nns A 192.0.2.1\n") }
+my $lab = Lab->new(zones => { 'small.example' => small(1) }, set => [ 'rrl=off', 'workers=1' ]);
+my ($hub, $node) = map { $lab->dir . "/$_" } 'hub1', 'node1';
+
+sub in_child {
+	my (@cmd) = @_;
+	my $pid = fork // die "fork: $!\n";
+	return $pid if $pid;
+	open STDOUT, '>', "$work/$$.out";
+	open STDERR, '>&', \*STDOUT;
+	exec @cmd or POSIX::_exit(127);
+}
+# Asks the hub where it stands until a test is true; how often it answered, the longest
+# wait for an answer, and how many came while its store grew.
+sub ask_until {
+	my ($seconds, $test) = @_;
+	my ($n, $longest, $growing, $end, $size) = (0, 0, 0, DNS::now() + $seconds, -s "$hub/store");
+	until ($test->()) {
+		my $from = DNS::now();
+		return ($n, 1e9, 0) if $from > $end;
+		my $grows = -s "$hub/store" > $size;
+		if (defined $lab->status('hub1')) {
+			$n++;
+			$growing++ if $grows && !$test->();
+		}
+		my $took = DNS::now() - $from;
+		$longest = $took if $took > $longest;
+		DNS::pause(0.02);
+	}
+	return ($n, $longest, $growing);
+}
+sub greeted { return scalar(() = Lab::slurp("$hub/log") =~ /node node1: streaming from sequence/g) }
+sub new_session {
+	my $before = greeted();
+	kill 'KILL', $lab->pids('node1', 'encdns-control');
+	return sub { greeted() > $before };
+}
+sub over {
+	my ($pid, $status) = @_;
+	return sub {
+		$$status = $? if waitpid($pid, POSIX::WNOHANG()) == $pid;
+		return defined $$status;
+	};
+}
+
+# It is read from a pipe: the hub is in the midst of it for as long as we like.
+POSIX::mkfifo("$work/pipe", 0600) or die "mkfifo: $!\n";
+my $load = in_child("$Lab::bin/encdns-hub", 'load', '--dir', $hub, "big.example=$work/pipe");
+open my $zone, '>', "$work/pipe" or die "pipe: $!\n";
+print $zone "\$TTL 60\n\@ SOA ns hostmaster 1 3600 900 604800 300\n\@ NS ns\nns A 192.0.2.1\n";
+$zone->flush;
+my ($n, $longest) = ask_until(30, new_session());
+cmp_ok($n, '>', 0, 'the hub answers while a zone is read');
+cmp_ok($longest, '<', 5 * ANSWER, sprintf 'soon: %.3f s at most (bar %.3f s)', $longest, ANSWER);
+my $second = in_child($Lab::lab, 'update', $lab->dir, 'small.example=' . small(2));
+DNS::pause(0.5);
+is(waitpid($second, POSIX::WNOHANG()), 0, 'a second load waits');
+printf $zone "name%d NS ns.name%d\nns.name%d A 192.0.2.2\n", $_ * 7919 % NAMES, $_ * 7919 % NAMES, $_ * 7919 % NAMES for 1 .. NAMES;
+close $zone;
+
+# From here on it is sorted, written to the journal and into the hub's store.
+my ($done, $status);
+($n, $longest, my $growing) = ask_until(120, over($load, \$done));
+is($done, 0, 'the zone is taken') or diag(Lab::slurp("$work/$load.out"));
+cmp_ok($growing, '>', 5, "the hub answers while it is stored ($growing of $n times)");
+cmp_ok($longest, '<', 5 * ANSWER, sprintf 'soon: %.3f s at most (bar %.3f s)', $longest, ANSWER);
+diag(sprintf '%.3f s is over the bar of %.3f s', $longest, ANSWER) if $longest > ANSWER;
+ok(Lab::wait_for(60, over($second, \$status)), 'the second load has had its turn');
+is($status, 0, 'and was taken');
+like("@{ ($lab->ask('small.example', 'SOA') // {})->{answer} // [] }", qr/ 2 3600 /, 'the node serves it');
+ok(Lab::wait_for(60, sub { my $m = $lab->ask('ns.name' . (NAMES - 1) . '.big.example', 'A') // {}; ($m->{rcode} // '') eq 'NOERROR' && @{ $m->{authority} // [] } }),
+	'and the large one');
+
+# The same zone with all its addresses changed, from a file.
+open my $f, '>', "$work/zone" or die "$work/zone: $!\n";
+print $f "\$TTL 60\n\@ SOA ns hostmaster 2 3600 900 604800 300\n\@ NS ns\nns A 192.0.2.1\n";
+printf $f "name%d NS ns.name%d\nns.name%d A 192.0.2.3\n", $_ , $_, $_ for 0 .. NAMES - 1;
+close $f;
+$load = in_child("$Lab::bin/encdns-hub", 'load', '--dir', $hub, "big.example=$work/zone");
+my $new = new_session();
+my $gone = over($load, \my $taken);
+($n, $longest) = ask_until(120, sub { $new->() || $gone->() });
+ok($new->(), 'a node that comes while changes are looked for is fed');
+ok(Lab::wait_for(120, $gone), 'the zone is taken');
+is($taken, 0, 'with its changes') or diag(Lab::slurp("$work/$load.out"));
+unlike(Lab::slurp("$node/log") . Lab::slurp("$hub/log"), qr/silent/, 'nobody was taken for dead');
+is($lab->down->{status}, 0, 'down');
+done_testing;
