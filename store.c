@@ -640,7 +640,7 @@ int store_append(struct store *st, const struct change *c, const uint64_t hash[s
 int store_append_tree(struct store *st, uint64_t seq, uint32_t inst, const uint8_t *key, size_t keylen,
                       const uint8_t *body, uint32_t len)
 {
-	struct change c = { FRAG_TREE, seq, inst, body ? 0 : FRAG_GONE, 0, key, keylen, body, len, false };
+	struct change c = { FRAG_TREE, seq, inst, body ? 0 : FRAG_GONE, 0, key, keylen, body, len, false, false };
 	uint64_t hash[2];
 	frag_hash(&st->map, FRAG_TREE, inst, key, keylen, hash);
 	return store_append(st, &c, hash);
@@ -753,7 +753,7 @@ int store_put(struct store *st, uint64_t seq, enum frag_kind kind, const struct 
               const uint8_t *owner, uint16_t flags, uint8_t cut, const uint8_t *body, uint32_t len,
               bool fresh)
 {
-	struct change c = { kind, seq, z->inst, flags, cut, owner, name_len(owner), body, len, fresh };
+	struct change c = { kind, seq, z->inst, flags, cut, owner, name_len(owner), body, len, fresh, false };
 	if (len > BODY_MAX || name_labels(owner) < z->labels) {
 		errno = EINVAL;
 		return -1;
@@ -764,7 +764,7 @@ int store_put(struct store *st, uint64_t seq, enum frag_kind kind, const struct 
 int store_delete(struct store *st, uint64_t seq, enum frag_kind kind, const struct store_zone *z,
                  const uint8_t *owner)
 {
-	struct change c = { kind, seq, z->inst, FRAG_GONE, 0, owner, name_len(owner), NULL, 0, false };
+	struct change c = { kind, seq, z->inst, FRAG_GONE, 0, owner, name_len(owner), NULL, 0, false, false };
 	if (name_labels(owner) < z->labels) {
 		errno = EINVAL;
 		return -1;

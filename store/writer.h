@@ -121,6 +121,7 @@ struct change {
 	const uint8_t *body;
 	uint32_t len;
 	bool fresh;       /* the key is new: nobody looks for it soon */
+	bool packed;      /* the body is packed already */
 };
 
 /* The newest version of a name as store_newest found it in the log: who then
