@@ -36,7 +36,8 @@
 
 #define PAUSE_MIN_NS 100000000ull
 #define PAUSE_MAX_NS 5000000000ull
-#define CHUNKS_AHEAD 16 /* of a snapshot: room is made at once for so many at most */
+#define CHUNKS_AHEAD 16 /* of a snapshot: room is made at once for so many at most, */
+#define OCTETS_AHEAD (128u << 10) /* and for so many octets of transactions */
 #define PORT_LOW     20000u /* our end of every connection, as firewalls expect it */
 #define PORT_SPAN    20001u
 
@@ -487,7 +488,7 @@ static void on_tx(struct journal *j, const uint8_t *p, size_t n)
 		refuse(j, "a transaction out of order");
 		return;
 	}
-	if (!room_for(j, n, 0))
+	if (!room_for(j, n, OCTETS_AHEAD))
 		return;
 	if (t.flags & PART_FIRST) {
 		tx_chain_begin(&j->running, j->chain, t.seq, t.time);

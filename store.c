@@ -310,9 +310,10 @@ static void release(struct store *st)
 }
 
 /* A tick of 1.5 ms every ten, while there is something to do, is about a seventh
- * of a core; 64 KiB of moved log between two changes half a millisecond. */
+ * of a core, and a quarter when there is much; 64 KiB of moved log between two
+ * changes half a millisecond. */
 static const struct tune tune = {
-	.tick_ns = 1500000, .slice = 4096, .start = 13, .floor = 28, .slack = 32, .tail_least = 2u << 20,
+	.tick_ns = 1500000, .slice = 4096, .start = 13, .much = 3, .floor = 28, .slack = 32, .tail_least = 2u << 20,
 	.late_least = 16u << 20, .late_part = 8,
 };
 
@@ -590,6 +591,8 @@ static void count_versions(struct store *st, const struct change *c, const struc
 		if (st->nneed && view_pinned(st, old->f.seq, c->seq)) {
 			st->log[st->log[old->unit / BLOCK_UNITS].first].held += old->units;
 			st->held_units += old->units;
+		} else if (old->f.seq <= st->seq) {
+			log_replace(st, old->unit, old->units);
 		}
 	}
 	if (!(c->flags & FRAG_GONE))
@@ -641,7 +644,7 @@ int store_append(struct store *st, const struct change *c, const uint64_t hash[s
 int store_append_tree(struct store *st, uint64_t seq, uint32_t inst, const uint8_t *key, size_t keylen,
                       const uint8_t *body, uint32_t len)
 {
-	struct change c = { FRAG_TREE, seq, inst, body ? 0 : FRAG_GONE, 0, key, keylen, body, len, false };
+	struct change c = { FRAG_TREE, seq, inst, body ? 0 : FRAG_GONE, 0, key, keylen, body, len, false, false };
 	uint64_t hash[2];
 	frag_hash(&st->map, FRAG_TREE, inst, key, keylen, hash);
 	return store_append(st, &c, hash);
@@ -754,7 +757,7 @@ int store_put(struct store *st, uint64_t seq, enum frag_kind kind, const struct 
               const uint8_t *owner, uint16_t flags, uint8_t cut, const uint8_t *body, uint32_t len,
               bool fresh)
 {
-	struct change c = { kind, seq, z->inst, flags, cut, owner, name_len(owner), body, len, fresh };
+	struct change c = { kind, seq, z->inst, flags, cut, owner, name_len(owner), body, len, fresh, false };
 	if (len > BODY_MAX || name_labels(owner) < z->labels) {
 		errno = EINVAL;
 		return -1;
@@ -765,7 +768,7 @@ int store_put(struct store *st, uint64_t seq, enum frag_kind kind, const struct 
 int store_delete(struct store *st, uint64_t seq, enum frag_kind kind, const struct store_zone *z,
                  const uint8_t *owner)
 {
-	struct change c = { kind, seq, z->inst, FRAG_GONE, 0, owner, name_len(owner), NULL, 0, false };
+	struct change c = { kind, seq, z->inst, FRAG_GONE, 0, owner, name_len(owner), NULL, 0, false, false };
 	if (name_labels(owner) < z->labels) {
 		errno = EINVAL;
 		return -1;
@@ -868,7 +871,8 @@ void store_unpin(struct store *st, int pin)
 }
 uint64_t store_pin_seq(const struct store *st, int pin) { return st->pins[pin] - 1; }
 
-#define TICK_BUSY 10 /* ms */
+#define TICK_MUCH 4 /* ms */
+#define TICK_BUSY 10
 #define TICK_IDLE 1000
 
 int store_tick(struct store *st)
@@ -897,5 +901,7 @@ int store_tick(struct store *st)
 	}
 	if (space_give_back(st) != 0)
 		return store_fail(st);
+	if (more && compact_much(st))
+		return TICK_MUCH;
 	return more || checkpoint_going(st) ? TICK_BUSY : TICK_IDLE;
 }

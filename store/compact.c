@@ -9,7 +9,9 @@
  * checkpoint, and then for the readers, before it is used again (space.c).
  *
  * Work is done in small shares: after changes, in proportion to what they
- * wrote, and in ticks, by the clock.
+ * wrote, and in ticks, by the clock.  What the open group replaces is no garbage
+ * before its commit, as readers need it: so one large change is soon seen, and
+ * paid for by ticks and by the groups behind it.
  *
  * What is needed of a key: the newest version; every older one that a pinned
  * sequence or a reader's view may see.  A fragment found damaged, or a chain
@@ -67,7 +69,7 @@ static enum done copy(struct store *st, const struct probe *p, const struct raw 
 {
 	struct laid at;
 	struct change c = { (enum frag_kind)r->kind, r->f.seq, r->f.inst, (uint16_t)(r->f.flags | (r->gone ? FRAG_GONE : 0)),
-		            r->f.cut, r->f.owner, r->keylen, r->f.body, r->f.len, false };
+		            r->f.cut, r->f.owner, r->keylen, r->f.body, r->f.len, false, r->packed };
 	if (log_append(st, &c, older, &at) != 0 || log_settle(st) != 0)
 		return FAILED;
 	*to = at.unit;
@@ -85,6 +87,8 @@ static enum done copy(struct store *st, const struct probe *p, const struct raw 
 	} else if (why == PINNED) {
 		st->log[st->log[*to / BLOCK_UNITS].first].held += (uint32_t)at.units;
 		st->held_units += at.units;
+	} else {
+		log_replace(st, *to, at.units);
 	}
 	return DONE;
 }
@@ -95,7 +99,7 @@ static enum done copy_from(struct store *st, const struct probe *p, uint64_t fro
 {
 	struct raw r;
 	size_t mark = st->scratch.used;
-	if (frag_open(&st->map, st->root, from, &st->scratch, &r) != STORE_FOUND)
+	if (frag_open_packed(&st->map, st->root, from, &st->scratch, &r) != STORE_FOUND)
 		return DAMAGED;
 	enum done d = copy(st, p, &r, older, why, to);
 	st->scratch.used = mark;
@@ -124,7 +128,7 @@ static enum done follow(struct store *st, const struct probe *p, const struct ra
 	while (v.older && view_below(st, v.seq)) {
 		struct raw r;
 		size_t mark = st->scratch.used;
-		if (frag_open(&st->map, st->root, v.older, &st->scratch, &r) != STORE_FOUND || r.f.seq >= v.seq ||
+		if (frag_open_packed(&st->map, st->root, v.older, &st->scratch, &r) != STORE_FOUND || r.f.seq >= v.seq ||
 		    r.kind != p->kind || r.f.inst != p->inst || r.keylen != p->keylen ||
 		    memcmp(r.f.owner, p->key, p->keylen) != 0)
 			return DAMAGED;
@@ -194,7 +198,7 @@ struct found { struct raw r; struct probe p; };
 /* The next of them.  False: damage. */
 static bool look(struct store *st, uint64_t unit, struct found *f)
 {
-	if (frag_open(&st->map, st->root, unit, &st->scratch, &f->r) != STORE_FOUND)
+	if (frag_open_packed(&st->map, st->root, unit, &st->scratch, &f->r) != STORE_FOUND)
 		return false;
 	if (f->r.kind == FRAG_COMMIT || f->r.kind == FRAG_NEXT)
 		return true;
@@ -228,7 +232,8 @@ static int leave(struct store *st)
 	st->compact.drift += m->live;
 	st->live_units -= m->live;
 	st->held_units -= m->held < st->held_units ? m->held : st->held_units;
-	m->live = m->held = 0;
+	st->replaced_units -= log_replaced(st, m);
+	m->live = m->held = m->replaced = 0;
 	for (uint32_t i = 0; i < e->nblocks; i++)
 		if (space_retire(&st->ckpt_wait, e->block + i, 0) != 0)
 			return -1;
@@ -242,11 +247,18 @@ static int leave(struct store *st)
 
 /* ---- choosing ---- */
 
+/* What an extent has that is no garbage. */
+static uint64_t kept_units(const struct store *st, const struct logmeta *m)
+{
+	return (uint64_t)m->live + m->held + log_replaced(st, m);
+}
+
 static uint64_t garbage(const struct store *st)
 {
 	const struct extent *last = st->extents + st->nextents - 1;
-	uint64_t have = (st->log_blocks - last->nblocks) * BLOCK_UNITS, full = st->live_units + st->held_units;
-	uint64_t here = st->log[last->block].live + st->log[last->block].held;
+	uint64_t have = (st->log_blocks - last->nblocks) * BLOCK_UNITS;
+	uint64_t full = st->live_units + st->held_units + st->replaced_units;
+	uint64_t here = kept_units(st, st->log + last->block);
 	full -= here < full ? here : full;
 	return have > full ? have - full : 0;
 }
@@ -277,7 +289,7 @@ static bool choose_victim(struct store *st)
 	for (size_t i = 0; i + 1 < st->nextents; i++) {
 		const struct extent *e = st->extents + i;
 		const struct logmeta *m = st->log + e->block;
-		uint64_t full = ((uint64_t)m->live + m->held) * 100 / (e->nblocks * (uint64_t)BLOCK_UNITS);
+		uint64_t full = kept_units(st, m) * 100 / (e->nblocks * (uint64_t)BLOCK_UNITS);
 		if (!e->bad && full < least) {
 			least = full;
 			best = e;
@@ -392,6 +404,8 @@ int compact_pay(struct store *st, uint64_t units)
 	st->compact.owed = 0;
 	return 0;
 }
+
+bool compact_much(const struct store *st) { return st->changes == 0 && excess(st) > st->tune.much; }
 
 int compact_run(struct store *st, uint64_t until_ns, bool *more)
 {

@@ -92,10 +92,16 @@ struct raw {
 	uint64_t unit, older;
 	uint32_t units; /* of the log */
 	uint8_t kind, keylen;
-	bool gone;
+	bool gone, packed; /* packed: the body still is */
 };
-/* pack.c: reads the plain octets of a fragment; what was packed goes to the scratch. */
-bool frag_unpack(const uint8_t *p, size_t n, struct scratch *s, struct raw *out);
+/* pack.c: reads the plain octets of a fragment, but for a packed body; */
+bool frag_head(const uint8_t *p, size_t n, struct raw *out);
+/* which goes to the scratch. */
+bool frag_unpack_body(struct scratch *s, struct raw *out);
+static inline bool frag_unpack(const uint8_t *p, size_t n, struct scratch *s, struct raw *out)
+{
+	return frag_head(p, n, out) && frag_unpack_body(s, out);
+}
 static inline void scratch_take(struct scratch *s, size_t n)
 {
 	size_t end = s->used + n, next = (end + 7) & ~(size_t)7;
@@ -105,6 +111,9 @@ static inline void scratch_take(struct scratch *s, size_t n)
 }
 enum store_found frag_open(const struct store_map *m, const struct store_root *root, uint64_t unit,
                            struct scratch *s, struct raw *out);
+/* The same; a packed body stays so: for who moves it, or wants the head alone. */
+enum store_found frag_open_packed(const struct store_map *m, const struct store_root *root, uint64_t unit,
+                                  struct scratch *s, struct raw *out);
 /* Finds the newest version of a key that the index has. */
 enum store_found frag_find(const struct store_map *m, const struct store_root *root,
                            const struct probe *p, struct scratch *s, struct raw *out);

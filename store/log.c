@@ -25,6 +25,14 @@ void log_live(struct store *st, uint64_t unit, int64_t units)
 	st->live_units = (uint64_t)((int64_t)st->live_units + units);
 }
 
+void log_replace(struct store *st, uint64_t unit, uint64_t units)
+{
+	struct logmeta *m = st->log + st->log[unit / BLOCK_UNITS].first;
+	m->replaced = log_replaced(st, m) + (uint32_t)units;
+	m->commit = st->commits;
+	st->replaced_units += units;
+}
+
 int log_extent_add(struct store *st, struct extent e)
 {
 	if (st->nextents == st->extent_room) {
@@ -196,6 +204,8 @@ int log_commit(struct store *st, uint64_t seq, const uint8_t meta[static STORE_M
 	if (!st->memory && extent(st)->serial > st->reached && reached_write(st) != 0)
 		return store_fail(st);
 	st->group = st->changes = 0;
+	st->replaced_units = 0;
+	st->commits++;
 	st->seq = seq;
 	memcpy(st->meta, meta, STORE_META);
 	return 0;

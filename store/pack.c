@@ -326,16 +326,20 @@ static bool pack_body(struct wr *w, const struct change *c)
 	return true;
 }
 
-static bool unpack_body(struct rd *r, struct scratch *s, struct raw *out)
+bool frag_unpack_body(struct scratch *s, struct raw *out)
 {
+	if (!out->packed)
+		return true;
 	size_t room = s->size - s->used;
 	struct wr w = wr_init(s->mem + s->used, room < PACK_MAX ? room : PACK_MAX);
-	while (rd_left(r) && !w.bad)
-		unpack_set(r, out->f.owner, &w);
+	struct rd r = rd_init(out->f.body, out->f.len);
+	while (rd_left(&r) && !w.bad)
+		unpack_set(&r, out->f.owner, &w);
+	out->packed = false;
 	out->f.body = w.start;
 	out->f.len = (uint32_t)wr_len(&w);
 	scratch_take(s, wr_len(&w));
-	return !r->bad && !w.bad;
+	return !r.bad && !w.bad;
 }
 
 /* ---- the head ---- */
@@ -400,14 +404,16 @@ size_t frag_pack(const struct change *c, uint64_t older, uint8_t *out)
 		wr_u8(&w, c->cut);
 	wr_u8(&w, (unsigned)c->keylen);
 	wr_bytes(&w, c->key, c->keylen);
-	if (has_rrsets(c->kind) && pack_body(&w, c))
+	if (!c->packed && has_rrsets(c->kind) && pack_body(&w, c)) {
 		out[0] |= HEAD_PACKED;
-	else
+	} else {
+		out[0] |= c->packed ? HEAD_PACKED : 0;
 		wr_bytes(&w, c->body, c->len);
+	}
 	return wr_len(&w);
 }
 
-bool frag_unpack(const uint8_t *p, size_t n, struct scratch *s, struct raw *out)
+bool frag_head(const uint8_t *p, size_t n, struct raw *out)
 {
 	struct rd r = rd_init(p, n);
 	uint8_t o = rd_u8(&r), o2 = rd_u8(&r);
@@ -426,5 +432,6 @@ bool frag_unpack(const uint8_t *p, size_t n, struct scratch *s, struct raw *out)
 		out->f.cut = (uint8_t)key_labels(out->f.owner, out->keylen);
 	out->f.body = r.p;
 	out->f.len = (uint32_t)rd_left(&r);
-	return !(o & HEAD_PACKED) || unpack_body(&r, s, out);
+	out->packed = o & HEAD_PACKED;
+	return true;
 }

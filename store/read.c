@@ -67,8 +67,8 @@ static const uint8_t *frag_bytes(const struct store_map *m, uint64_t unit)
 	return m->base + unit * UNIT;
 }
 
-enum store_found frag_open(const struct store_map *m, const struct store_root *root, uint64_t unit,
-                           struct scratch *s, struct raw *out)
+enum store_found frag_open_packed(const struct store_map *m, const struct store_root *root, uint64_t unit,
+                                  struct scratch *s, struct raw *out)
 {
 	uint64_t block = unit / BLOCK_UNITS;
 	uint64_t blocks = atomic_load_explicit(&root->blocks, memory_order_acquire);
@@ -97,7 +97,14 @@ enum store_found frag_open(const struct store_map *m, const struct store_root *r
 	out->unit = unit;
 	out->units = (uint32_t)frag_units(kind, len);
 	out->kind = kind;
-	return frag_unpack(plain, len, s, out) ? STORE_FOUND : STORE_DAMAGED;
+	return frag_head(plain, len, out) ? STORE_FOUND : STORE_DAMAGED;
+}
+
+enum store_found frag_open(const struct store_map *m, const struct store_root *root, uint64_t unit,
+                           struct scratch *s, struct raw *out)
+{
+	enum store_found r = frag_open_packed(m, root, unit, s, out);
+	return r == STORE_FOUND && !frag_unpack_body(s, out) ? STORE_DAMAGED : r;
 }
 
 void probe_init(const struct store_map *m, struct probe *p, enum frag_kind kind, uint32_t inst,

@@ -28,8 +28,9 @@ struct extent {
 };
 /* By block.  Counted at the first block of an extent, in units; live: newest
  * versions that are no tombstones; held: older ones that pins were seen to
- * need, all forgotten when a pin goes. */
-struct logmeta { uint32_t first, live, held; };
+ * need, all forgotten when a pin goes; replaced: committed ones, by the group that
+ * commit so-and-so many will end: readers need them until then. */
+struct logmeta { uint32_t first, live, held, replaced, commit; };
 struct salt { uint16_t id; uint8_t octets[32]; };
 
 /* A sealed fragment whose slot is set when its octets are in the file. */
@@ -74,7 +75,8 @@ struct defer {
 struct tune {
 	uint64_t tick_ns;    /* at most so long in one tick */
 	uint32_t slice;      /* units paid for in one go between changes */
-	uint32_t start;      /* percent of the live log that may be garbage */
+	uint32_t start;      /* percent of the live log that may be garbage, */
+	uint32_t much;       /* and beyond it such that ticks come more often */
 	uint32_t floor;      /* blocks of garbage that never matter */
 	uint32_t slack;      /* free blocks that the file may keep in any case */
 	uint64_t tail_least; /* octets of log that make no checkpoint due */
@@ -142,6 +144,7 @@ struct change {
 	const uint8_t *body;
 	uint32_t len;
 	bool fresh;       /* the key is new: nobody looks for it soon */
+	bool packed;      /* the body is packed already */
 };
 
 /* The newest version of a name as store_newest found it in the log: who then
@@ -184,6 +187,8 @@ struct store {
 	struct logmeta *log;       /* by block */
 	uint64_t log_blocks;       /* of all extents */
 	uint64_t live_units, held_units;
+	uint64_t replaced_units;
+	uint32_t commits;          /* so far */
 	uint64_t cut_live;         /* the former at the last checkpoint's cut */
 	struct compact compact;
 	struct instances insts;
@@ -271,6 +276,11 @@ int log_recover(struct store *st, char *err, size_t n); /* replays the tail behi
 bool log_reached_sound(const struct store *st, unsigned which); /* one of the two marks; unwritten is sound */
 int store_fail(struct store *st);               /* latches the failure; -1 */
 void log_live(struct store *st, uint64_t unit, int64_t units); /* counts at its extent */
+void log_replace(struct store *st, uint64_t unit, uint64_t units); /* the same, see struct logmeta */
+static inline uint32_t log_replaced(const struct store *st, const struct logmeta *m)
+{
+	return m->commit == st->commits ? m->replaced : 0;
+}
 
 /* pack.c: the plain octets of a fragment, FRAG_HEAD_MAX + keylen + len at most.
  * Returns how many. */
@@ -328,6 +338,7 @@ void hot_free(struct store *st);
 /* compact.c */
 /* Works off what changes have made due. */
 int compact_pay(struct store *st, uint64_t units);
+bool compact_much(const struct store *st); /* is there a lot to do, and no group open? */
 /* Works until the clock says so; *more: there is more to do. */
 int compact_run(struct store *st, uint64_t until_ns, bool *more);
 uint64_t compact_clock(void);

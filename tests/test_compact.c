@@ -388,6 +388,63 @@ static void test_space(void)
 	store_close(st);
 }
 
+/* Changes n names in one group, with ticks; what compaction moved meanwhile, and how
+ * long the log was at most. */
+static int one_group(struct store *st, uint64_t seq, unsigned from, unsigned n, uint64_t *moved, uint64_t *log)
+{
+	uint8_t meta[STORE_META] = { 0 };
+	uint64_t before = st->compact.moved;
+	int bad = 0;
+	*log = 0;
+	for (unsigned i = 0; i < n; i++) {
+		bad += put_many(st, seq, (from + i) * 7919u % MANY, (uint32_t)seq) != 0;
+		bad += i % 1000 == 0 && store_tick(st) < 0;
+		*log = st->log_blocks > *log ? st->log_blocks : *log;
+	}
+	*moved = st->compact.moved - before;
+	return bad + (store_commit(st, seq, meta) != 0);
+}
+
+/* A group that changes much is not held up by compaction; ticks make up for it. */
+static void test_burst(void)
+{
+	uint8_t meta[STORE_META] = { 0 };
+	struct store_conf c = { .path = at("burst"), .fd = -1, .reserve = 8ull << 30 };
+	struct store *st = store_open(&c, k, err, sizeof err);
+	uint64_t seq = 1, moved, most = 0, log, live;
+	int bad = 0;
+	for (unsigned i = 0; i < MANY; i++)
+		bad += put_many(st, seq, i, i) != 0;
+	bad += store_commit(st, seq, meta) != 0;
+	for (unsigned round = 0; round < 5; round++) {
+		bad += until_idle(st) != 0;
+		bad += one_group(st, ++seq, round * (MANY / 10), MANY / 10, &moved, &log) != 0;
+		most = moved > most ? moved : most;
+	}
+	ok(bad == 0 && most == 0, "a tenth changed at a time: %llu octets are moved meanwhile", (unsigned long long)most * UNIT);
+	uint64_t before = st->compact.moved;
+	bad += until_idle(st) != 0;
+	live = st->live_units / BLOCK_UNITS;
+	ok(bad == 0 && st->compact.moved > before && st->log_blocks * 100 <= live * (100 + st->tune.start + 8),
+	   "and afterwards: the log is %.2f times what is live", (double)st->log_blocks / (double)live);
+
+	/* changed again and again in one group: there is a bound */
+	bad += one_group(st, ++seq, 0, 3 * MANY, &moved, &log) != 0;
+	ok(bad == 0 && moved > 0 && log * 100 <= live * (200 + st->tune.start + 45),
+	   "three times all in one group: at most %.2f times what is live", (double)log / (double)live);
+
+	/* group upon group: what one makes due the next ones pay */
+	before = st->compact.moved;
+	most = 0;
+	for (unsigned i = 0; i < 100; i++) {
+		bad += one_group(st, ++seq, i * (MANY / 50), MANY / 50, &moved, &log) != 0;
+		most = i > 50 && log > most ? log : most;
+	}
+	ok(bad == 0 && st->compact.moved > before && most * 100 <= live * (100 + st->tune.start + 12),
+	   "group upon group: at most %.2f times", (double)most / (double)live);
+	store_close(st);
+}
+
 int main(int argc, char **argv)
 {
 	unsigned seed = argc > 1 ? (unsigned)atoi(argv[1]) : 7;
@@ -399,6 +456,7 @@ int main(int argc, char **argv)
 	scratch_new(&scratch, 16u << 20);
 	test_model(argc > 2 ? (unsigned)atoi(argv[2]) : 420);
 	test_space();
+	test_burst();
 	scratch_free(&scratch);
 	key_free(k);
 	char cmd[100];

@@ -89,6 +89,17 @@ static bool back(const struct change *c, uint64_t older, const uint8_t *plain, s
 	       (c->len == 0 || !memcmp(r.f.body, c->body, c->len));
 }
 
+/* Moved without a look into its body, with another link. */
+static bool moved(const struct change *c, uint64_t older, const uint8_t *plain, size_t n, uint8_t *room)
+{
+	struct raw r;
+	if (!frag_head(plain, n, &r))
+		return false;
+	struct change m = { (enum frag_kind)c->kind, r.f.seq, r.f.inst, (uint16_t)(r.f.flags | (r.gone ? FRAG_GONE : 0)), r.f.cut,
+		            r.f.owner, r.keylen, r.f.body, r.f.len, false, r.packed };
+	return back(c, older, room, frag_pack(&m, older, room));
+}
+
 /* In memory of its exact size, so that a sanitizer sees each overrun. */
 static void harmless(const uint8_t *plain, size_t n)
 {
@@ -118,7 +129,8 @@ static void random_change(struct change *c, uint8_t *key, uint8_t *body, size_t 
 static void test_random(void)
 {
 	static uint8_t body[9000], plain[FRAG_HEAD_MAX + NAME_MAX_LEN + sizeof body];
-	unsigned same = 0, packed = 0;
+	static uint8_t again[sizeof plain];
+	unsigned same = 0, packed = 0, as_is = 0;
 	for (unsigned i = 0; i < ROUNDS; i++) {
 		uint8_t key[NAME_MAX_LEN];
 		struct change c;
@@ -127,11 +139,13 @@ static void test_random(void)
 		size_t n = frag_pack(&c, older, plain);
 		same += n <= FRAG_HEAD_MAX + c.keylen + c.len && back(&c, older, plain, n);
 		packed += n < c.keylen + c.len;
+		as_is += moved(&c, rnd(2), plain, n, again);
 		harmless(plain, rnd((uint32_t)n + 1));
 		plain[rnd((uint32_t)n)] ^= (uint8_t)(1 + rnd(255));
 		harmless(plain, n);
 	}
 	ok(same == ROUNDS, "%u of %u random fragments come back as they were", same, ROUNDS);
+	ok(as_is == ROUNDS, "%u when they were moved as they are", as_is);
 	ok(packed > ROUNDS / 10, "%u of them were packed", packed);
 }
 
@@ -160,7 +174,7 @@ static void test_octets(void)
 	static const uint8_t key[] = "\7example\3tld";
 	const uint8_t *const ns[] = { (const uint8_t *)"\3ns1\1p\3tld", (const uint8_t *)"\3ns2\1p\3tld" };
 	uint8_t body[512], plain[512];
-	struct change c = { FRAG_NAME, 9, 2, NODE_CUT, 2, key, sizeof key, body, ns_body(body, ns, 2), false };
+	struct change c = { FRAG_NAME, 9, 2, NODE_CUT, 2, key, sizeof key, body, ns_body(body, ns, 2), false, false };
 	size_t n = frag_pack(&c, 0, plain);
 	ok(n == sizeof want - 1 && !memcmp(plain, want, n), "an unsigned delegation takes %zu octets instead of %zu", n,
 	   19 + c.keylen + c.len);

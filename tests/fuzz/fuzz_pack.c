@@ -17,7 +17,7 @@ static void both_ways(struct rd *r, uint8_t how, struct scratch *s)
 {
 	size_t keylen = how & 63;
 	struct change c = { how & 64 ? FRAG_NSEC3 : FRAG_NAME, 77, 3, how & 128 ? FRAG_GONE | NODE_ENT : NODE_CUT, 2,
-		            rd_take(r, keylen), keylen, r->p, 0, false };
+		            rd_take(r, keylen), keylen, r->p, 0, false, false };
 	struct raw back;
 	if (r->bad)
 		return;
