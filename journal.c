@@ -210,6 +210,7 @@ static bool commit(struct journal *j, uint64_t seq, uint64_t time)
 	}
 	j->meta = m;
 	j->seq = j->applied = seq;
+	j->room = 0; /* others may take what is free now */
 	j->calls->committed(j->owner, seq, j->chain);
 	ack(j);
 	return true;

@@ -613,8 +613,10 @@ static int append(struct store *st, const struct change *c, const struct probe *
 		return store_fail(st);
 	st->changes++;
 	count_versions(st, c, &at, was == STORE_FOUND, old);
-	/* appending may have flushed what was pending */
+	/* appending may have handed over what was pending */
 	struct pending *w = was == STORE_FOUND ? store_pending(st, p->hash) : NULL;
+	if (was == STORE_FOUND && !w && (log_wait(st) != 0 || defer_look(st, c->kind, c->inst) != 0))
+		return store_fail(st);
 	if (w)
 		w->unit = at.unit;
 	else if (store_pending_add(st, p->hash, at.unit, was == STORE_FOUND ? old->unit : 0) != 0)
@@ -791,7 +793,11 @@ int store_keep_instance(struct store *st, uint32_t inst)
 	return inst_named(st, inst);
 }
 
-int store_forget_instance(struct store *st, uint32_t inst) { return inst_dropped(st, inst, st->seq); }
+int store_forget_instance(struct store *st, uint32_t inst)
+{
+	defer_named(st, inst); /* what is swept has its slots */
+	return inst_dropped(st, inst, st->seq);
+}
 
 static size_t note_key(uint8_t out[static 4], uint32_t number)
 {

@@ -152,7 +152,8 @@ int defer_show(struct store *st)
 
 int defer_tick(struct store *st, uint64_t now_ns)
 {
-	return st->defer.at && now_ns - st->defer.grown_ns > QUIET_NS ? defer_settle(st) : 0;
+	/* the tick may be of a moment before: it waits for the helper, too */
+	return st->defer.at && now_ns > st->defer.grown_ns + QUIET_NS ? defer_settle(st) : 0;
 }
 
 /* ---- the list filled ---- */

@@ -260,8 +260,8 @@ int space_give_back(struct store *st)
 	uint32_t have = (uint32_t)atomic_load_explicit(&st->root->blocks, memory_order_relaxed);
 	uint32_t spare = have - st->used - st->holes, least = st->tune.slack / 2;
 	uint32_t keep = st->used / 10 > least ? st->used / 10 : least;
-	/* readers of an old root may be in blocks that look free */
-	if (st->fixed_size || st->avoid || spare < st->tune.slack || spare < st->used / 8)
+	/* readers of an old root may be in blocks that look free; a load has reserved them */
+	if (st->fixed_size || st->avoid || st->defer.at || spare < st->tune.slack || spare < st->used / 8)
 		return 0;
 	if (cut_tail(st, spare - keep) != 0)
 		return -1;

@@ -302,7 +302,7 @@ void log_behind(struct store *st);
 /* defer.c: slots that are set later.  All but the first three when nobody else is at
  * work; -1: errno, the store has failed, but for defer_add: it is to fail. */
 void defer_instance(struct store *st, uint32_t inst); /* is being loaded */
-void defer_named(struct store *st, uint32_t inst);    /* a zone names it, in this group */
+void defer_named(struct store *st, uint32_t inst);    /* a zone names it, in this group, or none ever will */
 /* May the slot of what was appended last be set later? */
 void defer_mark(struct store *st, const struct change *c);
 /* Before the slots of f are set: do those that may wait do so? */

@@ -395,6 +395,54 @@ static void test_who(void)
 		ok(store_close(st) == 0 && faults(at("who")) == 0, "the file is sound");
 }
 
+/* A load that comes to nothing. */
+static void test_forgotten(void)
+{
+	uint8_t meta[STORE_META] = { 0 };
+	struct store *st = open_at(at("forgotten"), 8);
+	struct store_zone z = zone_of(0, st ? store_new_instance(st) : 0);
+	struct store_stats s;
+	bool good = st && put_many(st, 1, &z, 0, 2000) == 0 && store_commit(st, 1, meta) == 0 && st->defer.n == 2000;
+	good = good && store_forget_instance(st, z.inst) == 0 && store_commit(st, 1, meta) == 0;
+	ok(good && !st->defer.at, "the slots of an instance that is forgotten are set");
+	for (unsigned i = 0; good && i < 1000; i++)
+		good = store_tick(st) >= 0;
+	if (good)
+		store_stats_get(st, &s);
+	ok(good && s.names == 0 && store_close(st) == 0 && faults(at("forgotten")) == 0, "and swept, all of them");
+}
+
+/* A name that is changed when what it waits in is handed over. */
+static void test_again(void)
+{
+	static uint8_t b[60000], o[NAME_MAX_LEN];
+	uint8_t meta[STORE_META] = { 0 };
+	struct store *st = open_at(at("again"), 8);
+	struct store_zone z = zone_of(0, st ? store_new_instance(st) : 0);
+	struct frag f;
+	bool good = st != NULL;
+	unsigned i = 0;
+	for (; good && st->fill.len < LOG_FLUSH; i++) {
+		owner(0, i, o);
+		crypto_random(b, sizeof b);
+		good = store_put(st, 1, FRAG_NAME, &z, o, NODE_CUT, 1, b, sizeof b, true) == 0;
+	}
+	b[0] ^= 1;
+	good = good && store_put(st, 1, FRAG_NAME, &z, o, NODE_CUT, 1, b, sizeof b, false) == 0 && st->fill.len < LOG_FLUSH &&
+	       store_commit(st, 1, meta) == 0;
+	ok(good, "a new name is changed when its slot has just come to the list");
+	scratch.used = 0;
+	ok(good && store_newest(st, FRAG_NAME, z.inst, o, &scratch, &f) == STORE_FOUND && f.len == sizeof b && memcmp(f.body, b, sizeof b) == 0,
+	   "and is what it became");
+	/* a tick that had to wait for the helper took the time before */
+	good = good && put_many(st, 1, &z, 1000, 1100) == 0 && store_commit(st, 1, meta) == 0 && st->defer.n == 100;
+	if (good)
+		st->defer.grown_ns = compact_clock() + 60000000000u;
+	ok(good && store_tick(st) >= 0 && st->defer.n == 100, "a list that has just grown is no load that stands still");
+	if (st)
+		ok(store_close(st) == 0 && faults(at("again")) == 0, "the file is sound");
+}
+
 int main(int argc, char **argv)
 {
 	bool lots = getenv("LONG") || (argc > 1 && strcmp(argv[1], "--long") == 0);
@@ -403,9 +451,11 @@ int main(int argc, char **argv)
 		return 1;
 	k = key_random();
 	test_who();
+	test_forgotten();
+	test_again();
 	test_model(lots ? 6000 : 600);
 	test_many();
-	static const char *const files[] = { "model", "crashed", "many", "who" };
+	static const char *const files[] = { "model", "crashed", "many", "who", "forgotten", "again" };
 	for (unsigned i = 0; i < sizeof files / sizeof *files; i++)
 		unlink(at(files[i]));
 	rmdir(dir);
