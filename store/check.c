@@ -259,13 +259,24 @@ static bool in_place(const struct place *p, uint32_t bucket, uint32_t overflow_h
 	return displaced ? bucket == p->other : bucket == p->home;
 }
 
+/* Has the version that the fragment at `from` links to gone with its extent?  None
+ * that is needed does (compact.c), and what lies there now is newer. */
+static bool has_gone(const struct check *c, uint64_t from, uint64_t to)
+{
+	const _Atomic uint64_t *info = root_info(c->st->root);
+	if (to / BLOCK_UNITS >= atomic_load(&c->st->root->blocks))
+		return false;
+	uint64_t here = atomic_load(info + to / BLOCK_UNITS);
+	return info_use(here) != USE_LOG || info_serial(here) > info_serial(atomic_load(info + from / BLOCK_UNITS));
+}
+
 static void check_older(struct check *c, const struct raw *newest)
 {
 	struct raw r = *newest;
 	uint8_t key[FRAG_KEY_MAX];
 	uint64_t seq = newest->f.seq, first = newest->unit;
 	memcpy(key, newest->f.owner, newest->keylen);
-	while (r.older) {
+	while (r.older && !has_gone(c, r.unit, r.older)) {
 		uint64_t unit = r.older;
 		c->out->older++;
 		if (open_at(c, unit, &r) != STORE_FOUND || r.f.seq > seq || r.f.inst != newest->f.inst || r.kind != newest->kind ||

@@ -290,6 +290,37 @@ static void test_refused(const char *path)
 	ok(access(at("nothere"), F_OK) != 0, "and none is made");
 }
 
+/* Versions that nobody needs have gone with their extents; who came after them still
+ * has a link to there. */
+static void test_gone_versions(void)
+{
+	enum { MANY = 40000 };
+	struct store_conf c = { .path = at("gone"), .fd = -1, .reserve = 1ull << 30 };
+	struct store *st = store_open(&c, k, err, sizeof err);
+	struct store_zone z = { .inst = store_new_instance(st), .labels = 1, .state = ZONE_SERVING, .serial = 1 };
+	struct store_report report;
+	char name[64];
+	int r = 0;
+	st->tune = (struct tune){ .tick_ns = 300000, .slice = 1024, .start = 2, .floor = 1, .slack = 16, .tail_least = 1u << 20 };
+	name_of("example.", z.name);
+	r |= put(st, 1, &z, "example.", 0);
+	for (uint64_t seq = 1; seq < 8; seq++) {
+		for (unsigned i = 0; i < MANY; i++) {
+			snprintf(name, sizeof name, "name-%u.example.", i);
+			if (seq == 1 || (i + seq) % 8 < 5)
+				r |= put(st, seq, &z, name, i + (unsigned)seq);
+		}
+		r |= store_zone_put(st, seq, &z) | commit(st, seq);
+		for (unsigned i = 0; i < 300; i++)
+			r |= store_tick(st) < 0;
+	}
+	uint64_t emptied = st->compact.emptied;
+	r |= store_close(st);
+	long long faults = look(at("gone"), &report);
+	ok(r == 0 && emptied > 0, "%llu extents were emptied", (unsigned long long)emptied);
+	ok(faults == 0, "what went with them is no damage (%lld faults: %s)", faults, said);
+}
+
 int main(void)
 {
 	if (crypto_init() != 0)
@@ -306,12 +337,13 @@ int main(void)
 	make(at("hub"), true, true);
 	test_sound(at("hub"));
 	test_swept();
+	test_gone_versions();
 	make(at("crashed"), false, false);
 	test_sound(at("crashed"));
 	test_changed(at("crashed"), false);
 	test_exchanged(at("node"));
 	test_refused(at("node"));
-	static const char *const files[] = { "node", "hub", "crashed", "changed", "swept" };
+	static const char *const files[] = { "node", "hub", "crashed", "changed", "swept", "gone" };
 	for (size_t i = 0; i < sizeof files / sizeof *files; i++)
 		unlink(at(files[i]));
 	rmdir(dir);
