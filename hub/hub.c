@@ -1,7 +1,15 @@
-/* hub.c - opening what the hub keeps, and committing to it.
+/* hub.c - opening what the hub keeps, committing to it, and turns for all others in
+ * the midst of long work.
  *
  * The journal leads and the store follows: what the store lacks after a crash
- * is replayed from the journal. */
+ * is replayed from the journal.
+ * States of the replay: none -> under way, when a large new zone is followed part by
+ * part while its transaction is written (hub_follow) -> none, by hub_commit, which
+ * replays the rest, or by hub_forsake, when the transaction will not be.
+ * Turns: one loop's turn within a wake() of the same loop (loop.h).  What is begun in
+ * it may read what was committed, and changes neither journal nor store.
+ * Threat: a disk that was changed or exchanged: a store is taken up only if its chain
+ * hash is the journal's at that sequence. */
 #include "hub/hub.h"
 
 #include "base/log.h"
@@ -13,11 +21,11 @@
 #include <time.h>
 #include <unistd.h>
 
-#define BREATH_NS 50000000ull
-#define PING_NS   1000000000ull
-#define MOMENT_NS 2000000u
-#define BESIDE_STACK (8u << 20) /* musl's own default is small */
-#define SYNC_LONG (8u << 20)    /* octets: syncing more may take its time */
+#define BREATH_NS    50000000ull   /* from one turn of the others to the next */
+#define PING_NS      1000000000ull /* from one sign of life to the next, where they have none */
+#define MOMENT_NS    2000000u      /* a pause, when nobody has anything to do */
+#define BESIDE_STACK (8u << 20)    /* octets; musl's own default is small */
+#define SYNC_LONG    (8u << 20)    /* octets: syncing more may take its time */
 
 uint64_t hub_now(void) { return (uint64_t)time(NULL); }
 

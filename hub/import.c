@@ -21,7 +21,7 @@
 
 #define SCRATCH    (3u << 20)
 #define AHEAD_FROM 100000u      /* names from which a zone is large */
-#define AHEAD_ROOM (8u << 20)   /* octets of operations that the store has made room for, at a time */
+#define AHEAD_ROOM (8u << 20)   /* octets of operations for which the store makes room at a time */
 
 /* ---- where operations go ---- */
 
@@ -242,7 +242,7 @@ static void take_work(void *p)
 	t->done = true;
 }
 
-/* What is written so far goes into the store, until all is.  -1: err. */
+/* What the helper has written goes into the store, until it has written all.  -1: err. */
 static int follow(struct writer *w, const _Atomic bool *done, char *err, size_t n)
 {
 	struct hub *h = w->h;
