@@ -12,8 +12,8 @@ struct replay {
 	bool under_way;
 	struct jreader r;
 	struct journal_meta before; /* where the journal stood in front of the transaction at hand */
-	uint32_t skip;            /* parts of it that the store has already */
-	uint64_t octets;          /* of operations, applied */
+	uint32_t skip;              /* parts of it that the store has already */
+	uint64_t octets;            /* of operations, in all parts so far */
 };
 
 /* What a hub keeps: the journal, and its own copy of the zones.  The journal
