@@ -848,9 +848,11 @@ int store_reserve(struct store *st, uint64_t bytes)
 	if (log_settle(st) != 0)
 		return -1;
 	/* a change of one set rewrites its fragment, trees grow, and each segment of the
-	 * index is copied at most once */
-	uint64_t log = bytes + bytes / 2 + st->defer.room * sizeof *st->defer.at, index = (uint64_t)segment_count(st) * BLOCK;
-	return space_reserve(st, (uint32_t)((log + (index < log || st->defer.room ? index : log)) / BLOCK) + EXTENT_BLOCKS + 8);
+	 * index is copied at most once; slots that wait (defer.c) make the index grow, too,
+	 * and may touch all of it */
+	uint64_t late = st->defer.room * sizeof *st->defer.at, log = bytes + bytes / 2 + late;
+	uint64_t index = (uint64_t)segment_count(st) * BLOCK, copied = late || index < log ? index : log;
+	return space_reserve(st, (uint32_t)((log + copied) / BLOCK) + EXTENT_BLOCKS + 8);
 }
 
 int store_pin(struct store *st, uint64_t seq)
@@ -877,7 +879,8 @@ void store_unpin(struct store *st, int pin)
 }
 uint64_t store_pin_seq(const struct store *st, int pin) { return st->pins[pin] - 1; }
 
-#define TICK_MUCH 4 /* ms */
+/* Until the next tick, in ms: when there is much to compact, anything to do, nothing. */
+#define TICK_MUCH 4
 #define TICK_BUSY 10
 #define TICK_IDLE 1000
 

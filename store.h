@@ -247,8 +247,9 @@ enum store_owner {
 enum store_owner store_whose(int fd, const char *name, const struct key *k, char *err, size_t n);
 /* Clean stop: checkpoint, then free.  After a failure only frees. */
 int store_close(struct store *st);
-const struct store_map *store_reader(struct store *st); /* the writer's own eyes: */
-/* in the midst of changes they may look once those are in their places.  -1: errno. */
+const struct store_map *store_reader(struct store *st); /* the writer's own eyes */
+/* In the midst of changes, before these look: nobody is at work beside us any more.
+ * -1: errno, the store has failed. */
 int store_settle(struct store *st);
 
 /* Where the last commit stood. */

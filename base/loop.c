@@ -2,7 +2,8 @@
  *
  * Level-triggered.  Timers are a list, soonest first; a new one is put in from
  * the end, as most are set one idle time from now.  Sources removed in the
- * midst of a turn are struck from what is still to be woken. */
+ * midst of a turn are struck from what is still to be woken.  A turn within a
+ * turn takes over its list: what it doesn't reach is ready again at the next. */
 #include "base/loop.h"
 
 #include <errno.h>

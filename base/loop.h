@@ -48,7 +48,9 @@ void loop_del(struct loop *l, struct src *s);
 
 /* A turn in two halves, for owners that have to do something in between:
  * waits until a source is ready, a timer is due, a signal arrived or until_ns;
- * then wakes what is due.  loop_wait returns 0, or -1 with errno (not EINTR). */
+ * then wakes what is due.  loop_wait returns 0, or -1 with errno (not EINTR).
+ * A wake() that takes long may have turns within it, so that others need not wait: the
+ * turn around it goes on where they end.  Its owner must stay until it returns. */
 int loop_wait(struct loop *l, uint64_t until_ns);
 void loop_wake(struct loop *l);
 

@@ -11,17 +11,19 @@
  * Threat: everyone.  PARKED queries at most wait for a worker, in memory laid out
  * at the start.  Who finds no room over UDP is dropped: his resolver asks again,
  * and those whose names are in memory are served; over TCP his connection ends.
- * UDP never takes all of it, nor one network all of UDP's part: who asks for
- * names at random leaves room for others, who forges senders for TCP. */
+ * UDP never takes all of it, nor one network all of UDP's part: so who asks for
+ * names at random leaves room for other networks, and who forges senders leaves
+ * room for TCP.  Networks are told apart by a keyed hash of eight bits: a few share
+ * one part, and nobody can choose with whom. */
 #include "dns/worker.h"
 
 #include <errno.h>
 #include <sys/resource.h>
 
-#define PARKED     1024
+#define PARKED     1024      /* of a worker */
 #define PARKED_UDP 768       /* of them, for UDP */
-#define PARKED_NET 256       /* of those, for one network: /24, /56 */
-#define PARKED_MSG 1024      /* a longer query is dropped: only padding makes one */
+#define PARKED_NET 256       /* of those, for one network: IPv4 /24, IPv6 /56 */
+#define PARKED_MSG 1024      /* octets; a longer query is dropped: only padding makes one */
 #define LOOK_NS    100000000 /* between two looks at our faults */
 
 struct parked {
@@ -32,7 +34,7 @@ struct parked {
 	unsigned tries;
 	struct sockaddr_in6 peer;      /* or a sockaddr_in */
 	socklen_t peer_len;
-	uint8_t net;                   /* the sender's, among `crowd` */
+	uint8_t net;                   /* over UDP: the sender's place in `crowd` */
 	uint16_t len;
 	uint8_t msg[PARKED_MSG];
 };
@@ -79,6 +81,7 @@ static void fetch(struct worker *w, struct parked *p)
 	store_cold_send(w->map, &p->errand);
 }
 
+/* The place of a sender's network in `crowd`. */
 static uint8_t net_of(const struct park *k, const struct sockaddr_in6 *peer)
 {
 	uint8_t net[8] = { 0 };

@@ -48,8 +48,8 @@ struct park {
 	struct parked *free;    /* used before */
 	unsigned touched;       /* how many were ever used: no memory behind them */
 	unsigned udp;           /* how many wait over UDP, */
-	uint16_t crowd[256];    /* and from where, by a hash of the sender's network */
-	struct sip key;         /* random; by it */
+	uint16_t crowd[256];    /* and from where: by a hash of the sender's network, */
+	struct sip key;         /* under a random key, so that nobody can choose who shares a place */
 	uint64_t looked_ns;     /* at the count of our faults: */
 	long faults;
 };

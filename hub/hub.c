@@ -1,7 +1,15 @@
-/* hub.c - opening what the hub keeps, and committing to it.
+/* hub.c - opening what the hub keeps, committing to it, and turns for all others in
+ * the midst of long work.
  *
  * The journal leads and the store follows: what the store lacks after a crash
- * is replayed from the journal. */
+ * is replayed from the journal.
+ * States of the replay: none -> under way, when a large new zone is followed part by
+ * part while its transaction is written (hub_follow) -> none, by hub_commit, which
+ * replays the rest, or by hub_forsake, when the transaction will not be.
+ * Turns: one loop's turn within a wake() of the same loop (loop.h).  What is begun in
+ * it may read what was committed, and changes neither journal nor store.
+ * Threat: a disk that was changed or exchanged: a store is taken up only if its chain
+ * hash is the journal's at that sequence. */
 #include "hub/hub.h"
 
 #include "base/log.h"
@@ -13,11 +21,11 @@
 #include <time.h>
 #include <unistd.h>
 
-#define BREATH_NS 50000000ull
-#define PING_NS   1000000000ull
-#define MOMENT_NS 2000000u
-#define BESIDE_STACK (8u << 20) /* musl's own default is small */
-#define SYNC_LONG (8u << 20)    /* octets: syncing more may take its time */
+#define BREATH_NS    50000000ull   /* from one turn of the others to the next */
+#define PING_NS      1000000000ull /* from one sign of life to the next, where they have none */
+#define MOMENT_NS    2000000u      /* a pause, when nobody has anything to do */
+#define BESIDE_STACK (8u << 20)    /* octets; musl's own default is small */
+#define SYNC_LONG    (8u << 20)    /* octets: syncing more may take its time */
 
 uint64_t hub_now(void) { return (uint64_t)time(NULL); }
 
@@ -71,6 +79,19 @@ void hub_pause(struct hub *h)
 		loop_wake(&h->loop);
 }
 
+int hub_fail(struct hub *h, const char *why)
+{
+	h->failed = true;
+	snprintf(h->why, sizeof h->why, "%s", why);
+	return -1;
+}
+
+static int store_error(char *err, size_t n)
+{
+	snprintf(err, n, "the hub's store: %s", strerror(errno));
+	return -1;
+}
+
 static int store_meta_commit(struct hub *h, uint64_t seq, const uint8_t *chain, uint64_t time, char *err, size_t n)
 {
 	struct journal_meta m = { .time = time };
@@ -79,14 +100,18 @@ static int store_meta_commit(struct hub *h, uint64_t seq, const uint8_t *chain, 
 	memcpy(m.pub, h->pub, SIGN_PUB);
 	memcpy(m.chain, chain, CHAIN_LEN);
 	meta_write(&m, meta);
-	if (store_commit(h->store, seq, meta) != 0) {
-		snprintf(err, n, "the hub's store: %s", strerror(errno));
-		return -1;
-	}
+	if (store_commit(h->store, seq, meta) != 0)
+		return store_error(err, n);
 	h->seq = seq;
 	h->time = time;
 	memcpy(h->chain, chain, CHAIN_LEN);
 	return 0;
+}
+
+/* What the journal stands at, when the store has all of it. */
+static int commit_last(struct hub *h, char *err, size_t n)
+{
+	return store_meta_commit(h, jfile_last(h->jfile), jfile_chain(h->jfile), jfile_time(h->jfile), err, n);
 }
 
 /* A transaction begins.  One of several parts may commit on its way: what comes
@@ -107,10 +132,7 @@ static int begin(struct hub *h, const struct tx_part *t, char *err, size_t n)
 	if (store_last_seq(h->store) != store_seq(h->store) &&
 	    store_meta_commit(h, t->seq - 1, before->chain, before->time, err, n) != 0)
 		return -1;
-	if (bulk_begin(&h->bulk, h->store, BULK_TRANSACTION, h->id, &at, 0) == 0)
-		return 0;
-	snprintf(err, n, "the hub's store: %s", strerror(errno));
-	return -1;
+	return bulk_begin(&h->bulk, h->store, BULK_TRANSACTION, h->id, &at, 0) == 0 ? 0 : store_error(err, n);
 }
 
 /* One part into the store. */
@@ -135,10 +157,8 @@ static int replay_part(struct hub *h, const struct tx_part *t, char *err, size_t
 		memcpy(p->before.chain, t->chain, CHAIN_LEN);
 	if (last && h->bulk.what == BULK_NONE)
 		return 0;
-	if ((last ? bulk_end(&h->bulk) : bulk_part(&h->bulk, &h->applier, NULL, t->len)) == 0)
-		return 0;
-	snprintf(err, n, "the hub's store: %s", strerror(errno));
-	return -1;
+	int r = last ? bulk_end(&h->bulk) : bulk_part(&h->bulk, &h->applier, NULL, t->len);
+	return r == 0 ? 0 : store_error(err, n);
 }
 
 static void replay_begin(struct hub *h)
@@ -193,23 +213,23 @@ int hub_follow(struct hub *h, char *err, size_t n)
 	return got && replay_part(h, &t, err, n) != 0 ? -1 : got;
 }
 
-/* A bulk load of the store's that the journal has no transaction for. */
-static int forget_bulk(struct hub *h, uint32_t inst)
+/* A bulk load of the store's that the journal has no transaction for; inst: its
+ * instance, or 0. */
+static int forget_bulk(struct hub *h, uint32_t inst, char *err, size_t n)
 {
 	uint8_t meta[STORE_META];
 	memcpy(meta, store_meta(h->store), sizeof meta);
-	if (bulk_forget(&h->bulk) != 0 || (inst && store_forget_instance(h->store, inst) != 0))
-		return -1;
-	return store_commit(h->store, store_seq(h->store), meta);
+	if (bulk_forget(&h->bulk) != 0 || (inst && store_forget_instance(h->store, inst) != 0) ||
+	    store_commit(h->store, store_seq(h->store), meta) != 0)
+		return store_error(err, n);
+	return 0;
 }
 
-int hub_forsake(struct hub *h)
+int hub_forsake(struct hub *h, char *err, size_t n)
 {
 	bool begun = h->replay.octets > 0;
 	replay_end(h);
-	if (!begun)
-		return 0;
-	return forget_bulk(h, h->applier.made ? h->applier.zone.inst : 0);
+	return begun ? forget_bulk(h, h->applier.made ? h->applier.zone.inst : 0, err, n) : 0;
 }
 
 /* Does the store belong to this journal? */
@@ -226,14 +246,6 @@ static int check_store(struct hub *h, char *err, size_t n)
 		return 0;
 	snprintf(err, n, "store and journal do not belong together (sequence %llu): one of them was restored or exchanged",
 	         (unsigned long long)seq);
-	return -1;
-}
-
-static int forget(struct hub *h, char *err, size_t n)
-{
-	if (forget_bulk(h, h->bulk.zone.inst) == 0)
-		return 0;
-	snprintf(err, n, "the hub's store: %s", strerror(errno));
 	return -1;
 }
 
@@ -281,8 +293,8 @@ int hub_open(struct hub *h, const char *dir, const struct key *k, char *err, siz
 	/* of a transaction that a crash has cut off nothing is to be believed: another one
 	 * will have its sequence */
 	bool stale = bulk_take_up(&h->bulk, h->store, NULL) && h->bulk.at.seq > jfile_last(h->jfile);
-	if (check_store(h, err, n) != 0 || (stale && forget(h, err, n) != 0) || replay(h, err, n) != 0 ||
-	    store_meta_commit(h, jfile_last(h->jfile), jfile_chain(h->jfile), jfile_time(h->jfile), err, n) != 0) {
+	if (check_store(h, err, n) != 0 || (stale && forget_bulk(h, h->bulk.zone.inst, err, n) != 0) ||
+	    replay(h, err, n) != 0 || commit_last(h, err, n) != 0) {
 		hub_close(h);
 		return -1;
 	}
@@ -333,12 +345,11 @@ int hub_commit(struct hub *h, char *err, size_t n)
 	/* a failed sync is final: nothing behind it can be believed durable */
 	if (sync_journal(h) != 0) {
 		snprintf(err, n, "journal: %s", strerror(errno));
-	} else if (replay(h, err, n) == 0 && store_meta_commit(h, jfile_last(h->jfile), jfile_chain(h->jfile), jfile_time(h->jfile), err, n) == 0) {
-		if (h->feeds)
-			feeds_wake(h->feeds);
-		return 0;
+		return hub_fail(h, err);
 	}
-	h->failed = true;
-	snprintf(h->why, sizeof h->why, "%s", err);
-	return -1;
+	if (replay(h, err, n) != 0 || commit_last(h, err, n) != 0)
+		return hub_fail(h, err);
+	if (h->feeds)
+		feeds_wake(h->feeds);
+	return 0;
 }

@@ -12,8 +12,8 @@ struct replay {
 	bool under_way;
 	struct jreader r;
 	struct journal_meta before; /* where the journal stood in front of the transaction at hand */
-	uint32_t skip;            /* parts of it that the store has already */
-	uint64_t octets;          /* of operations, applied */
+	uint32_t skip;              /* parts of it that the store has already */
+	uint64_t octets;            /* of operations, in all parts so far */
 };
 
 /* What a hub keeps: the journal, and its own copy of the zones.  The journal
@@ -34,13 +34,13 @@ struct hub {
 	uint64_t time;            /* of that transaction */
 	uint64_t uncommitted;     /* octets in the journal that the store hasn't seen */
 	const char *dir;
-	struct bulk bulk;          /* of a large transaction into the store */
 	struct replay replay;
-	uint64_t ahead_from;      /* names of a zone that is large; 0: a default */
-	uint32_t resumed;         /* parts of one that were found there already */
+	struct bulk bulk;         /* of a large transaction into the store; */
+	uint32_t resumed;         /* parts of it that were found there already */
+	uint64_t ahead_from;      /* names from which a new zone is large; 0: a default */
 	struct feeds *feeds;
 	uint64_t breath_ns, ping_ns; /* when others last had their turn, and nodes heard from us */
-	bool failed;              /* the store can't go on: stop, and start from what is durable */
+	bool failed;              /* the hub can't go on: stop, and start from what is durable */
 	char why[400];
 };
 
@@ -48,13 +48,25 @@ struct hub {
 int hub_open(struct hub *h, const char *dir, const struct key *k, char *err, size_t n);
 void hub_close(struct hub *h);
 uint64_t hub_now(void); /* seconds since 1970 */
+int hub_fail(struct hub *h, const char *why); /* it can't go on; -1 */
+/* Everything imported so far becomes durable, then known. */
+int hub_commit(struct hub *h, char *err, size_t n);
+/* While another thread writes a transaction to the journal: its next part goes into
+ * the store.  1; 0: it is not written yet; -1: err.  hub_commit goes on with it. */
+int hub_follow(struct hub *h, char *err, size_t n);
+/* That transaction will not be: nothing of it stays in the store.  -1: err. */
+int hub_forsake(struct hub *h, char *err, size_t n);
+
 /* Long work must not keep the nodes waiting.  Called often within it, this lets all
  * others have a turn of the loop; who would begin a change, or do the store's
  * housekeeping, sees to it that none is under way (main.c).  While the store's
  * catalog is half changed the nodes only hear that we are alive. */
 void hub_breathe(struct hub *h);
-/* The same around work that touches nothing of the hub's, done by a thread. */
+/* The same around work done by a thread.  It touches nothing of the hub's that
+ * another's turn may change. */
 void hub_beside(struct hub *h, void (*work)(void *), void *arg);
+/* The same, when there is nothing to do for a moment. */
+void hub_pause(struct hub *h);
 
 /* import.c */
 struct import_result { bool changed; uint32_t serial; uint64_t seq, puts, deletes; };
@@ -65,15 +77,6 @@ struct import_result { bool changed; uint32_t serial; uint64_t seq, puts, delete
  * nothing has changed (or h->failed). */
 int hub_import(struct hub *h, struct zone *z, bool force, struct import_result *out, char *err, size_t n);
 int hub_drop(struct hub *h, const uint8_t *origin, struct import_result *out, char *err, size_t n);
-/* Everything imported so far becomes durable, then known. */
-int hub_commit(struct hub *h, char *err, size_t n);
-/* While another thread writes a transaction to the journal: its next part goes into
- * the store.  1; 0: it is not written yet; -1: err.  hub_commit goes on with it. */
-int hub_follow(struct hub *h, char *err, size_t n);
-/* That transaction will not be: nothing of it stays in the store.  -1: errno. */
-int hub_forsake(struct hub *h);
-/* There is nothing to do for a moment. */
-void hub_pause(struct hub *h);
 
 /* snapshot.c: all zones as they are now, chunk by chunk; or only one (NULL also
  * when it is not here) */

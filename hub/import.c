@@ -20,8 +20,8 @@
 #include <stdlib.h>
 
 #define SCRATCH    (3u << 20)
-#define AHEAD_FROM 100000u      /* names of a zone that is large */
-#define AHEAD_ROOM (8u << 20)   /* octets of operations that the store has made room for, at a time */
+#define AHEAD_FROM 100000u      /* names from which a zone is large */
+#define AHEAD_ROOM (8u << 20)   /* octets of operations for which the store makes room at a time */
 
 /* ---- where operations go ---- */
 
@@ -39,11 +39,13 @@ struct writer {
 	size_t errn;
 };
 
-static int fail(struct writer *w, const char *what)
+static int complain(char *err, size_t n, const char *what)
 {
-	snprintf(w->err, w->errn, "%s: %s", what, errno == ENOSPC ? "the disk is full; nothing was changed" : strerror(errno));
+	snprintf(err, n, "%s: %s", what, errno == ENOSPC ? "the disk is full; nothing was changed" : strerror(errno));
 	return -1;
 }
+
+static int fail(struct writer *w, const char *what) { return complain(w->err, w->errn, what); }
 
 static int write_ops(struct writer *w)
 {
@@ -106,13 +108,12 @@ static int end(struct writer *w)
 static void undo(struct writer *w)
 {
 	struct hub *h = w->h;
+	char why[sizeof h->why];
 	if (!w->begun || !h->jfile)
 		return;
 	jfile_abort(h->jfile);
-	if (h->failed || !h->replay.under_way || hub_forsake(h) == 0)
-		return;
-	h->failed = true;
-	snprintf(h->why, sizeof h->why, "the hub's store: %s", strerror(errno));
+	if (!h->failed && h->replay.under_way && hub_forsake(h, why, sizeof why) != 0)
+		hub_fail(h, why);
 }
 
 /* ---- one name ---- */
@@ -241,7 +242,7 @@ static void take_work(void *p)
 	t->done = true;
 }
 
-/* What is written so far goes into the store, until all is.  -1: err. */
+/* What the helper has written goes into the store, until it has written all.  -1: err. */
 static int follow(struct writer *w, const _Atomic bool *done, char *err, size_t n)
 {
 	struct hub *h = w->h;
@@ -250,18 +251,13 @@ static int follow(struct writer *w, const _Atomic bool *done, char *err, size_t 
 	for (bool last = false; got > 0 || !last;) {
 		last = *done; /* what is not there now won't come */
 		if (h->replay.octets + FRAME_MAX > room) {
-			if (store_reserve(h->store, AHEAD_ROOM + FRAME_MAX) != 0) {
-				snprintf(err, n, "store: %s", errno == ENOSPC ? "the disk is full; nothing was changed" : strerror(errno));
-				return -1;
-			}
+			if (store_reserve(h->store, AHEAD_ROOM + FRAME_MAX) != 0)
+				return complain(err, n, "store");
 			room = h->replay.octets + AHEAD_ROOM + FRAME_MAX;
 		}
 		got = hub_follow(h, err, n);
-		if (got < 0) {
-			h->failed = true; /* the store may take no more */
-			snprintf(h->why, sizeof h->why, "%s", err);
-			return -1;
-		}
+		if (got < 0)
+			return hub_fail(h, err); /* the store may take no more */
 		if (got == 0 && !last)
 			hub_pause(h);
 	}
@@ -272,7 +268,7 @@ static int take_ahead(struct writer *w, struct zone *z, struct scratch *s)
 {
 	struct taking t = { w, z, s, 0, false };
 	struct helper helper;
-	char err[400];
+	char err[400]; /* ours: w->err is the helper's meanwhile */
 	if (begin(w) != 0)
 		return -1;
 	helper_begin(&helper);

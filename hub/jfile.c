@@ -1,4 +1,7 @@
 /* jfile.c - the hub's journal on disk.  Layout and contract in jfile.h.
+ * Threads: the parts of one transaction may be written by one, and read behind it by
+ * the one that began it and will end it (jfile_follow).  Who reads meanwhile looks
+ * at nothing that changes then but `ready`.
  * Threat: crashes at any octet, a disk read or changed by others: a record
  * counts only with its tag, a transaction only with its chain hash. */
 #include "hub/jfile.h"
@@ -593,7 +596,7 @@ int jfile_seek(struct jfile *j, uint64_t seq, struct jreader *r)
 	return reader_at(j, r, j->at[seq - j->first]);
 }
 
-/* The part at which the reader stands: 1, or -1. */
+/* The part at which the reader stands: 1, or -1 with errno. */
 static int next_part(struct jreader *r, struct tx_part *out)
 {
 	int got = record_read(r->fd, r->key, &r->off, r->record, &r->buf);

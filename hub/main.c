@@ -33,7 +33,7 @@
 #define TURN_ZONES    64 /* loaded before the others have their turn, and before one sync */
 #define TICK_NS       1000000000ull
 #define AGAIN_NS      50000000ull /* a load that is not at work looks whether it may be */
-#define SMALL_FILE    (1 << 20)
+#define SMALL_FILE    (1 << 20) /* octets */
 #define PASS_SALT_LEN 16
 
 static const char usage[] =

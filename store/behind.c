@@ -17,8 +17,6 @@
 
 #include <errno.h>
 
-#define AHEAD 8 /* slots whose cache lines are asked for before they are set */
-
 /* Seals a fragment that lies in p as it will lie at `unit`.  Its length in units. */
 static uint64_t seal_at(const struct store *st, uint8_t *p, uint64_t serial, uint64_t unit)
 {
@@ -84,8 +82,8 @@ static int set_slots(struct store *st, const struct filled *f)
 				return -1;
 			continue;
 		}
-		if (i + AHEAD < f->npend)
-			segment_touch(st, f->pend[i + AHEAD].hash);
+		if (i + SLOTS_AHEAD < f->npend)
+			segment_touch(st, f->pend[i + SLOTS_AHEAD].hash);
 		if (segment_set(st, f->pend[i].hash, f->pend[i].unit, f->pend[i].old_unit) != 0)
 			return -1;
 	}

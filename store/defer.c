@@ -14,7 +14,11 @@
  * What is lost with the process is replayed from the log: it lies behind the last cut.
  * States: none -> filling -> full: sorted, being put in while it fills -> filling;
  * and from each, when all are put in, its memory is given back -> none.
- * The list belongs to whom the index belongs: to the helper while it is at work. */
+ * The list belongs to whom the index belongs: to the helper while it is at work.
+ *
+ * Threat: who chooses the names.  Their hashes are keyed, so none of his choices
+ * makes the sort slow; how long the list may be is bounded by the index and by the
+ * machine's memory, and without memory slots are set as they come. */
 #include "store/writer.h"
 
 #include <errno.h>
@@ -23,9 +27,10 @@
 
 #define MEMORY_PART 16u          /* the list takes such a part of the machine's memory at most */
 #define WAYS        DEFER_WAYS
+#define DIGIT       8u           /* bits of the hash by which one pass sorts: WAYS values */
+#define FIRST       (64 - DIGIT) /* the first digit's shift */
 #define PACE        2u           /* so many are set for each that comes */
-#define FEW         512u         /* so many are set as they come */
-#define AHEAD       8u           /* as in behind.c */
+#define FEW         512u         /* fewer than these are not sorted */
 #define QUIET_NS    10000000000u /* a load that has stood still so long may not go on */
 
 void defer_instance(struct store *st, uint32_t inst)
@@ -68,7 +73,7 @@ void defer_mark(struct store *st, const struct change *c)
 static int set(struct store *st, const struct late *at, size_t n)
 {
 	for (size_t i = 0; i < n; i++) {
-		uint64_t hash[2] = { at[i].hash }, soon[2] = { at[i + AHEAD < n ? i + AHEAD : i].hash };
+		uint64_t hash[2] = { at[i].hash }, soon[2] = { at[i + SLOTS_AHEAD < n ? i + SLOTS_AHEAD : i].hash };
 		segment_touch(st, soon);
 		if (segment_set(st, hash, at[i].unit, 0) != 0)
 			return -1;
@@ -76,8 +81,9 @@ static int set(struct store *st, const struct late *at, size_t n)
 	return 0;
 }
 
-/* Orders them, where they lie, by eight bits of the hash; end[w]: behind those of w. */
-static void part(struct late *at, size_t n, unsigned shift, size_t end[static WAYS])
+/* One pass of an American flag sort (in place, not stable), by the digit at `shift`;
+ * end[w]: behind those whose digit is w. */
+static void flag_sort(struct late *at, size_t n, unsigned shift, size_t end[static WAYS])
 {
 	size_t next[WAYS], sum = 0;
 	memset(end, 0, WAYS * sizeof *end);
@@ -99,15 +105,16 @@ static void part(struct late *at, size_t n, unsigned shift, size_t end[static WA
 		}
 }
 
-/* Names that the hash's top bits make neighbours lie in one segment. */
+/* Sorts them by the digit at `shift` and those below it, and sets them.  Below the
+ * directory's bits there is no need: they lie in one segment. */
 static int put_in(struct store *st, struct late *at, size_t n, unsigned shift)
 {
 	size_t end[WAYS], from = 0;
 	if (n < FEW || shift < 64 - DIR_BITS)
 		return set(st, at, n);
-	part(at, n, shift, end);
+	flag_sort(at, n, shift, end);
 	for (unsigned w = 0; w < WAYS; from = end[w++])
-		if (put_in(st, at + from, end[w] - from, shift - 8) != 0)
+		if (put_in(st, at + from, end[w] - from, shift - DIGIT) != 0)
 			return -1;
 	return 0;
 }
@@ -132,7 +139,7 @@ int defer_settle(struct store *st)
 	if (st->failed) /* perhaps half way through it */
 		return -1;
 	memmove(d->at + d->n, d->at + d->done, left * sizeof *d->at);
-	if (put_in(st, d->at, d->n + left, 56) != 0)
+	if (put_in(st, d->at, d->n + left, FIRST) != 0)
 		return store_fail(st);
 	defer_free(st);
 	return 0;
@@ -185,13 +192,13 @@ static void fit(struct store *st)
 	d->room = n;
 }
 
-/* The next part of those sorted. */
+/* The next part of those sorted: of one first digit. */
 static int put_part(struct store *st)
 {
 	struct defer *d = &st->defer;
 	size_t from = d->done;
 	d->done = d->end[d->part++];
-	return put_in(st, d->at + from, d->done - from, 48);
+	return put_in(st, d->at + from, d->done - from, FIRST - DIGIT);
 }
 
 bool defer_open(struct store *st, const struct filled *f)
@@ -217,7 +224,7 @@ int defer_add(struct store *st, const struct pending *p)
 		fit(st);
 	if (d->n < d->room)
 		return 0;
-	part(d->at, d->n, 56, d->end);
+	flag_sort(d->at, d->n, FIRST, d->end);
 	d->sorted = d->n;
 	d->n = d->done = d->part = 0;
 	return 0;

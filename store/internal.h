@@ -94,10 +94,11 @@ struct raw {
 	uint8_t kind, keylen;
 	bool gone, packed; /* packed: the body still is */
 };
-/* pack.c: reads the plain octets of a fragment, but for a packed body; */
+/* pack.c: reads the plain octets of a fragment; a packed body stays as it is. */
 bool frag_head(const uint8_t *p, size_t n, struct raw *out);
-/* which goes to the scratch. */
+/* If it is packed: unpacked it goes to the scratch. */
 bool frag_unpack_body(struct scratch *s, struct raw *out);
+/* Both. */
 static inline bool frag_unpack(const uint8_t *p, size_t n, struct scratch *s, struct raw *out)
 {
 	return frag_head(p, n, out) && frag_unpack_body(s, out);

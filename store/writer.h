@@ -11,6 +11,7 @@
 #define LOG_FLUSH    (1u << 20)  /* written to the file from here on */
 #endif
 #define SOON         16u         /* a name's bucket is asked for so many names before its fragment */
+#define SLOTS_AHEAD  8u          /* slots whose cache lines are asked for before they are set */
 #define PINS         (STORE_HOLDS + 16)
 #define TAIL_OPS     10000000u   /* a checkpoint is due after so many operations */
 #define TAIL_BYTES   (1ull << 30) /* or so much log, less in a small store */
@@ -61,9 +62,9 @@ struct late { uint64_t hash, unit; }; /* hash: the first half */
 struct defer {
 	struct late *at;         /* mapped; NULL: none */
 	size_t n, room;          /* those that have come, from its beginning on */
-	size_t done, sorted;     /* [done, sorted): those before them; n is at most done */
-	size_t end[DEFER_WAYS];  /* of their parts by the hash's first octet; */
-	unsigned part;           /* the next to be set */
+	size_t done, sorted;     /* [done, sorted): those before them; while there are any, n <= done */
+	size_t end[DEFER_WAYS];  /* of their parts, one for each first octet of the hash; */
+	unsigned part;           /* the next of these to be set */
 	uint64_t insts;          /* whose they are (inst_bit) */
 	uint64_t grown_ns;       /* when it last did */
 	uint64_t named;          /* instances (inst_bit) that the next commit shows */
@@ -299,8 +300,8 @@ void log_seal(struct store *st);                /* what was appended, and is sti
 void log_hand_over(struct store *st, uint64_t next);
 void log_behind(struct store *st);
 
-/* defer.c: slots that are set later.  All but the first three when nobody else is at
- * work; -1: errno, the store has failed, but for defer_add: it is to fail. */
+/* defer.c: slots that are set later.  All but the first three only when nobody else is
+ * at work.  -1: errno, the store has failed (of defer_add: the caller fails it). */
 void defer_instance(struct store *st, uint32_t inst); /* is being loaded */
 void defer_named(struct store *st, uint32_t inst);    /* a zone names it, in this group, or none ever will */
 /* May the slot of what was appended last be set later? */

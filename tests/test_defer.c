@@ -42,7 +42,7 @@ static struct store *open_at(const char *path, uint32_t late_part)
 	return st;
 }
 
-/* A list of 2, 16 or 128 slots in a store whose index is one segment. */
+/* A list of 2, 16 or 128 slots in a store whose index is one segment (256 KiB). */
 static struct store *open_any(const char *path)
 {
 	static const uint32_t part[] = { 8192, 1024, 128 };
@@ -299,7 +299,8 @@ static void test_model(unsigned rounds)
 			st = again(path, &mo, &bad);
 		}
 	}
-	ok(st && bad == 0, "%u groups: every name as the model says, for the writer and for readers (%u wrong)", rounds, bad);
+	ok(st && bad == 0, "%u groups: every name as the model says, for the writer and for readers (%u wrong)",
+	   rounds, bad);
 	ok(crashed == 0, "a crash leaves the last commit, and what was loaded by then (%u wrong)", crashed);
 	ok(listed > rounds / 8 && moved > 0, "slots were waiting after %u commits, and extents were emptied", listed);
 	if (st)
@@ -330,7 +331,8 @@ static unsigned many_wrong(struct store *st, const struct store_zone *z)
 	for (unsigned i = 0; i < MANY; i++) {
 		owner(z->inst - 1, i, o);
 		scratch.used = 0;
-		bad += store_get(store_reader(st), FRAG_NAME, z->inst, o, store_seq(st), &scratch, &f) != STORE_FOUND || f.len != 4 || get_u32(f.body) != i;
+		enum store_found r = store_get(store_reader(st), FRAG_NAME, z->inst, o, store_seq(st), &scratch, &f);
+		bad += r != STORE_FOUND || f.len != 4 || get_u32(f.body) != i;
 	}
 	return bad;
 }
@@ -350,7 +352,8 @@ static void test_many(void)
 	}
 	if (!st)
 		return;
-	ok(bad == 0 && full > 10 && longest > 60000, "%u names: a list of %zu slots at most was full %u times", MANY, longest, full);
+	ok(bad == 0 && full > 10 && longest > 60000, "%u names: a list of %zu slots at most was full %u times",
+	   MANY, longest, full);
 	bad = store_zone_put(st, 2, &z) != 0 || st->defer.n == 0 || store_commit(st, 2, meta) != 0;
 	ok(bad == 0 && !st->defer.at && many_wrong(st, &z) == 0,
 	   "the commit that shows the zone shows all of them, and gives the memory back");

@@ -9,11 +9,13 @@ use lib "$FindBin::Bin/../lib";
 use Lab;
 use POSIX ();
 
+use constant POSIX_FADV_DONTNEED => 4;
 my $fadvise = { x86_64 => 221, aarch64 => 223, riscv64 => 223 }->{ (POSIX::uname())[4] };
 
 # Filled::lab(NAMES, SET...): its node is up. What "large build" says goes to standard error.
 sub lab {
 	my ($names, @set) = @_;
+	system('make', '--no-print-directory', '-C', $Lab::tree, 'build/tests/bench/large') == 0 or die "make\n";
 	my $dir = File::Temp::tempdir('encdns-zone-XXXXXX', TMPDIR => 1, CLEANUP => 1);
 	my $zone = Lab::spurt("$dir/zone", "\$ORIGIN tld.\n\$TTL 86400\n\@ SOA ns1.nic h 1 1800 900 604800 900\n\@ NS ns1.nic\nns1.nic A 192.0.2.1\n");
 	my $lab = Lab->new(zones => { tld => $zone }, set => [ 'workers=1', 'rrl=off', @set ]);
@@ -44,10 +46,10 @@ sub forget {
 	my ($lab) = @_;
 	system 'sync', store($lab);
 	open my $f, '<', store($lab) or die;
-	$fadvise && syscall($fadvise, fileno $f, 0, 0, 4) == 0 or die "the page cache can't be emptied\n";
+	$fadvise && syscall($fadvise, fileno $f, 0, 0, POSIX_FADV_DONTNEED) == 0 or die "the page cache can't be emptied\n";
 }
 
-# All of it is read to there.
+# All of it is read into memory.
 sub remember {
 	my ($lab) = @_;
 	open my $f, '<', store($lab) or die;

@@ -1,5 +1,5 @@
 /* large.c - the store alone with very many names, at its API.  Run by
- * tests/bench/store.
+ * tests/bench/store, and by Filled.pm to fill the store of a node.
  *
  *	large build STORE NAMES [KEY] so many delegations, as a bulk load puts them; with the
  *	                              file of a node's key into the zone tld. of its store
@@ -84,7 +84,7 @@ static void put(struct store *st, uint64_t seq, uint64_t i, uint64_t value, bool
 		die("put");
 }
 
-/* Housekeeping, too, when a quarter has come to what there was: as bulk.c. */
+/* Housekeeping, too, when a quarter has come to what there was: as journal/bulk.c. */
 static void commit(struct store *st, uint64_t seq, uint64_t names)
 {
 	static uint64_t kept;

@@ -269,9 +269,10 @@ static int zipf(int port, const char *origin, uint64_t names, uint64_t hot, doub
 
 /* ---- as fast as it answers ---- */
 
-#define WINDOW 256
+#define WINDOW 256 /* questions on their way */
 
-/* The next question, for NS of any name; octets. */
+/* The next question, for NS of any name; octets.  Without the ways of text that
+ * ask_for() takes: it must cost less than an answer. */
 static size_t any_question(uint64_t names, const uint8_t *rest, size_t n, uint8_t *out)
 {
 	static const uint8_t head[12] = { 0, 0, 0, 0, 0, 1 };
@@ -281,7 +282,7 @@ static size_t any_question(uint64_t names, const uint8_t *rest, size_t n, uint8_
 	return 13 + out[12] + n;
 }
 
-/* The messages of a batch, all in one row. */
+/* A batch's messages, of which each has one buffer. */
 static struct mmsghdr *batch(uint8_t (*buf)[512], struct iovec *iov)
 {
 	static struct mmsghdr m[BATCH];
@@ -303,7 +304,8 @@ static int as_fast(int port, const char *origin, uint64_t names, double seconds)
 	size_t n = question(line, 0, buf[0]) - 12;
 	memcpy(rest, buf[0] + 12, n);
 	int fd = udp(port, 0);
-	uint64_t start = now(), end = start + (uint64_t)(seconds * 1e9), asked = 0, got = 0, given_up = 0, wrong = 0, last = 0, row = 1, t;
+	uint64_t start = now(), end = start + (uint64_t)(seconds * 1e9), row = 1, t;
+	uint64_t asked = 0, got = 0, given_up = 0, wrong = 0, last = 0; /* last: of got, when the row began */
 	while ((t = now()) < end || asked > got + given_up) {
 		if (t > start + row * 1000000000u) {
 			printf("%llu %llu\n", (unsigned long long)row++, (unsigned long long)(got - last));

@@ -10,7 +10,7 @@ use File::Temp 'tempdir';
 use POSIX ();
 use Lab;
 
-use constant { NAMES => 400_000, ANSWER => 1 };
+use constant { NAMES => 400_000, ANSWER => 1 }; # the longest wait for an answer, in seconds
 my $work = tempdir('encdns-loading-XXXXXX', TMPDIR => 1, CLEANUP => 1);
 sub small { return Lab::spurt("$work/small", "\$TTL 60\n\@ SOA ns hostmaster $_[0] 3600 900 604800 300\n\@ NS ns\nns A 192.0.2.1\n") }
 my $lab = Lab->new(zones => { 'small.example' => small(1) }, set => [ 'rrl=off', 'workers=1' ]);
