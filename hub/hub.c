@@ -229,6 +229,15 @@ static int check_store(struct hub *h, char *err, size_t n)
 	return -1;
 }
 
+/* The store has come so far only with what was durable in the journal. */
+static int settle(struct hub *h, char *err, size_t n)
+{
+	if (jfile_settle(h->jfile, store_seq(h->store)) == 0)
+		return 0;
+	snprintf(err, n, "journal: what was written last can't be made durable: %s", strerror(errno));
+	return -1;
+}
+
 static int forget(struct hub *h, char *err, size_t n)
 {
 	if (forget_bulk(h, h->bulk.zone.inst) == 0)
@@ -281,7 +290,7 @@ int hub_open(struct hub *h, const char *dir, const struct key *k, char *err, siz
 	/* of a transaction that a crash has cut off nothing is to be believed: another one
 	 * will have its sequence */
 	bool stale = bulk_take_up(&h->bulk, h->store, NULL) && h->bulk.at.seq > jfile_last(h->jfile);
-	if (check_store(h, err, n) != 0 || (stale && forget(h, err, n) != 0) || replay(h, err, n) != 0 ||
+	if (check_store(h, err, n) != 0 || settle(h, err, n) != 0 || (stale && forget(h, err, n) != 0) || replay(h, err, n) != 0 ||
 	    store_meta_commit(h, jfile_last(h->jfile), jfile_chain(h->jfile), jfile_time(h->jfile), err, n) != 0) {
 		hub_close(h);
 		return -1;
