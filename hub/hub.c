@@ -249,6 +249,15 @@ static int check_store(struct hub *h, char *err, size_t n)
 	return -1;
 }
 
+/* The store has come so far only with what was durable in the journal. */
+static int settle(struct hub *h, char *err, size_t n)
+{
+	if (jfile_settle(h->jfile, store_seq(h->store)) == 0)
+		return 0;
+	snprintf(err, n, "journal: what was written last can't be made durable: %s", strerror(errno));
+	return -1;
+}
+
 static int open_all(struct hub *h, const char *dir, const struct key *k, char *err, size_t n)
 {
 	char path[4096];
@@ -293,7 +302,7 @@ int hub_open(struct hub *h, const char *dir, const struct key *k, char *err, siz
 	/* of a transaction that a crash has cut off nothing is to be believed: another one
 	 * will have its sequence */
 	bool stale = bulk_take_up(&h->bulk, h->store, NULL) && h->bulk.at.seq > jfile_last(h->jfile);
-	if (check_store(h, err, n) != 0 || (stale && forget_bulk(h, h->bulk.zone.inst, err, n) != 0) ||
+	if (check_store(h, err, n) != 0 || settle(h, err, n) != 0 || (stale && forget_bulk(h, h->bulk.zone.inst, err, n) != 0) ||
 	    replay(h, err, n) != 0 || commit_last(h, err, n) != 0) {
 		hub_close(h);
 		return -1;

@@ -19,6 +19,7 @@
 #define FIRST_LEN  (JOURNAL_ID + 8 + CHAIN_LEN)
 #define FILE_MAX   (64u << 20)
 #define RECORD_MAX (FRAME_MAX + 64)
+#define REWRITE    (1u << 20)
 
 static const uint8_t magic[8] = "encdns-j";
 
@@ -41,6 +42,7 @@ struct jfile {
 	struct aead *aead;
 	uint32_t record;
 	uint64_t off;
+	bool lost;                /* a sync of it failed: its pages may be clean and yet not on the disk */
 	/* the transaction being written */
 	bool in_tx, wrote;
 	uint64_t tx_time;
@@ -273,13 +275,27 @@ static int read_file(struct jfile *j, uint32_t number, struct buf *b, char *err,
 	return r;
 }
 
+int jfile_sync(struct jfile *j)
+{
+	if (j->fd < 0)
+		return 0;
+	if (j->lost) {
+		errno = EIO;
+		return -1;
+	}
+	if (fdatasync(j->fd) == 0)
+		return 0;
+	j->lost = true;
+	return -1;
+}
+
 /* A new file becomes the one written to. */
 static int new_file(struct jfile *j)
 {
 	char name[16];
 	uint8_t head[FILE_HEAD], first[FIRST_LEN + 16], len[4], nonce[12];
 	/* what was ended in the old file must not be left behind unsynced */
-	if (j->fd >= 0 && fdatasync(j->fd) != 0)
+	if (jfile_sync(j) != 0)
 		return -1;
 	file_name(j->newest + 1, name);
 	int fd = openat(j->dir, name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
@@ -403,6 +419,47 @@ struct jfile *jfile_open(const char *dir, const struct key *k, char *err, size_t
 	return NULL;
 }
 
+/* Writes a file where it lies once more, from off to its end. */
+static int rewrite(int fd, uint64_t off)
+{
+	uint8_t *b = malloc(REWRITE);
+	ssize_t n = 0;
+	if (!b) {
+		errno = ENOMEM;
+		return -1;
+	}
+	while ((n = pread(fd, b, REWRITE, (off_t)off)) > 0 && write_all(fd, b, (size_t)n, off) == 0)
+		off += (uint64_t)n;
+	int e = errno;
+	free(b);
+	errno = e;
+	return n == 0 ? 0 : -1;
+}
+
+/* Who wrote it may have died before its sync, or of a sync that failed: then its
+ * pages may be clean in memory and yet not on the disk, and only what is written
+ * anew is part of what the next sync promises.  Only the newest file is in doubt:
+ * each is synced before the next one is made. */
+int jfile_settle(struct jfile *j, uint64_t seq)
+{
+	char name[16];
+	bool doubt = seq < j->last;
+	if (j->fd >= 0) /* we made it */
+		return jfile_sync(j);
+	const struct place *p = doubt ? &j->at[seq < j->first ? 0 : seq + 1 - j->first] : NULL;
+	file_name(j->newest, name);
+	int fd = openat(j->dir, name, (doubt ? O_RDWR : O_RDONLY) | O_CLOEXEC);
+	if (fd < 0)
+		return -1;
+	int r = doubt ? rewrite(fd, p->file == j->newest ? p->off : 0) : 0;
+	if (r == 0 && (fdatasync(fd) != 0 || fsync(j->dir) != 0))
+		r = -1;
+	int e = errno;
+	close(fd);
+	errno = e;
+	return r;
+}
+
 void jfile_close(struct jfile *j)
 {
 	if (!j)
@@ -521,8 +578,6 @@ void jfile_abort(struct jfile *j)
 	if (ftruncate(j->fd, (off_t)j->tx_at.off) != 0 || new_file(j) != 0)
 		j->off = FILE_MAX + 1u; /* tried again before the next transaction */
 }
-
-int jfile_sync(struct jfile *j) { return j->fd < 0 ? 0 : fdatasync(j->fd); }
 
 /* ---- reading ---- */
 

@@ -16,6 +16,9 @@
 struct jfile;
 /* Opens (makes) DIR/journal, checks every record's chain.  NULL: err. */
 struct jfile *jfile_open(const char *dir, const struct key *k, char *err, size_t n);
+/* Before anything that was found there is told to others: what lies behind seq, up to
+ * which it is known to be durable, becomes so.  -1: errno. */
+int jfile_settle(struct jfile *j, uint64_t seq);
 void jfile_close(struct jfile *j);
 
 const uint8_t *jfile_id(const struct jfile *j);     /* JOURNAL_ID octets */
@@ -32,7 +35,7 @@ int jfile_begin(struct jfile *j, uint64_t time);
 int jfile_ops(struct jfile *j, const uint8_t *ops, size_t n);
 int jfile_end(struct jfile *j);
 void jfile_abort(struct jfile *j);
-int jfile_sync(struct jfile *j); /* all ended transactions are durable */
+int jfile_sync(struct jfile *j); /* all ended transactions are durable; once failed it fails for good */
 
 /* Reading part by part, from the first part of a sequence on.  jfile_read: 1 and
  * the part (the reader's buffer), 0 at the end of what is ended, -1: errno. */

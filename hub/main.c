@@ -32,7 +32,6 @@
 
 #define TURN_ZONES    64 /* loaded before the others have their turn, and before one sync */
 #define TICK_NS       1000000000ull
-#define AGAIN_NS      50000000ull /* a load that is not at work looks whether it may be */
 #define SMALL_FILE    (1 << 20) /* octets */
 #define PASS_SALT_LEN 16
 
@@ -102,7 +101,7 @@ struct daemon {
 	struct hub hub;
 	struct ctl *ctl;
 	struct src signals, tick;
-	struct load *loads;
+	struct load *loads;   /* in the order of their turns */
 	struct load *at_work; /* the one whose turn it is, or NULL */
 	uint64_t import_memory;
 	_Atomic bool stop;
@@ -237,12 +236,26 @@ static bool seen(char **argv, int from, int to)
 	return false;
 }
 
-static void load_end(struct load *l, int code)
+static void queue_take(struct load *l)
 {
 	struct load **at = &l->d->loads;
 	while (*at != l)
 		at = &(*at)->next;
 	*at = l->next;
+}
+
+static void queue_put(struct load *l)
+{
+	struct load **at = &l->d->loads;
+	while (*at)
+		at = &(*at)->next;
+	l->next = NULL;
+	*at = l;
+}
+
+static void load_end(struct load *l, int code)
+{
+	queue_take(l);
 	log_say(LOG_NOTICE, "%s: %d named, %u taken, %u of them changed; sequence %llu",
 	        l->drop ? "drop" : "load", l->argc, l->taken, l->changed, (unsigned long long)l->d->hub.seq);
 	loop_del(&l->d->hub.loop, &l->src);
@@ -252,6 +265,18 @@ static void load_end(struct load *l, int code)
 	free(l);
 }
 
+/* A turn has ended.  Whose time came in the midst of it is due now: the store's
+ * housekeeping, then each load in its order. */
+static void turn_over(struct daemon *d)
+{
+	uint64_t now = loop_now();
+	d->at_work = NULL;
+	if (d->tick.due_ns == LOOP_NEVER)
+		loop_due(&d->hub.loop, &d->tick, now);
+	for (struct load *l = d->loads; l; l = l->next)
+		loop_due(&d->hub.loop, &l->src, now);
+}
+
 static void load_turn(struct src *s, uint32_t got, uint64_t now)
 {
 	struct load *l = SRC_OWNER(s, struct load, src);
@@ -259,10 +284,9 @@ static void load_turn(struct src *s, uint32_t got, uint64_t now)
 	struct daemon *d = l->d;
 	char err[400];
 	(void)got;
-	if (d->at_work) { /* we are called from within another one's */
-		loop_due(&h->loop, &l->src, now + AGAIN_NS);
+	(void)now;
+	if (d->at_work) /* we are called from within another one's: turn_over */
 		return;
-	}
 	d->at_work = l;
 	for (int from = l->at; l->at < l->argc && l->at - from < TURN_ZONES && !h->failed; l->at++) {
 		if (seen(l->argv, from, l->at))
@@ -270,17 +294,17 @@ static void load_turn(struct src *s, uint32_t got, uint64_t now)
 		load_one(l, l->argv[l->at]);
 	}
 	bool good = !h->failed && hub_commit(h, err, sizeof err) == 0;
-	d->at_work = NULL;
-	if (good) {
+	if (good)
 		print_lines(l->c, CTL_OUT, &l->said);
-		if (l->at < l->argc)
-			loop_due(&h->loop, &l->src, loop_now());
-		else
-			load_end(l, l->code);
-		return;
+	else
+		ctl_print(l->c, CTL_ERR, "encdns-hub: %s\n", h->why);
+	if (good && l->at < l->argc) {
+		queue_take(l);
+		queue_put(l);
+	} else {
+		load_end(l, good ? l->code : 1);
 	}
-	ctl_print(l->c, CTL_ERR, "encdns-hub: %s\n", h->why);
-	load_end(l, 1);
+	turn_over(d);
 }
 
 static void begin_load(struct daemon *d, struct ctl_conn *c, int argc, char **argv, bool force, bool drop)
@@ -291,10 +315,9 @@ static void begin_load(struct daemon *d, struct ctl_conn *c, int argc, char **ar
 		ctl_done(c, 1);
 		return;
 	}
-	*l = (struct load){ .d = d, .c = c, .argv = argv, .argc = argc, .force = force, .drop = drop,
-		            .next = d->loads };
+	*l = (struct load){ .d = d, .c = c, .argv = argv, .argc = argc, .force = force, .drop = drop };
 	l->src = (struct src){ .fd = -1, .due_ns = loop_now(), .wake = load_turn };
-	d->loads = l;
+	queue_put(l);
 	loop_add(&d->hub.loop, &l->src);
 }
 
@@ -437,10 +460,8 @@ static void on_tick(struct src *s, uint32_t got, uint64_t now)
 {
 	struct daemon *d = SRC_OWNER(s, struct daemon, tick);
 	(void)got;
-	if (d->at_work) {
-		loop_due(&d->hub.loop, s, now + TICK_NS);
+	if (d->at_work) /* turn_over */
 		return;
-	}
 	int ms = d->hub.failed ? -1 : store_tick(d->hub.store);
 	if (ms < 0)
 		d->stop = true;

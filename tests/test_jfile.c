@@ -1,6 +1,7 @@
 /* test_jfile.c - the hub's journal on disk: transactions written and read
- * back, restarts, torn tails at every octet, changed octets, aborts; and no
- * nonce twice. */
+ * back, restarts, torn tails at every octet, changed octets, aborts; no nonce
+ * twice; and what is left when the power goes behind syncs that never were, or
+ * failed. */
 #include "hub/jfile.h"
 #include "tests/tap.h"
 
@@ -10,6 +11,7 @@
 #include <stdlib.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #define TXS 400
@@ -439,6 +441,129 @@ static void test_nonces(void)
 	last = last_was;
 }
 
+/* ---- power ---- */
+
+/* A disk: octets written are dirty until a sync puts them to where they are safe, or
+ * fails and forgets them.  These take the place of the library's. */
+static struct dirty { ino_t file; off_t at; size_t n; } dirty[64];
+static unsigned ndirty;
+static bool disk, failing;
+
+static ino_t file_of(int fd)
+{
+	struct stat sb;
+	return fstat(fd, &sb) == 0 ? sb.st_ino : 0;
+}
+
+ssize_t pwrite(int fd, const void *p, size_t n, off_t at)
+{
+	if (disk && ndirty < sizeof dirty / sizeof *dirty)
+		dirty[ndirty++] = (struct dirty){ file_of(fd), at, n };
+	return syscall(SYS_pwrite64, fd, p, n, at);
+}
+
+/* From a file to its namesake on the disk. */
+static void save(int fd, const struct dirty *d)
+{
+	static uint8_t b[1u << 20];
+	char from[64], to[200];
+	snprintf(from, sizeof from, "/proc/self/fd/%d", fd);
+	snprintf(to, sizeof to, "%s/disk/%llu", dir, (unsigned long long)d->file);
+	int in = open(from, O_RDONLY), out = open(to, O_WRONLY | O_CREAT, 0600);
+	if (d->n > sizeof b || pread(in, b, d->n, d->at) != (ssize_t)d->n ||
+	    syscall(SYS_pwrite64, out, b, d->n, d->at) != (ssize_t)d->n)
+		exit(1);
+	close(in);
+	close(out);
+}
+
+int fdatasync(int fd)
+{
+	unsigned left = 0;
+	ino_t file = file_of(fd);
+	for (unsigned i = 0; i < ndirty; i++)
+		if (dirty[i].file != file)
+			dirty[left++] = dirty[i];
+		else if (!failing)
+			save(fd, dirty + i);
+	ndirty = left;
+	if (!failing)
+		return 0;
+	errno = EIO;
+	return -1;
+}
+
+/* The power is back: `to` is what the disk has of `from`. */
+static void power(const char *from, const char *to)
+{
+	char cmd[500];
+	struct stat sb;
+	copy(from, to);
+	for (unsigned file = 1; stat(path(from, file), &sb) == 0; file++) {
+		snprintf(cmd, sizeof cmd, "cp %s/disk/%llu %s", dir, (unsigned long long)sb.st_ino, path(to, file));
+		if (system(cmd) != 0)
+			exit(1);
+	}
+	ndirty = 0;
+}
+
+/* Killed, begun again, the power lost: how far does the journal go? */
+static uint64_t after(uint64_t settled)
+{
+	struct jfile *j = open_at("power", k);
+	if (!j || jfile_settle(j, settled) != 0 || wrong(j) != 0)
+		return UINT64_MAX;
+	jfile_close(j);
+	power("power", "lost");
+	j = open_at("lost", k);
+	uint64_t n = j && wrong(j) == 0 ? jfile_last(j) : 0;
+	jfile_close(j);
+	return n;
+}
+
+static void test_power(void)
+{
+	uint64_t was = last;
+	char p[100];
+	snprintf(p, sizeof p, "%s/disk", dir);
+	mkdir(p, 0700);
+	last = 0;
+	model[0] = (struct tx){ 0 };
+	disk = true;
+	struct jfile *j = open_at("power", k);
+	unsigned bad = !j;
+	for (unsigned i = 0; i < 3; i++)
+		bad += append(j, 3, 100) != 0;
+	bad += jfile_sync(j) != 0;
+	for (unsigned i = 0; i < 2; i++)
+		bad += append(j, 3, 100) != 0;
+	jfile_close(j);
+	ok(bad == 0 && after(3) == last, "killed before a sync: what the next start has found stays (%s)", err);
+	j = open_at("power", k);
+	bad += append(j, 2, 50) != 0 || jfile_sync(j) != 0 || append(j, 2, 60) != 0;
+	failing = true;
+	bad += jfile_sync(j) == 0;
+	failing = false;
+	bad += jfile_sync(j) == 0;
+	jfile_close(j);
+	ok(bad == 0 && after(last - 1) == last, "a sync failed, and fails for good; the next start writes it anew (%s)", err);
+	j = open_at("power", k);
+	bad += append(j, 2, 70) != 0;
+	failing = true; /* given up, it begins a new file */
+	bad += jfile_begin(j, 1) != 0 || jfile_ops(j, (uint8_t[PART_MAX]){ 0 }, PART_MAX) != 0 || jfile_ops(j, (uint8_t[1]){ 0 }, 1) != 0;
+	jfile_abort(j);
+	failing = false;
+	bad += jfile_begin(j, 1) == 0 || jfile_sync(j) == 0;
+	jfile_close(j);
+	ok(bad == 0 && after(0) == last, "the same where the next file is made (%s)", err);
+	j = open_at("power", k);
+	failing = true;
+	ok(j && jfile_settle(j, 0) == -1 && errno == EIO, "a disk that still can't is told");
+	failing = disk = false;
+	jfile_close(j);
+	last = was;
+}
+
 static void test_limits(void)
 {
 	static uint8_t big[FRAME_MAX + 1];
@@ -475,6 +600,7 @@ int main(void)
 	test_torn();
 	test_changed();
 	test_nonces();
+	test_power();
 	test_limits();
 	key_free(k);
 	char cmd[100];

@@ -10,7 +10,7 @@ use File::Temp 'tempdir';
 use POSIX ();
 use Lab;
 
-use constant { NAMES => 400_000, ANSWER => 1 }; # the longest wait for an answer, in seconds
+use constant { NAMES => 400_000, ANSWER => 1, TURNS => 60 }; # ANSWER: the longest wait for one, in seconds
 my $work = tempdir('encdns-loading-XXXXXX', TMPDIR => 1, CLEANUP => 1);
 sub small { return Lab::spurt("$work/small", "\$TTL 60\n\@ SOA ns hostmaster $_[0] 3600 900 604800 300\n\@ NS ns\nns A 192.0.2.1\n") }
 my $lab = Lab->new(zones => { 'small.example' => small(1) }, set => [ 'rrl=off', 'workers=1' ]);
@@ -97,6 +97,20 @@ my $gone = over($load, \my $taken);
 ok($new->(), 'a node that comes while changes are looked for is fed');
 ok(Lab::wait_for(120, $gone), 'the zone is taken');
 is($taken, 0, 'with its changes') or diag(Lab::slurp("$work/$load.out"));
+
+# A load of many turns, as it names one zone again and again: another one has its turn
+# behind the one that is at work when it comes.
+# Its file is long, so that others are asked while it is read, and has little in it.
+my $mid = Lab::spurt("$work/mid", "\$TTL 60\n\@ SOA ns hostmaster 1 3600 900 604800 300\n\@ NS ns\nns A 192.0.2.1\n" . ";\n" x 2_000_000);
+$load = in_child("$Lab::bin/encdns-hub", 'load', '--dir', $hub, '--force', ("mid.example=$mid") x TURNS);
+ok(Lab::wait_for(30, sub { -s "$work/$load.out" }), 'a load of many turns has had its first');
+my $small = in_child("$Lab::bin/encdns-hub", 'load', '--dir', $hub, 'small.example=' . small(3));
+my ($small_gone, $all_gone) = (over($small, \my $small_status), over($load, \my $all_status));
+ok(Lab::wait_for(120, sub { $all_gone->(); $small_gone->() }), 'another load is taken');
+is($small_status, 0, 'well');
+my $turns = () = Lab::slurp("$work/$load.out") =~ /sequence/g;
+cmp_ok($turns, '<', 12, "in its midst: behind turn $turns of " . TURNS);
+ok(Lab::wait_for(120, $all_gone) && $all_status == 0, 'which then comes to its end');
 unlike(Lab::slurp("$node/log") . Lab::slurp("$hub/log"), qr/silent/, 'nobody was taken for dead');
 is($lab->down->{status}, 0, 'down');
 done_testing;
