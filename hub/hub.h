@@ -40,6 +40,7 @@ struct hub {
 	uint32_t resumed;         /* parts of one that were found there already */
 	struct feeds *feeds;
 	uint64_t breath_ns, ping_ns; /* when others last had their turn, and nodes heard from us */
+	const _Atomic bool *leaving; /* NULL, or becomes true: an import that can be given up is */
 	bool failed;              /* the store can't go on: stop, and start from what is durable */
 	char why[400];
 };
