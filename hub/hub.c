@@ -182,11 +182,19 @@ static int replay(struct hub *h, char *err, size_t n)
 	return r;
 }
 
+int hub_follow_begin(struct hub *h, char *err, size_t n)
+{
+	replay_begin(h);
+	if (jfile_follow_begin(h->jfile, &h->replay.r) == 0)
+		return 0;
+	snprintf(err, n, "journal: %s", strerror(errno));
+	replay_end(h);
+	return -1;
+}
+
 int hub_follow(struct hub *h, char *err, size_t n)
 {
 	struct tx_part t;
-	if (!h->replay.under_way)
-		replay_begin(h);
 	int got = jfile_follow(h->jfile, &h->replay.r, &t);
 	if (got < 0)
 		return unreadable(h, err, n);

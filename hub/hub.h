@@ -68,8 +68,10 @@ int hub_import(struct hub *h, struct zone *z, bool force, struct import_result *
 int hub_drop(struct hub *h, const uint8_t *origin, struct import_result *out, char *err, size_t n);
 /* Everything imported so far becomes durable, then known. */
 int hub_commit(struct hub *h, char *err, size_t n);
-/* While another thread writes a transaction to the journal: its next part goes into
- * the store.  1; 0: it is not written yet; -1: err.  hub_commit goes on with it. */
+/* While another thread writes a transaction to the journal, this one follows it into
+ * the store.  Begun before that thread is: -1: err, and all is as it was. */
+int hub_follow_begin(struct hub *h, char *err, size_t n);
+/* Its next part: 1; 0: it is not written yet; -1: err.  hub_commit goes on with it. */
 int hub_follow(struct hub *h, char *err, size_t n);
 /* That transaction will not be: nothing of it stays in the store.  -1: errno. */
 int hub_forsake(struct hub *h);

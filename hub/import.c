@@ -287,7 +287,7 @@ static int take_ahead(struct writer *w, struct zone *z, struct scratch *s)
 	struct taking t = { w, z, s, 0, false };
 	struct helper helper;
 	char err[400];
-	if (begin(w) != 0)
+	if (begin(w) != 0 || hub_follow_begin(w->h, w->err, w->errn) != 0)
 		return -1;
 	helper_begin(&helper);
 	helper_give(&helper, take_work, &t);
