@@ -793,6 +793,11 @@ int store_keep_instance(struct store *st, uint32_t inst)
 	return inst_named(st, inst);
 }
 
+int store_checkpoint(struct store *st)
+{
+	return log_settle(st) != 0 || checkpoint_write(st) != 0 ? -1 : 0;
+}
+
 int store_forget_instance(struct store *st, uint32_t inst)
 {
 	defer_named(st, inst); /* what is swept has its slots */

@@ -277,7 +277,8 @@ enum store_found store_newest(struct store *st, enum frag_kind kind, uint32_t in
 uint32_t store_new_instance(struct store *st);
 /* One of an earlier run goes on being filled: before the first tick. */
 int store_keep_instance(struct store *st, uint32_t inst);
-/* One that no zone will be given: what it holds is swept.  -1: errno. */
+/* One that no zone will be given: what it holds is swept.  A crash forgets that, up
+ * to the next checkpoint.  -1: errno. */
 int store_forget_instance(struct store *st, uint32_t inst);
 /* What the owner wants to find again after a crash: a note by its number, changed
  * with everything else (body NULL: it goes). */
@@ -310,6 +311,8 @@ int store_reserve(struct store *st, uint64_t bytes);
 int store_pin(struct store *st, uint64_t seq);  /* returns its number, or -1 */
 void store_unpin(struct store *st, int pin);
 uint64_t store_pin_seq(const struct store *st, int pin);
+/* A whole checkpoint, now: between two groups.  -1: errno. */
+int store_checkpoint(struct store *st);
 /* Housekeeping from the owner's loop: checkpoint when due (outside a group),
  * compaction for a millisecond or two, space given back.  Returns in how many
  * milliseconds it should be called again.  -1: errno, the store has failed. */

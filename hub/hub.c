@@ -202,24 +202,39 @@ static int replay(struct hub *h, char *err, size_t n)
 	return r;
 }
 
+int hub_follow_begin(struct hub *h, char *err, size_t n)
+{
+	replay_begin(h);
+	if (jfile_follow_begin(h->jfile, &h->replay.r) == 0)
+		return 0;
+	snprintf(err, n, "journal: %s", strerror(errno));
+	replay_end(h);
+	return -1;
+}
+
 int hub_follow(struct hub *h, char *err, size_t n)
 {
 	struct tx_part t;
-	if (!h->replay.under_way)
-		replay_begin(h);
 	int got = jfile_follow(h->jfile, &h->replay.r, &t);
 	if (got < 0)
 		return unreadable(h, err, n);
 	return got && replay_part(h, &t, err, n) != 0 ? -1 : got;
 }
 
+/* That an instance is nobody's, for good. */
+static int forget_instance(struct hub *h, uint32_t inst, const uint8_t *meta)
+{
+	return store_forget_instance(h->store, inst) != 0 || store_commit(h->store, store_seq(h->store), meta) != 0 ? -1
+	     : store_checkpoint(h->store);
+}
+
 /* A bulk load of the store's that the journal has no transaction for; inst: its
- * instance, or 0. */
+ * instance, or 0.  The notes, by which a start knows of it, go last. */
 static int forget_bulk(struct hub *h, uint32_t inst, char *err, size_t n)
 {
 	uint8_t meta[STORE_META];
 	memcpy(meta, store_meta(h->store), sizeof meta);
-	if (bulk_forget(&h->bulk) != 0 || (inst && store_forget_instance(h->store, inst) != 0) ||
+	if ((inst && forget_instance(h, inst, meta) != 0) || bulk_forget(&h->bulk) != 0 ||
 	    store_commit(h->store, store_seq(h->store), meta) != 0)
 		return store_error(err, n);
 	return 0;

@@ -40,6 +40,7 @@ struct hub {
 	uint64_t ahead_from;      /* names from which a new zone is large; 0: a default */
 	struct feeds *feeds;
 	uint64_t breath_ns, ping_ns; /* when others last had their turn, and nodes heard from us */
+	const _Atomic bool *leaving; /* NULL, or becomes true: an import that can be given up is */
 	bool failed;              /* the hub can't go on: stop, and start from what is durable */
 	char why[400];
 };
@@ -51,8 +52,10 @@ uint64_t hub_now(void); /* seconds since 1970 */
 int hub_fail(struct hub *h, const char *why); /* it can't go on; -1 */
 /* Everything imported so far becomes durable, then known. */
 int hub_commit(struct hub *h, char *err, size_t n);
-/* While another thread writes a transaction to the journal: its next part goes into
- * the store.  1; 0: it is not written yet; -1: err.  hub_commit goes on with it. */
+/* While another thread writes a transaction to the journal, this one follows it into
+ * the store.  Begun before that thread is: -1: err, and all is as it was. */
+int hub_follow_begin(struct hub *h, char *err, size_t n);
+/* Its next part: 1; 0: it is not written yet; -1: err.  hub_commit goes on with it. */
 int hub_follow(struct hub *h, char *err, size_t n);
 /* That transaction will not be: nothing of it stays in the store.  -1: err. */
 int hub_forsake(struct hub *h, char *err, size_t n);

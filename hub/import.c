@@ -47,6 +47,15 @@ static int complain(char *err, size_t n, const char *what)
 
 static int fail(struct writer *w, const char *what) { return complain(w->err, w->errn, what); }
 
+/* Nobody waits for what is half done any more? */
+static bool leaving(const struct hub *h, char *err, size_t n)
+{
+	if (!h->leaving || !*h->leaving)
+		return false;
+	snprintf(err, n, "the hub is stopping; nothing was changed");
+	return true;
+}
+
 static int write_ops(struct writer *w)
 {
 	if (w->ops.bad) {
@@ -199,8 +208,11 @@ static int merge(struct writer *w, struct zone *z, struct walk *old, struct scra
 	for (unsigned names = 0; r == 0 && (left == STORE_FOUND || right); names++) {
 		if (w->quit)
 			return zone_close(&c), -1;
-		if (names % 4096 == 0 && !w->ahead)
+		if (names % 4096 == 0 && !w->ahead) {
 			hub_breathe(w->h);
+			if (leaving(w->h, w->err, w->errn))
+				return zone_close(&c), -1;
+		}
 		int order = left != STORE_FOUND ? 1 : -1;
 		if (left == STORE_FOUND && right) {
 			size_t nn = names_key(n.owner, labels, kind_of(&n), nk);
@@ -250,6 +262,8 @@ static int follow(struct writer *w, const _Atomic bool *done, char *err, size_t 
 	int got = 0;
 	for (bool last = false; got > 0 || !last;) {
 		last = *done; /* what is not there now won't come */
+		if (leaving(h, err, n))
+			return -1;
 		if (h->replay.octets + FRAME_MAX > room) {
 			if (store_reserve(h->store, AHEAD_ROOM + FRAME_MAX) != 0)
 				return complain(err, n, "store");
@@ -269,7 +283,7 @@ static int take_ahead(struct writer *w, struct zone *z, struct scratch *s)
 	struct taking t = { w, z, s, 0, false };
 	struct helper helper;
 	char err[400]; /* ours: w->err is the helper's meanwhile */
-	if (begin(w) != 0)
+	if (begin(w) != 0 || hub_follow_begin(w->h, w->err, w->errn) != 0)
 		return -1;
 	helper_begin(&helper);
 	helper_give(&helper, take_work, &t);

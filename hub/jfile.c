@@ -111,6 +111,18 @@ static int file_open(int dir, const struct key *k, uint32_t number, struct aead 
 	return fd;
 }
 
+static int record_room(struct buf *b, uint32_t n)
+{
+	if (b->room >= n + 16)
+		return 0;
+	uint8_t *p = realloc(b->p, n + 16);
+	if (!p)
+		return -1;
+	b->p = p;
+	b->room = n + 16;
+	return 0;
+}
+
 /* One record at *off into buf: 1, 0 at the end or a torn tail, -1. */
 static int record_read(int fd, const struct aead *key, uint64_t *off, uint32_t record, struct buf *buf)
 {
@@ -122,13 +134,8 @@ static int record_read(int fd, const struct aead *key, uint64_t *off, uint32_t r
 	if (got != 4 || n > RECORD_MAX)
 		return 0;
 	buf->n = 0;
-	if (buf->room < n + 16) {
-		uint8_t *p = realloc(buf->p, n + 16);
-		if (!p)
-			return -1;
-		buf->p = p;
-		buf->room = n + 16;
-	}
+	if (record_room(buf, n) != 0)
+		return -1;
 	if (pread(fd, buf->p, n + 16, (off_t)*off + 4) != (ssize_t)n + 16)
 		return 0;
 	record_nonce(nonce, record);
@@ -665,11 +672,15 @@ static int next_part(struct jreader *r, struct tx_part *out)
 	return 1;
 }
 
+int jfile_follow_begin(struct jfile *j, struct jreader *r)
+{
+	r->seq = j->last + 1;
+	return record_room(&r->buf, RECORD_MAX) == 0 ? reader_at(j, r, j->tx_at) : -1;
+}
+
 int jfile_follow(struct jfile *j, struct jreader *r, struct tx_part *out)
 {
 	r->seq = j->last + 1;
-	if (r->fd < 0 && reader_at(j, r, j->tx_at) != 0)
-		return -1;
 	return r->record < j->ready ? next_part(r, out) : 0;
 }
 

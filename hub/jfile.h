@@ -42,9 +42,11 @@ int jfile_sync(struct jfile *j); /* all ended transactions are durable; once fai
 struct jreader { uint64_t seq, off; uint32_t file, record; int fd; struct aead *key; struct buf buf; };
 int jfile_seek(struct jfile *j, uint64_t seq, struct jreader *r);
 int jfile_read(struct jfile *j, struct jreader *r, struct tx_part *out, const uint8_t **part, size_t *n);
-/* The transaction whose operations another thread is writing, from its first part on,
- * by a new reader (fd -1): 1 and the part, 0 while the next is not written yet, -1:
- * errno.  Begin and end are ours; when it has ended, jfile_read goes on. */
+/* The transaction whose operations another thread is writing, from its first part on:
+ * before the thread begins, a new reader is opened with all that it needs (-1: errno);
+ * then 1 and the part, 0 while the next is not written yet, -1: errno.  Begin and end
+ * are ours; when it has ended, jfile_read goes on. */
+int jfile_follow_begin(struct jfile *j, struct jreader *r);
 int jfile_follow(struct jfile *j, struct jreader *r, struct tx_part *out);
 void jreader_free(struct jreader *r);
 

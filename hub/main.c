@@ -181,7 +181,7 @@ static void read_zone(void *p)
 
 static struct zone *load_file(struct load *l, const uint8_t *origin, const char *file)
 {
-	struct reading r = { l->d, origin, file, { report_line, l }, NULL };
+	struct reading r = { l->d, origin, file, { report_line, l, &l->d->stop }, NULL };
 	struct stat sb;
 	l->file = file;
 	/* a thread costs more than a small file; a pipe may keep us waiting */
@@ -288,7 +288,7 @@ static void load_turn(struct src *s, uint32_t got, uint64_t now)
 	if (d->at_work) /* we are called from within another one's: turn_over */
 		return;
 	d->at_work = l;
-	for (int from = l->at; l->at < l->argc && l->at - from < TURN_ZONES && !h->failed; l->at++) {
+	for (int from = l->at; l->at < l->argc && l->at - from < TURN_ZONES && !h->failed && !d->stop; l->at++) {
 		if (seen(l->argv, from, l->at))
 			break;
 		load_one(l, l->argv[l->at]);
@@ -547,6 +547,7 @@ static int serve(struct daemon *d, const char *dir, const struct conf *c, const 
 		return station_complain("signals can't be waited for: %s", strerror(errno));
 	if (hub_open(h, dir, k, err, sizeof err) != 0)
 		return station_complain("%s", err);
+	h->leaving = &d->stop;
 	h->feeds = feeds_new(h, cred, c->listen.at[0].host, c->listen.at[0].port, err, sizeof err);
 	d->ctl = h->feeds ? ctl_listen(&h->loop, dir, command, d, err, sizeof err) : NULL;
 	int code = 0;
@@ -560,8 +561,10 @@ static int serve(struct daemon *d, const char *dir, const struct conf *c, const 
 	} else {
 		code = station_complain("%s", err);
 	}
-	while (d->loads)
+	while (d->loads) {
+		ctl_print(d->loads->c, CTL_ERR, "encdns-hub: the hub is stopping: only what it has told of is changed\n");
 		load_end(d->loads, 1);
+	}
 	if (h->failed || store_failed(h->store)) {
 		log_say(LOG_ERROR,
 		        "stopped: %s; what was acknowledged is safe: mend the disk and start again", h->why);
@@ -674,7 +677,7 @@ static int stream(int argc, char **argv)
 			break;
 		}
 		name_lower(origin, origin);
-		struct zone_report report = { stderr_report, eq + 1 };
+		struct zone_report report = { stderr_report, eq + 1, NULL };
 		struct zone *z = zone_load(origin, eq + 1, &report);
 		if (!z)
 			code = 1;

@@ -10,12 +10,14 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 
 #define BLOCK   (512u << 10) /* what of a file is at hand; half of it is the longest word */
+#define WAIT_MS 100          /* for a pipe, before we look whether to quit */
 #define TTL_MAX 0x7fffffffu  /* RFC 2181 section 8 */
 
 struct source {
@@ -24,6 +26,7 @@ struct source {
 	bool memory;        /* no file: no folder to include from */
 	char *block;        /* BLOCK octets, or NULL */
 	int fd;
+	const _Atomic bool *quit; /* of the report, or NULL */
 	int error;          /* errno of a read that failed */
 };
 
@@ -65,6 +68,22 @@ static bool given_up(const struct reader *r) { return r->errors >= MASTER_ERRORS
 
 /* ---- files ---- */
 
+/* A pipe may keep us waiting, even for its first writer; not when we are to quit. */
+static ssize_t read_some(const struct source *s, void *p, size_t n)
+{
+	struct pollfd f = { .fd = s->fd, .events = POLLIN };
+	for (;;) {
+		if (s->quit && *s->quit) {
+			errno = ECANCELED;
+			return -1;
+		}
+		int ready = poll(&f, 1, WAIT_MS);
+		ssize_t got = ready > 0 ? read(s->fd, p, n) : ready;
+		if (ready > 0 ? got >= 0 || (errno != EINTR && errno != EAGAIN) : ready < 0 && errno != EINTR)
+			return got;
+	}
+}
+
 static bool more_of_file(struct lex *x)
 {
 	struct source *s = x->io;
@@ -74,10 +93,7 @@ static bool more_of_file(struct lex *x)
 		return false;
 	}
 	memmove(s->block, x->p, kept);
-	ssize_t n;
-	do
-		n = read(s->fd, s->block + kept, BLOCK - kept);
-	while (n < 0 && errno == EINTR);
+	ssize_t n = read_some(s, s->block + kept, BLOCK - kept);
 	if (n < 0)
 		s->error = errno;
 	x->p = s->block;
@@ -86,9 +102,10 @@ static bool more_of_file(struct lex *x)
 }
 
 /* On failure errno tells. */
-static int open_file(struct source *s, const char *path)
+static int open_file(struct source *s, const char *path, const struct master_sink *sink)
 {
-	*s = (struct source){ .path = path, .fd = open(path, O_RDONLY | O_CLOEXEC) };
+	*s = (struct source){ .path = path, .fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC) };
+	s->quit = sink->report ? sink->report->quit : NULL;
 	if (s->fd < 0)
 		return -1;
 	s->block = malloc(BLOCK);
@@ -347,7 +364,7 @@ static const char *do_include(struct reader *r, struct lex *x, char why[static W
 		return fault;
 	if (r->depth >= MASTER_DEPTH)
 		return "$INCLUDE goes too deep: does a file include itself?";
-	if (open_file(&s, path) != 0) {
+	if (open_file(&s, path, r->sink) != 0) {
 		snprintf(why, WHY_MAX, "$INCLUDE: %s: %s", text_show(path, strlen(path), show), strerror(errno));
 		return why;
 	}
@@ -603,6 +620,8 @@ static void read_source(struct reader *r, struct source *s)
 	}
 	if (s->error == EMSGSIZE)
 		say(r, true, x->line, "a word is too long for any record: is a quote missing?");
+	else if (s->error == ECANCELED)
+		say(r, true, x->line, "the rest was not read: the hub is stopping");
 	else if (s->error)
 		say(r, true, x->line, "%s", strerror(s->error));
 }
@@ -625,7 +644,7 @@ static int read_all(struct source *s, const uint8_t *origin, const struct master
 int master_read(const char *path, const uint8_t *origin, const struct master_sink *sink)
 {
 	struct source s;
-	if (open_file(&s, path) != 0) {
+	if (open_file(&s, path, sink) != 0) {
 		if (sink->report)
 			sink->report->say(sink->report->ctx, true, path, 0, strerror(errno));
 		return -1;

@@ -10,6 +10,7 @@
 struct zone_report {
 	void (*say)(void *ctx, bool error, const char *file, unsigned line, const char *text);
 	void *ctx;
+	const _Atomic bool *quit; /* NULL, or becomes true: no more need be read, it is refused */
 };
 
 /* One record; all of it is valid during the call only. */

@@ -149,7 +149,7 @@ static void say(void *ctx, bool error, const char *file, unsigned line, const ch
 	if (error)
 		printf("# line %u: %s\n", line, text);
 }
-static const struct zone_report report = { say, NULL };
+static const struct zone_report report = { say, NULL, NULL };
 
 /* Text with the TTL of all examples in front, on the same line. */
 static size_t with_ttl(struct piece t, char *out)

@@ -57,7 +57,7 @@ static void say(void *ctx, bool error, const char *file, unsigned line, const ch
 	if (error)
 		printf("# zone: line %u: %s\n", line, text);
 }
-static const struct zone_report report = { say, NULL };
+static const struct zone_report report = { say, NULL, NULL };
 
 static void add_zone(struct env *e, const char *origin, const char *text, size_t n)
 {

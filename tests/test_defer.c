@@ -398,21 +398,32 @@ static void test_who(void)
 		ok(store_close(st) == 0 && faults(at("who")) == 0, "the file is sound");
 }
 
-/* A load that comes to nothing. */
-static void test_forgotten(void)
+/* Nothing of it is left after some ticks, and the file is sound. */
+static bool is_swept(struct store *st, const char *path)
 {
-	uint8_t meta[STORE_META] = { 0 };
-	struct store *st = open_at(at("forgotten"), 8);
-	struct store_zone z = zone_of(0, st ? store_new_instance(st) : 0);
 	struct store_stats s;
-	bool good = st && put_many(st, 1, &z, 0, 2000) == 0 && store_commit(st, 1, meta) == 0 && st->defer.n == 2000;
-	good = good && store_forget_instance(st, z.inst) == 0 && store_commit(st, 1, meta) == 0;
-	ok(good && !st->defer.at, "the slots of an instance that is forgotten are set");
+	bool good = st != NULL;
 	for (unsigned i = 0; good && i < 1000; i++)
 		good = store_tick(st) >= 0;
 	if (good)
 		store_stats_get(st, &s);
-	ok(good && s.names == 0 && store_close(st) == 0 && faults(at("forgotten")) == 0, "and swept, all of them");
+	return good && s.names == 0 && store_close(st) == 0 && faults(path) == 0;
+}
+
+/* A load that comes to nothing. */
+static void test_forgotten(void)
+{
+	uint8_t meta[STORE_META] = { 0 };
+	char cmd[300];
+	struct store *st = open_at(at("forgotten"), 8);
+	struct store_zone z = zone_of(0, st ? store_new_instance(st) : 0);
+	bool good = st && put_many(st, 1, &z, 0, 2000) == 0 && store_commit(st, 1, meta) == 0 && st->defer.n == 2000;
+	good = good && store_forget_instance(st, z.inst) == 0 && store_commit(st, 1, meta) == 0;
+	ok(good && !st->defer.at, "the slots of an instance that is forgotten are set");
+	good = good && store_checkpoint(st) == 0;
+	snprintf(cmd, sizeof cmd, "cp %s %s", at("forgotten"), at("killed"));
+	ok(good && system(cmd) == 0 && is_swept(st, at("forgotten")), "and swept, all of them");
+	ok(is_swept(open_at(at("killed"), 8), at("killed")), "the same after a crash behind the next checkpoint");
 }
 
 /* A name that is changed when what it waits in is handed over. */
@@ -458,7 +469,7 @@ int main(int argc, char **argv)
 	test_again();
 	test_model(lots ? 6000 : 600);
 	test_many();
-	static const char *const files[] = { "model", "crashed", "many", "who", "forgotten", "again" };
+	static const char *const files[] = { "model", "crashed", "many", "who", "forgotten", "killed", "again" };
 	for (unsigned i = 0; i < sizeof files / sizeof *files; i++)
 		unlink(at(files[i]));
 	rmdir(dir);

@@ -809,6 +809,56 @@ static void test_ahead(void)
 	hub_close(&h);
 }
 
+/* There is no descriptor left to read the journal with. */
+static void test_starved(void)
+{
+	struct hub h = { 0 };
+	struct import_result res;
+	struct rlimit was, lim;
+	char at[128];
+	snprintf(at, sizeof at, "%s", below("starved"));
+	mkdir(at, 0700);
+	struct zone *large = big(2, 40000, 2);
+	bool good = hub_open(&h, at, k, err, sizeof err) == 0;
+	h.ahead_from = 1;
+	getrlimit(RLIMIT_NOFILE, &was);
+	int next = dup(0);
+	close(next);
+	lim = was;
+	lim.rlim_cur = (rlim_t)next;
+	setrlimit(RLIMIT_NOFILE, &lim);
+	int r = hub_import(&h, large, false, &res, err, sizeof err);
+	setrlimit(RLIMIT_NOFILE, &was);
+	ok(good && r == -1 && !h.failed && jfile_last(h.jfile) == 0, "no descriptor is left: this load alone is refused (%s)", err);
+	ok(hub_import(&h, large, false, &res, err, sizeof err) == 0 && differs(h.store, large) == 0, "the next one is taken");
+	zone_free(large);
+	hub_close(&h);
+}
+
+/* It is asked to stop: what can be given up is. */
+static void test_leaving(void)
+{
+	static _Atomic bool stop;
+	struct hub h = { .leaving = &stop };
+	struct import_result res;
+	char at[128];
+	snprintf(at, sizeof at, "%s", below("leaving"));
+	mkdir(at, 0700);
+	struct zone *large = big(2, 40000, 2);
+	unsigned bad = hub_open(&h, at, k, err, sizeof err) != 0, refused = 0;
+	for (h.ahead_from = 100000; !bad && refused < 2; h.ahead_from = 1, refused++) {
+		stop = true;
+		bad += hub_import(&h, large, false, &res, err, sizeof err) != -1 || !strstr(err, "stopping") || h.failed ||
+		       jfile_last(h.jfile) != 0;
+		stop = false;
+	}
+	ok(bad == 0, "a hub that is to stop gives up a load, one way and the other (%s)", err);
+	ok(!bad && hub_import(&h, large, false, &res, err, sizeof err) == 0 && hub_commit(&h, err, sizeof err) == 0 &&
+	   reopen(&h, at) == 0 && differs(h.store, large) == 0, "and is none the worse");
+	zone_free(large);
+	hub_close(&h);
+}
+
 int main(void)
 {
 	snprintf(dir, sizeof dir, "/tmp/import-test-XXXXXX");
@@ -823,6 +873,8 @@ int main(void)
 	test_serials();
 	test_full();
 	test_ahead();
+	test_starved();
+	test_leaving();
 	test_moving();
 	test_rounds();
 	ok(compared > ROUNDS / 4 && windows_wrong == 0, "%u zones are the same piece by piece (%u are not)", compared, windows_wrong);

@@ -46,7 +46,7 @@ static const uint8_t *example(void) { return (const uint8_t *)"\7example"; }
 
 static int read_text(const char *text, size_t n, struct out *o, struct said *s)
 {
-	struct zone_report report = { hear, s };
+	struct zone_report report = { hear, s, NULL };
 	struct master_sink sink = { write_rr, o, &report };
 	memset(o, 0, sizeof *o);
 	memset(s, 0, sizeof *s);
@@ -921,7 +921,7 @@ static void put_file(const char *dir, const char *name, const char *text)
 static int read_file(const char *dir, const char *name, struct out *o, struct said *s)
 {
 	char path[512];
-	struct zone_report report = { hear, s };
+	struct zone_report report = { hear, s, NULL };
 	struct master_sink sink = { write_rr, o, &report };
 	memset(o, 0, sizeof *o);
 	memset(s, 0, sizeof *s);
@@ -1039,7 +1039,7 @@ static const struct { const char *text, *say; } zones[] = {
 static struct zone *load(const char *origin, const char *text, size_t n, struct said *s)
 {
 	uint8_t name[NAME_MAX_LEN];
-	struct zone_report report = { hear, s };
+	struct zone_report report = { hear, s, NULL };
 	memset(s, 0, sizeof *s);
 	name_parse(origin, strlen(origin), NULL, name);
 	return zone_load_text(name, text, n, &report);
@@ -1051,7 +1051,7 @@ static const char *add_rr(void *ctx, const struct master_rr *rr) { return zone_a
 static struct zone *load_spilled(const char *origin, const char *text, size_t n, struct said *s)
 {
 	uint8_t name[NAME_MAX_LEN];
-	struct zone_report report = { hear, s };
+	struct zone_report report = { hear, s, NULL };
 	memset(s, 0, sizeof *s);
 	name_parse(origin, strlen(origin), NULL, name);
 	struct zone *z = zone_new(name);
@@ -1384,7 +1384,7 @@ static void test_root(void)
 	static char got[1 << 12];
 	const char *path = getenv("ROOT_ZONE");
 	uint64_t count;
-	struct zone_report report = { hear, &s };
+	struct zone_report report = { hear, &s, NULL };
 	if (!path) {
 		ok(true, "the root zone # SKIP ROOT_ZONE is not set");
 		return;
@@ -1416,7 +1416,7 @@ static const char *dump_rr(void *ctx, const struct master_rr *rr)
 
 static int dump(const char *path)
 {
-	struct zone_report report = { complain, NULL };
+	struct zone_report report = { complain, NULL, NULL };
 	struct master_sink sink = { dump_rr, NULL, &report };
 	return master_read(path, example(), &sink) ? 1 : 0;
 }

@@ -51,7 +51,7 @@ static void say(void *ctx, bool error, const char *file, unsigned l, const char 
 {
 	(void)ctx, (void)error, (void)file, (void)l, (void)what; /* another is made */
 }
-static const struct zone_report report = { say, NULL };
+static const struct zone_report report = { say, NULL, NULL };
 
 /* ---- names ---- */
 

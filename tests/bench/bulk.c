@@ -74,7 +74,7 @@ static void import(const char *dir, char *arg, size_t mib)
 {
 	static struct hub h;
 	struct import_result r;
-	struct zone_report rep = { report, NULL };
+	struct zone_report rep = { report, NULL, NULL };
 	char err[1400], *eq = strchr(arg, '=');
 	uint8_t origin[NAME_MAX_LEN];
 	if (!eq || !name_parse(arg, (size_t)(eq - arg), NULL, origin))

@@ -20,7 +20,7 @@ static void say(void *ctx, bool error, const char *file, unsigned line, const ch
 {
 	(void)ctx, (void)error, (void)file, (void)line, (void)text;
 }
-static const struct zone_report quiet = { say, NULL };
+static const struct zone_report quiet = { say, NULL, NULL };
 
 static void setup(void)
 {

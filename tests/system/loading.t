@@ -112,5 +112,15 @@ my $turns = () = Lab::slurp("$work/$load.out") =~ /sequence/g;
 cmp_ok($turns, '<', 12, "in its midst: behind turn $turns of " . TURNS);
 ok(Lab::wait_for(120, $all_gone) && $all_status == 0, 'which then comes to its end');
 unlike(Lab::slurp("$node/log") . Lab::slurp("$hub/log"), qr/silent/, 'nobody was taken for dead');
+
+# It stops while it waits for a pipe that has a writer, and says no word.
+POSIX::mkfifo("$work/mute", 0600) or die "mkfifo: $!\n";
+$load = in_child("$Lab::bin/encdns-hub", 'load', '--dir', $hub, "big.example=$work/mute", 'small.example=' . small(4));
+open my $mute, '+<', "$work/mute" or die "mute: $!\n";
+DNS::pause(0.5);
 is($lab->down->{status}, 0, 'down');
+ok(Lab::wait_for(30, over($load, \my $left)), 'the load has ended');
+isnt($left, 0, 'and failed');
+like(Lab::slurp("$work/$load.out"), qr/mute:1: the rest was not read: the hub is stopping\n.*only what it has told of/s, 'it says why');
+unlike(Lab::slurp("$work/$load.out"), qr/^small/m, 'nor has it gone on with the next');
 done_testing;
