@@ -3,6 +3,7 @@
  * the while; then space: what it needs, and what it gives back. */
 #include "store/writer.h"
 #include "tests/tap.h"
+#include "tests/zones.h"
 
 #include <fcntl.h>
 #include <stdio.h>
@@ -44,15 +45,6 @@ static struct store *open_at(const char *path, bool readers)
 }
 
 static uint32_t rnd(uint32_t n) { return (uint32_t)rand() % n; }
-
-static struct store_zone zone_of(unsigned i, uint32_t inst)
-{
-	char text[32];
-	struct store_zone z = { .inst = inst, .labels = 1, .state = ZONE_SERVING };
-	snprintf(text, sizeof text, "zone-%u.", i);
-	name_parse(text, strlen(text), NULL, z.name);
-	return z;
-}
 
 static void owner(unsigned zone, unsigned i, uint8_t out[static NAME_MAX_LEN])
 {

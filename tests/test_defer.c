@@ -4,6 +4,7 @@
  * so short that it is often full. */
 #include "store/writer.h"
 #include "tests/tap.h"
+#include "tests/zones.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -47,15 +48,6 @@ static struct store *open_any(const char *path)
 {
 	static const uint32_t part[] = { 8192, 1024, 128 };
 	return open_at(path, part[rnd(3)]);
-}
-
-static struct store_zone zone_of(unsigned i, uint32_t inst)
-{
-	char text[32];
-	struct store_zone z = { .inst = inst, .labels = 1, .state = ZONE_SERVING };
-	snprintf(text, sizeof text, "zone-%u.", i);
-	name_parse(text, strlen(text), NULL, z.name);
-	return z;
 }
 
 /* Name 0 is the apex. */
