@@ -289,28 +289,39 @@ static bool open_hub(struct hub *h)
 	return hub_open(h, at("hub"), the_key(), err, sizeof err) == 0;
 }
 
-/* Takes the zones, and is killed after so much of the processor's time in the
- * midst of the store's half. */
-static void short_hub(unsigned us)
+/* A hub in a process of its own: killed after so much of the processor's time in the
+ * midst of work(). */
+static void killed_in(unsigned us, bool (*before)(struct hub *h), void (*work)(struct hub *h))
 {
 	struct itimerval t = { .it_value = { .tv_usec = (suseconds_t)us } };
-	struct import_result r;
 	fflush(stdout);
 	pid_t p = fork();
 	if (p == 0) {
 		static struct hub h;
-		bool good = crypto_init() == 0 && open_hub(&h);
-		for (unsigned i = 0; i < 3 && good; i++) {
-			struct zone *z = make_zone(i);
-			good = hub_import(&h, z, false, &r, err, sizeof err) == 0;
-		}
+		bool good = crypto_init() == 0 && open_hub(&h) && before(&h);
 		setitimer(ITIMER_PROF, &t, NULL); /* SIGPROF ends it */
 		if (good)
-			hub_commit(&h, err, sizeof err);
+			work(&h);
 		_exit(!good);
 	}
 	waitpid(p, NULL, 0);
 }
+
+static bool take(struct hub *h, struct zone *z)
+{
+	struct import_result r;
+	return hub_import(h, z, false, &r, err, sizeof err) == 0;
+}
+
+/* The zones in the journal, then the store's half. */
+static bool take_zones(struct hub *h)
+{
+	bool good = true;
+	for (unsigned i = 0; i < 3 && good; i++)
+		good = take(h, make_zone(i));
+	return good;
+}
+static void commit_zones(struct hub *h) { hub_commit(h, err, sizeof err); }
 
 static void test_hub(void)
 {
@@ -327,7 +338,7 @@ static void test_hub(void)
 		char cmd[200];
 		snprintf(cmd, sizeof cmd, "rm -rf %s/hub; mkdir -m 700 %s/hub", dir, dir);
 		wrong += system(cmd) != 0;
-		short_hub(4000 + 4000 * i);
+		killed_in(4000 + 4000 * i, take_zones, commit_zones);
 		if (!open_hub(&h)) {
 			wrong++;
 			continue;
@@ -343,27 +354,16 @@ static void test_hub(void)
 	   cut, resumed, most, wrong, wrong ? err : "");
 }
 
-/* Takes a small zone, then the large one: journal and store at a time; killed in the
- * midst of it. */
-static void short_ahead(unsigned us)
+/* A small zone, then the large one: journal and store at a time. */
+static struct zone *second;
+static bool take_first(struct hub *h)
 {
-	struct itimerval t = { .it_value = { .tv_usec = (suseconds_t)us } };
-	struct import_result r;
-	fflush(stdout);
-	pid_t p = fork();
-	if (p == 0) {
-		static struct hub h;
-		struct zone *first = make_zone(0), *large = make_zone(1);
-		bool good = crypto_init() == 0 && open_hub(&h) && hub_import(&h, first, false, &r, err, sizeof err) == 0 &&
-		            hub_commit(&h, err, sizeof err) == 0;
-		h.ahead_from = 1;
-		setitimer(ITIMER_PROF, &t, NULL);
-		if (good)
-			hub_import(&h, large, false, &r, err, sizeof err);
-		_exit(!good);
-	}
-	waitpid(p, NULL, 0);
+	second = make_zone(1);
+	bool good = take(h, make_zone(0)) && hub_commit(h, err, sizeof err) == 0;
+	h->ahead_from = 1;
+	return good;
 }
+static void take_large(struct hub *h) { take(h, second); }
 
 /* How many parts of a transaction the hub's store has noted. */
 static unsigned noted_by_hub(void)
@@ -408,7 +408,7 @@ static void test_ahead(void)
 		char cmd[200];
 		snprintf(cmd, sizeof cmd, "rm -rf %s/hub; mkdir -m 700 %s/hub", dir, dir);
 		wrong += system(cmd) != 0;
-		short_ahead(4000 + 8000 * i);
+		killed_in(4000 + 8000 * i, take_first, take_large);
 		unsigned parts = noted_by_hub();
 		if (!open_hub(&h)) {
 			wrong++;

@@ -104,15 +104,10 @@ static bool chain_right(const struct store_map *m, const struct model *mo, unsig
 
 static unsigned wrong(const struct store_map *m, const struct model *mo)
 {
-	struct store_view v = { .visible = mo->seq };
-	struct store_zone got;
 	unsigned bad = 0;
 	for (unsigned z = 0; z < ZONES; z++) {
-		struct store_zone want = zone_of(z, mo->zone[z].inst);
-		scratch.used = 0;
-		enum store_found r = store_zone_find(m, &v, want.name, 1, false, &scratch, &got);
-		bad += want.inst ? r != STORE_FOUND || got.inst != want.inst : r != STORE_ABSENT;
-		if (!want.inst)
+		bad += zone_wrong(m, mo->seq, z, mo->zone[z].inst, &scratch);
+		if (!mo->zone[z].inst)
 			continue;
 		for (unsigned i = 0; i < NAMES; i++)
 			bad += !right(m, mo, z, i);

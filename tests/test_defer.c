@@ -99,14 +99,9 @@ static unsigned content_wrong(const struct store_map *m, const struct content *c
 
 static unsigned served_wrong(const struct store_map *m, const struct model *mo)
 {
-	struct store_view v = { .visible = mo->seq };
-	struct store_zone got;
 	unsigned bad = 0;
 	for (unsigned z = 0; z < ZONES; z++) {
-		struct store_zone want = zone_of(z, mo->served[z].inst);
-		scratch.used = 0;
-		enum store_found r = store_zone_find(m, &v, want.name, 1, false, &scratch, &got);
-		bad += want.inst ? r != STORE_FOUND || got.inst != want.inst : r != STORE_ABSENT;
+		bad += zone_wrong(m, mo->seq, z, mo->served[z].inst, &scratch);
 		bad += content_wrong(m, mo->served + z, z, mo->seq);
 	}
 	return bad;

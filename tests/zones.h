@@ -16,4 +16,14 @@ static inline struct store_zone zone_of(unsigned i, uint32_t inst)
 	return z;
 }
 
+/* Does a reader at this sequence find zone i with that instance (0: not at all)?  1: no. */
+static inline unsigned zone_wrong(const struct store_map *m, uint64_t seq, unsigned i, uint32_t inst, struct scratch *s)
+{
+	struct store_view v = { .visible = seq };
+	struct store_zone want = zone_of(i, inst), got;
+	s->used = 0;
+	enum store_found r = store_zone_find(m, &v, want.name, 1, false, s, &got);
+	return inst ? r != STORE_FOUND || got.inst != inst : r != STORE_ABSENT;
+}
+
 #endif
