@@ -20,6 +20,7 @@ $net->link('node', [qw(10.0.1.1/24 10.0.1.3/24 10.0.1.5/24)], 'bird', [qw(10.0.1
 $net->link('node', '10.0.2.1/24', 'frr', '10.0.2.2/24');
 my $zone = "$FindBin::Bin/../zones/example.org.zone";
 
+# BFD is slow here, as nothing below asks how soon it sees a failure: a machine shared with others stands still for a while itself.
 my $channel = 'ipv4 { import all; export none; };';
 sub start_bird {
 	return $net->bird('bird', 'bird', <<"E");
@@ -27,7 +28,7 @@ log stderr all;
 router id 10.0.1.2;
 protocol device {}
 protocol direct { ipv4; }
-protocol bfd { interface "*" { min rx interval 100 ms; min tx interval 100 ms; multiplier 3; }; }
+protocol bfd { interface "*" { min rx interval 500 ms; min tx interval 500 ms; multiplier 3; }; }
 template bgp node { connect delay time 1; connect retry time 1; error wait time 1, 1; strict bind; $channel }
 protocol bgp good from node { local 10.0.1.2 as 65010; neighbor 10.0.1.1 as 65001; bfd on; }
 protocol bgp wrong_as from node { local 10.0.1.4 as 65099; neighbor 10.0.1.3 as 65001; }
@@ -59,7 +60,7 @@ sub say_worst { note(sprintf '%s: within %.1f s (bar %d s)', $_[0], $worst{ $_[0
 open my $secret, '<', Lab::spurt("$net->{dir}/secret", "one\n");
 POSIX::dup2(fileno $secret, 300); # tests/lab closes the descriptors below 256
 my @set = ('bgp-as=65001', 'bgp-id=10.0.1.1', 'bgp-drain=1', 'bgp-prefix=' . V4,
-	'bgp-peer=10.0.1.2 as 65010 source 10.0.1.1 retry 1 bfd on bfd-tx 100 bfd-rx 100', 'bgp-peer=10.0.1.4 as 65010 source 10.0.1.3 retry 1',
+	'bgp-peer=10.0.1.2 as 65010 source 10.0.1.1 retry 1 bfd on bfd-tx 500 bfd-rx 500', 'bgp-peer=10.0.1.4 as 65010 source 10.0.1.3 retry 1',
 	'bgp-peer=10.0.2.2 as 65020 retry 1');
 
 # ---- a late interface ----
@@ -140,9 +141,10 @@ sub start_with {
 	POSIX::dup2(fileno $secret, 300);
 	return $net->within('node', sub { Lab->new(zones => { 'example.org' => $zone }, may_fail => 1, set => [ @set, map { "bgp-peer=$_" } @peers ]) });
 }
+# Whoever calls there is sent away, so that a router's own call does not stand against the node's.
 sub hold_port {
 	my $pid = $net->start('node', 'holder', $^X, '-MIO::Socket::INET', '-e',
-		'$s = IO::Socket::INET->new(LocalPort => 179, Listen => 1, ReuseAddr => 1) or die $!; $| = 1; print "ready\n"; sleep 100');
+		'$s = IO::Socket::INET->new(LocalPort => 179, Listen => 1, ReuseAddr => 1) or die $!; $| = 1; print "ready\n"; close $c while $c = $s->accept');
 	Lab::wait_for(5, sub { $net->log('holder') =~ /ready/ }) or die 'port 179: ' . $net->log('holder');
 	return $pid;
 }
