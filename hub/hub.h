@@ -37,7 +37,7 @@ struct hub {
 	struct replay replay;
 	struct bulk bulk;         /* of a large transaction into the store; */
 	uint32_t resumed;         /* parts of it that were found there already */
-	uint64_t ahead_from;      /* names from which a new zone is large; 0: a default */
+	uint64_t ahead_from;      /* records from which a new zone is large; 0: a default */
 	struct feeds *feeds;
 	uint64_t breath_ns, ping_ns; /* when others last had their turn, and nodes heard from us */
 	const _Atomic bool *leaving; /* NULL, or becomes true: an import that can be given up is */
@@ -76,8 +76,8 @@ struct import_result { bool changed; uint32_t serial; uint64_t seq, puts, delete
 /* Compares a zone with what was last committed of it and writes the difference
  * as one transaction, which hub_commit makes durable: a zone comes at most once
  * between two commits.  A large new zone is committed at once, with what came before
- * it.  force: a serial that does not go forward is taken all the same.  -1: err;
- * nothing has changed (or h->failed). */
+ * it.  force: a serial that does not go forward is taken all the same.  -1: err,
+ * empty where the zone's report has said it; nothing has changed (or h->failed). */
 int hub_import(struct hub *h, struct zone *z, bool force, struct import_result *out, char *err, size_t n);
 int hub_drop(struct hub *h, const uint8_t *origin, struct import_result *out, char *err, size_t n);
 

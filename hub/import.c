@@ -20,7 +20,7 @@
 #include <stdlib.h>
 
 #define SCRATCH    (3u << 20)
-#define AHEAD_FROM 100000u      /* names from which a zone is large */
+#define AHEAD_FROM 200000u      /* records from which a zone is large */
 #define AHEAD_ROOM (8u << 20)   /* octets of operations for which the store makes room at a time */
 
 /* ---- where operations go ---- */
@@ -213,6 +213,12 @@ static int merge(struct writer *w, struct zone *z, struct walk *old, struct scra
 			if (leaving(w->h, w->err, w->errn))
 				return zone_close(&c), -1;
 		}
+		if (c.refused) { /* only to hear what else is wrong */
+			if (!right)
+				break;
+			right = zone_next(&c, &n);
+			continue;
+		}
 		int order = left != STORE_FOUND ? 1 : -1;
 		if (left == STORE_FOUND && right) {
 			size_t nn = names_key(n.owner, labels, kind_of(&n), nk);
@@ -234,6 +240,10 @@ static int merge(struct writer *w, struct zone *z, struct walk *old, struct scra
 			right = zone_next(&c, &n);
 	}
 	zone_close(&c);
+	if (c.refused) {
+		*w->err = 0; /* the zone's report has said it */
+		return -1;
+	}
 	if (c.bad)
 		return fail(w, "import");
 	if (left == STORE_DAMAGED) {
@@ -297,7 +307,7 @@ static int take_ahead(struct writer *w, struct zone *z, struct scratch *s)
 
 static bool is_large(const struct hub *h, const struct zone *z)
 {
-	return h->jfile && zone_names(z) >= (h->ahead_from ? h->ahead_from : AHEAD_FROM);
+	return h->jfile && zone_records(z) >= (h->ahead_from ? h->ahead_from : AHEAD_FROM);
 }
 
 static int take_all(struct writer *w, struct zone *z, struct walk *old, struct scratch *s, uint32_t expire)

@@ -89,7 +89,8 @@ struct load {
 	char **argv;
 	int argc, at, code;
 	bool force, drop;
-	const char *file;   /* being read, */
+	const char *file;   /* being taken, */
+	struct zone_report report;
 	struct buf faults;  /* and what there is to say of it */
 	unsigned taken, changed;
 	struct buf said;    /* what is said once the turn's transactions are durable */
@@ -169,24 +170,25 @@ struct reading {
 	const struct daemon *d;
 	const uint8_t *origin;
 	const char *file;
-	struct zone_report report;
+	const struct zone_report *report;
 	struct zone *z;
 };
 
 static void read_zone(void *p)
 {
 	struct reading *r = p;
-	r->z = zone_load_within(r->origin, r->file, (size_t)r->d->import_memory, r->d->hub.dir, &r->report);
+	r->z = zone_load_within(r->origin, r->file, (size_t)r->d->import_memory, r->d->hub.dir, r->report);
 }
 
 static struct zone *load_file(struct load *l, const uint8_t *origin, const char *file)
 {
-	struct reading r = { l->d, origin, file, { report_line, l, &l->d->stop }, NULL };
+	struct reading r = { l->d, origin, file, &l->report, NULL };
 	struct stat sb;
 	l->file = file;
+	l->report = (struct zone_report){ report_line, l, &l->d->stop };
 	/* a thread costs more than a small file; a pipe may keep us waiting */
 	if (stat(file, &sb) != 0 || (S_ISREG(sb.st_mode) && sb.st_size < SMALL_FILE))
-		r.z = zone_load(origin, file, &r.report);
+		r.z = zone_load(origin, file, r.report);
 	else
 		hub_beside(&l->d->hub, read_zone, &r);
 	print_lines(l->c, CTL_ERR, &l->faults);
@@ -213,7 +215,7 @@ static void load_one(struct load *l, char *arg)
 	l->changed += done == 0 && r.changed;
 	if (done == 0)
 		say_later(l, origin, &r);
-	else if (z)
+	else if (z && *err)
 		report_line(l, true, file, zone_serial_line(z), err);
 	else
 		ctl_print(l->c, CTL_ERR, "%s: %s\n", name_text(origin, text), err);

@@ -40,6 +40,21 @@
 #define IN_ORDER_FROM 20000u /* records: fewer stay in the processor's caches anyway */
 #define WINDOW    (4u << 20) /* octets of the arena: as much as the processor keeps at hand */
 
+/* Faults that repeat: one line each, for the first. */
+enum kind { W_TTL, W_GLUE, W_ALIAS, W_EXPIRED, W_ORPHAN, W_OCCLUDED, W_DS, W_SIGS, W_KINDS };
+
+/* Of one walk; all but the first three begin anew with the next. */
+struct check {
+	struct zone *z;
+	const struct zone_report *report;
+	int64_t now;
+	bool refused;
+	unsigned errors;
+	struct zone_some seen[W_KINDS];
+	uint64_t records;
+	uint64_t unlooked; /* name servers whose addresses may be anywhere in a spilled zone */
+};
+
 struct zone {
 	uint8_t origin[NAME_MAX_LEN];
 	size_t origin_len;
@@ -56,6 +71,8 @@ struct zone {
 	uint32_t serial;
 	unsigned serial_line;
 	size_t safe;             /* records before this one may be walked */
+	struct check check;      /* of the first whole walk, */
+	bool due;                /* which is still to come */
 	/* a zone that may be spilled, and one that is */
 	size_t memory, window;   /* octets at most; of a window.  0: no limit */
 	const char *dir;         /* the caller's */
@@ -250,6 +267,7 @@ const char *zone_add(struct zone *z, const struct master_rr *rr, bool check)
 			return "no room on the hub's disk to sort a zone that is larger than import-memory";
 		same = false;
 	}
+	z->records++;
 	return append(z, owner, len, same, rr, file_number(z, rr->file)) ? NULL : "out of memory";
 }
 
@@ -773,7 +791,7 @@ static size_t write_body(struct zone_cursor *c, enum view v, size_t from, size_t
 {
 	const struct zone *z = c->z;
 	struct wr w = wr_init(c->body, c->room);
-	if (c->check && (v == SEE_ALL || v == SEE_NSEC3)) /* nor is anything left out */
+	if (c->bare && (v == SEE_ALL || v == SEE_NSEC3)) /* nor is anything left out */
 		return 0;
 	while (from < to) {
 		uint16_t set = rec_set(rec_at(z, from));
@@ -788,7 +806,7 @@ static size_t write_body(struct zone_cursor *c, enum view v, size_t from, size_t
 				first = end;
 			past = end + 1;
 		}
-		if (past && !c->check) /* a walk that only checks needs no bodies */
+		if (past && !c->bare)
 			write_set(&w, z, first, past);
 		from = end;
 	}
@@ -879,8 +897,6 @@ static bool owner_node(struct zone_cursor *c, const struct owner *o, struct zone
 
 /* ---- checking ---- */
 
-/* Faults that repeat: one line each, for the first. */
-enum kind { W_TTL, W_GLUE, W_ALIAS, W_EXPIRED, W_ORPHAN, W_OCCLUDED, W_DS, W_SIGS, W_KINDS };
 static const char *const kind_text[W_KINDS] = {
 	[W_TTL] = "the TTLs of a set differ: the lowest is used",
 	[W_GLUE] = "a name server inside the zone has no address",
@@ -890,17 +906,6 @@ static const char *const kind_text[W_KINDS] = {
 	[W_OCCLUDED] = "records below a delegation or DNAME, or beside it, are not served",
 	[W_DS] = "DS without a delegation",
 	[W_SIGS] = "signatures of a delegation's NS, or of glue, are not served",
-};
-
-struct check {
-	struct zone *z;
-	const struct zone_report *report;
-	int64_t now;
-	bool refused;
-	unsigned errors;
-	struct zone_some seen[W_KINDS];
-	uint64_t records;
-	uint64_t unlooked; /* name servers whose addresses may be anywhere in a spilled zone */
 };
 
 __attribute__((format(printf, 3, 4))) static void refuse(struct check *k, const uint8_t *rec, const char *fmt, ...)
@@ -1174,18 +1179,23 @@ static bool more_windows(const struct zone *z) { return z->coming || z->safe < z
 
 /* ---- cursors ---- */
 
-static int cursor_open(struct zone_cursor *c, struct zone *z, struct check *k)
+static int cursor_open(struct zone_cursor *c, struct zone *z)
 {
-	*c = (struct zone_cursor){ .z = z, .check = k, .room = z->body_max, .body = malloc(z->body_max + 1) };
+	*c = (struct zone_cursor){ .z = z, .check = z->due ? &z->check : NULL, .room = z->body_max };
+	c->body = malloc(c->room + 1);
 	return c->body ? 0 : -1;
 }
 
 int zone_open(struct zone_cursor *c, struct zone *z)
 {
-	struct check silent = { .z = z };
-	if (windows_begin(&silent) != 0)
+	struct check silent = { .z = z }, *k = &z->check;
+	if (z->due) {
+		*k = (struct check){ .z = z, .report = k->report, .now = k->now };
+		z->names = 0;
+	}
+	if (windows_begin(z->due ? k : &silent) != 0)
 		return -1;
-	return cursor_open(c, z, NULL);
+	return cursor_open(c, z);
 }
 
 void zone_close(struct zone_cursor *c)
@@ -1207,7 +1217,7 @@ static bool cursor_on(struct zone_cursor *c)
 	return !c->bad;
 }
 
-bool zone_next(struct zone_cursor *c, struct zone_node *out)
+static bool next_node(struct zone_cursor *c, struct zone_node *out)
 {
 	while (!c->bad) {
 		if (c->n3 < c->n3_to) {
@@ -1230,31 +1240,53 @@ bool zone_next(struct zone_cursor *c, struct zone_node *out)
 	return false;
 }
 
-static void note_some(struct check *k, enum kind kind, const struct zone_some *s)
+/* What only the node as it will be served tells. */
+static void check_node(const struct zone_cursor *c, const struct zone_node *n)
 {
-	if (s->n)
-		k->seen[kind] = *s;
+	struct check *k = c->check;
+	k->z->names++;
+	if (!(n->flags & (NODE_APEX | NODE_CUT)))
+		return;
+	for (size_t i = c->from; i < c->at; i++)
+		if (rec_type(rec_at(k->z, i)) == T_NS && same_owner(owner_at(k->z, i), n->owner))
+			check_server(k, rec_at(k->z, i));
 }
 
-/* Walks the zone as it will be served. */
-static int check_nodes(struct check *k)
+static void refuse_unread(struct check *k)
 {
-	struct zone_cursor c;
-	struct zone_node node;
-	if (cursor_open(&c, k->z, k) != 0)
-		return -1;
-	while (zone_next(&c, &node)) {
-		k->z->names++;
-		if (!(node.flags & (NODE_APEX | NODE_CUT)))
-			continue;
-		for (size_t i = c.from; i < c.at; i++)
-			if (rec_type(rec_at(k->z, i)) == T_NS && same_owner(owner_at(k->z, i), node.owner))
-				check_server(k, rec_at(k->z, i));
+	refuse(k, NULL, "it can't be sorted and checked: %s",
+	       errno == EFBIG ? "too many names between one and its wildcard; raise import-memory" : strerror(errno));
+}
+
+/* A walk with a check has come to its end: all is said, and the next one has none. */
+static void check_end(struct zone_cursor *c)
+{
+	struct check *k = c->check;
+	struct zone *z = c->z;
+	if (c->bad)
+		refuse_unread(k);
+	if (c->occluded.n)
+		k->seen[W_OCCLUDED] = c->occluded;
+	if (c->sigs.n)
+		k->seen[W_SIGS] = c->sigs;
+	z->records = z->spill ? k->records : z->n;
+	tell_notes(k);
+	c->refused = z->due = k->refused;
+	c->check = NULL;
+}
+
+bool zone_next(struct zone_cursor *c, struct zone_node *out)
+{
+	bool more = next_node(c, out);
+	if (!c->check)
+		return more;
+	if (!more) {
+		check_end(c);
+		return false;
 	}
-	note_some(k, W_OCCLUDED, &c.occluded);
-	note_some(k, W_SIGS, &c.sigs);
-	zone_close(&c);
-	return c.bad ? -1 : 0;
+	check_node(c, out);
+	c->refused = c->check->refused;
+	return true;
 }
 
 /* ---- ZONEMD (RFC 8976) ---- */
@@ -1389,24 +1421,39 @@ static int first_look(struct check *k)
 	return 0;
 }
 
+/* Walks the zone as it will be served, for its check's sake alone. */
+static void check_nodes(struct check *k)
+{
+	struct zone_cursor c;
+	struct zone_node node;
+	if (cursor_open(&c, k->z) != 0) {
+		refuse_unread(k);
+		return;
+	}
+	c.bare = true;
+	while (zone_next(&c, &node))
+		continue;
+	zone_close(&c);
+}
+
 int zone_finish(struct zone *z, int64_t now, const struct zone_report *report)
 {
-	struct check k = { .z = z, .report = report, .now = now };
+	struct check *k = &z->check;
+	*k = (struct check){ .z = z, .report = report, .now = now };
+	z->due = true;
 	errno = ENOMEM;
-	int rc = first_look(&k);
-	if (rc == 0) {
-		check_apex(&k);
-		if (!k.refused)
-			rc = check_zonemd(&k);
-		if (!k.refused && rc == 0)
-			rc = check_nodes(&k);
-		z->records = z->spill ? k.records : z->n;
-		tell_notes(&k);
-	}
+	int rc = first_look(k);
+	if (rc == 0)
+		check_apex(k);
+	if (rc == 0 && !k->refused)
+		rc = check_zonemd(k);
 	if (rc != 0)
-		refuse(&k, NULL, "it can't be sorted and checked: %s",
-		       errno == EFBIG ? "too many names between one and its wildcard; raise import-memory" : strerror(errno));
-	return k.refused ? -1 : 0;
+		refuse_unread(k);
+	if (k->refused)
+		tell_notes(k);
+	else if (!z->spill)
+		check_nodes(k);
+	return k->refused ? -1 : 0;
 }
 
 static const char *add_rr(void *ctx, const struct master_rr *rr) { return zone_add(ctx, rr, false); }

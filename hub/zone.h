@@ -18,7 +18,9 @@ struct zone *zone_load(const uint8_t *origin, const char *path, const struct zon
 struct zone *zone_load_text(const uint8_t *origin, const char *text, size_t n,
                             const struct zone_report *report);
 /* The same in so many octets of memory at most: what is more is sorted in a
- * nameless, sealed file below dir. */
+ * nameless, sealed file below dir.  Such a zone is checked in part only: the rest
+ * is up to the first walk that goes to its end (zone_next), which may still refuse
+ * it.  The report lives as long as the zone. */
 struct zone *zone_load_within(const uint8_t *origin, const char *path, size_t memory, const char *dir,
                               const struct zone_report *report);
 void zone_free(struct zone *z); /* NULL is fine */
@@ -37,7 +39,8 @@ int zone_finish(struct zone *z, int64_t now, const struct zone_report *report);
 const uint8_t *zone_origin(const struct zone *z); /* lower case */
 uint32_t zone_serial(const struct zone *z);
 unsigned zone_serial_line(const struct zone *z); /* where the SOA ended */
-uint64_t zone_records(const struct zone *z); /* RRSIGs included, duplicates not */
+/* Once it is checked to the end: */
+uint64_t zone_records(const struct zone *z); /* RRSIGs included, duplicates not (before: they too) */
 uint64_t zone_names(const struct zone *z);   /* nodes zone_next() returns */
 uint64_t zone_memory(const struct zone *z);  /* octets in use */
 
@@ -68,10 +71,12 @@ struct zone_some {
 
 struct zone_cursor {
 	struct zone *z;
-	void *check;            /* zone.c's own: what a walk has to say of the zone */
+	struct check *check;    /* zone.c's own: what this walk looks for, or NULL */
+	bool bare;              /* for the check's sake alone: no bodies */
 	uint8_t *body;          /* the cursor's own; zone_close() frees it */
 	size_t room;            /* octets at body */
 	bool bad;               /* zone_next() ended early: what was spilled can't be read (errno) */
+	bool refused;           /* the zone can't be taken, as the report has said; more faults may follow */
 	size_t from;            /* record the last ordinary node started at */
 	size_t at;              /* record the next ordinary node starts at */
 	size_t n3, n3_to;       /* records of the NSEC3 node that is due, if n3 < n3_to */
@@ -85,7 +90,7 @@ struct zone_cursor {
 };
 
 /* Starts before the first node; -1: errno.  A zone has one cursor at a time; at
- * the end, look at `bad`. */
+ * the end, look at `refused` and `bad`. */
 int zone_open(struct zone_cursor *c, struct zone *z);
 bool zone_next(struct zone_cursor *c, struct zone_node *out);
 void zone_close(struct zone_cursor *c);

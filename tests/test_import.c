@@ -136,10 +136,13 @@ static void text_of(const struct model *m, struct buf *b)
 	}
 }
 
+static unsigned faults; /* told so far */
+
 static void on_say(void *ctx, bool error, const char *file, unsigned line, const char *text)
 {
 	(void)ctx;
 	(void)file;
+	faults += error;
 	if (error)
 		printf("# line %u: %s\n", line, text);
 }
@@ -167,7 +170,7 @@ static bool same_nodes(struct zone *a, struct zone *b)
 {
 	struct zone_cursor c, d;
 	struct zone_node m, n;
-	bool good = zone_records(a) == zone_records(b) && zone_names(a) == zone_names(b) && zone_serial(a) == zone_serial(b);
+	bool good = zone_serial(a) == zone_serial(b);
 	for (unsigned turn = 0; turn < 2 && good; turn++) {
 		bool left = true, right = true;
 		good = zone_open(&c, a) == 0 && zone_open(&d, b) == 0;
@@ -179,7 +182,8 @@ static bool same_nodes(struct zone *a, struct zone *b)
 				good = name_equal(m.owner, n.owner) && m.flags == n.flags && m.cut == n.cut && m.len == n.len &&
 				       memcmp(m.body, n.body, m.len) == 0;
 		}
-		good &= !c.bad && !d.bad && c.occluded.n == d.occluded.n && c.sigs.n == d.sigs.n;
+		good &= !c.bad && !d.bad && !c.refused && !d.refused && c.occluded.n == d.occluded.n && c.sigs.n == d.sigs.n &&
+		        zone_records(a) == zone_records(b) && zone_names(a) == zone_names(b);
 		zone_close(&c);
 		zone_close(&d);
 	}
@@ -720,28 +724,38 @@ static void test_full(void)
 	hub_close(&h);
 }
 
-/* A zone of so many names, spilled; its block `spoilt` before the last one can't be
- * read any more. */
-static struct zone *spoilt_zone(const char *at, unsigned names, unsigned spoilt)
+/* A zone of so many names and what else it is to have, spilled. */
+static struct zone *spilled_zone(const char *at, uint32_t serial, unsigned names, const char *more)
 {
-	char path[160], link[64], to[200];
+	char path[160];
 	struct buf b = { 0 };
-	struct stat sb;
 	snprintf(path, sizeof path, "%s/zone", at);
-	say(&b, "$TTL 300\n@ SOA ns admin 2 3600 600 86400 300\n@ NS ns\n");
+	say(&b, "$TTL 300\n@ SOA ns admin %u 3600 600 %u 300\n@ NS ns\n%s", serial, 86400 + serial % 3, more);
 	for (unsigned i = 0; i < names; i++)
 		say(&b, "name-%u.x%u TXT \"%0100u\"\n", i, i % 100, i);
 	FILE *f = fopen(path, "w");
 	fwrite(b.p, 1, b.n, f);
 	fclose(f);
 	buf_free(&b);
-	struct zone *z = zone_load_within((const uint8_t *)"\3big", path, 2u << 20, at, &report);
+	return zone_load_within((const uint8_t *)"\3big", path, 2u << 20, at, &report);
+}
+
+/* The same; its block `spoilt` before the last one can't be read any more. */
+static struct zone *spoilt_zone(const char *at, unsigned names, unsigned spoilt)
+{
+	char link[64], to[200];
+	struct stat sb;
+	struct zone *z = spilled_zone(at, 2, names, "");
 	for (int fd = 3; z && fd < 64; fd++) {
 		snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
 		ssize_t n = readlink(link, to, sizeof to - 1);
 		to[n > 0 ? n : 0] = 0;
-		if (strncmp(to, at, strlen(at)) == 0 && strstr(to, "(deleted)") && fstat(fd, &sb) == 0 &&
-		    pwrite(fd, "x", 1, sb.st_size - (off_t)(spoilt + 1) * (256 << 10)) == 1)
+		uint8_t octet;
+		off_t where = fstat(fd, &sb) == 0 ? sb.st_size - (off_t)(spoilt + 1) * (256 << 10) : -1;
+		if (strncmp(to, at, strlen(at)) != 0 || !strstr(to, "(deleted)") || pread(fd, &octet, 1, where) != 1)
+			continue;
+		octet ^= 1;
+		if (pwrite(fd, &octet, 1, where) == 1)
 			return z;
 	}
 	zone_free(z);
@@ -765,11 +779,12 @@ static void test_ahead(void)
 		struct zone *z = spoilt_zone(at, 40000, 2 * i);
 		h.ahead_from = 1;
 		h.bulk.step = 300u << 10;
+		faults = 0;
 		int r = z ? hub_import(&h, z, false, &res, err, sizeof err) : 0;
 		zone_free(z);
 		store_stats_get(h.store, &stats);
 		met += stats.names > 0;
-		if (r != -1 || jfile_last(h.jfile) != 0 || h.failed || h.bulk.what != BULK_NONE ||
+		if (r != -1 || faults != 1 || jfile_last(h.jfile) != 0 || h.failed || h.bulk.what != BULK_NONE ||
 		    store_zone_get(h.store, (const uint8_t *)"\3big", &have) != STORE_ABSENT || hub_commit(&h, err, sizeof err) != 0) {
 			printf("# %u: %d %s\n", i, r, err);
 			bad++;
@@ -777,7 +792,7 @@ static void test_ahead(void)
 		if (i == 5) /* nor does the next one who opens it find any */
 			bad += reopen(&h, at) != 0 || h.bulk.what != BULK_NONE;
 	}
-	ok(bad == 0 && met > 2, "a large new zone can't be read to its end, %u times behind its first names: refused (%s)", met, err);
+	ok(bad == 0 && met > 2, "a large new zone can't be read to its end, %u times behind its first names: refused", met);
 	for (unsigned i = 0; i < 3000 && stats.names; i++) {
 		bad += store_tick(h.store) < 0;
 		store_stats_get(h.store, &stats);
@@ -806,6 +821,34 @@ static void test_ahead(void)
 	ok(!bad && r == -1 && !h.failed && jfile_last(h.jfile) == 0, "no room for a large new zone: refused (%s)", err);
 	ok(hub_import(&h, large, false, &res, err, sizeof err) == 0 && differs(h.store, large) == 0, "with room it is taken");
 	zone_free(large);
+	hub_close(&h);
+}
+
+/* A spilled zone whose last names turn out to be wrong when all before them is written. */
+static void test_refused_late(void)
+{
+	static const char wrong[] = "zz CNAME a\nzz TXT b\nzzz DNAME a\nzzz DNAME b\n";
+	struct hub h = { 0 };
+	struct import_result res;
+	struct zone *good = NULL;
+	char at[128];
+	snprintf(at, sizeof at, "%s", below("late"));
+	mkdir(at, 0700);
+	unsigned bad = hub_open(&h, at, k, err, sizeof err) != 0;
+	h.ahead_from = 1;
+	for (uint32_t serial = 1; !bad && serial < 3; serial++) { /* it is new; it is there */
+		struct zone *z = spilled_zone(at, serial, 40000, wrong);
+		faults = 0;
+		bad += !z || hub_import(&h, z, false, &res, err, sizeof err) != -1 || *err || faults != 2 || h.failed ||
+		       jfile_last(h.jfile) != serial - 1 || (good && differs(h.store, good) != 0);
+		zone_free(z);
+		zone_free(good);
+		good = spilled_zone(at, serial, 40000, "zz TXT b\n");
+		bad += hub_import(&h, good, false, &res, err, sizeof err) != 0 || hub_commit(&h, err, sizeof err) != 0 ||
+		       jfile_last(h.jfile) != serial || differs(h.store, good) != 0;
+	}
+	ok(bad == 0, "what is wrong at the end of a spilled zone is found while it is written: nothing has changed");
+	zone_free(good);
 	hub_close(&h);
 }
 
@@ -873,6 +916,7 @@ int main(void)
 	test_serials();
 	test_full();
 	test_ahead();
+	test_refused_late();
 	test_starved();
 	test_leaving();
 	test_moving();

@@ -1047,17 +1047,32 @@ static struct zone *load(const char *origin, const char *text, size_t n, struct 
 
 static const char *add_rr(void *ctx, const struct master_rr *rr) { return zone_add(ctx, rr, false); }
 
+/* To its end; may it be served? */
+static bool walked(struct zone *z)
+{
+	struct zone_cursor c;
+	struct zone_node n;
+	if (zone_open(&c, z) != 0)
+		return false;
+	while (zone_next(&c, &n))
+		continue;
+	zone_close(&c);
+	return !c.bad && !c.refused;
+}
+
 /* The same with no memory to speak of: record by record through the disk. */
 static struct zone *load_spilled(const char *origin, const char *text, size_t n, struct said *s)
 {
+	static struct zone_report report;
 	uint8_t name[NAME_MAX_LEN];
-	struct zone_report report = { hear, s, NULL };
+	report = (struct zone_report){ hear, s, NULL };
 	memset(s, 0, sizeof *s);
 	name_parse(origin, strlen(origin), NULL, name);
 	struct zone *z = zone_new(name);
 	struct master_sink sink = { .emit = add_rr, .ctx = z, .report = &report };
 	zone_bound(z, 1, "/tmp");
-	if (master_read_text(text, n, "(memory)", name, &sink) == 0 && zone_finish(z, (int64_t)time(NULL), &report) == 0)
+	if (master_read_text(text, n, "(memory)", name, &sink) == 0 && zone_finish(z, (int64_t)time(NULL), &report) == 0 &&
+	    walked(z))
 		return z;
 	zone_free(z);
 	return NULL;

@@ -36,18 +36,26 @@ static double since(const struct timespec *t)
 	return (double)(now.tv_sec - t->tv_sec) + 1e-9 * (double)(now.tv_nsec - t->tv_nsec);
 }
 
-/* One row: what, names, seconds, names a second, processor time a name, memory. */
-static void row(const char *what, uint64_t names)
+/* What it took so far. */
+struct took { double seconds; struct rusage u; };
+static struct took took(void)
 {
-	struct rusage u;
-	double s = since(&begun);
-	getrusage(RUSAGE_SELF, &u);
-	double user = (double)u.ru_utime.tv_sec + 1e-6 * (double)u.ru_utime.tv_usec;
-	double sys = (double)u.ru_stime.tv_sec + 1e-6 * (double)u.ru_stime.tv_usec;
-	fprintf(rows, "%s names=%llu seconds=%.2f names_per_s=%.0f user_ns=%.0f sys_ns=%.0f max_rss_mib=%ld\n", what,
-	        (unsigned long long)names, s, (double)names / s, user / (double)names * 1e9, sys / (double)names * 1e9,
-	        u.ru_maxrss >> 10);
+	struct took t = { .seconds = since(&begun) };
+	getrusage(RUSAGE_SELF, &t.u);
+	return t;
 }
+
+/* One row: what, names, seconds, names a second, processor time a name, memory. */
+static void row_of(const char *what, uint64_t names, struct took t)
+{
+	double user = (double)t.u.ru_utime.tv_sec + 1e-6 * (double)t.u.ru_utime.tv_usec;
+	double sys = (double)t.u.ru_stime.tv_sec + 1e-6 * (double)t.u.ru_stime.tv_usec;
+	fprintf(rows, "%s names=%llu seconds=%.2f names_per_s=%.0f user_ns=%.0f sys_ns=%.0f max_rss_mib=%ld\n", what,
+	        (unsigned long long)names, t.seconds, (double)names / t.seconds, user / (double)names * 1e9, sys / (double)names * 1e9,
+	        t.u.ru_maxrss >> 10);
+}
+
+static void row(const char *what, uint64_t names) { row_of(what, names, took()); }
 
 static struct key *fixed_key(void)
 {
@@ -84,10 +92,11 @@ static void import(const char *dir, char *arg, size_t mib)
 	struct zone *z = zone_load_within(origin, eq + 1, mib << 20, dir, &rep);
 	if (!z)
 		die("the zone can't be read");
-	uint64_t names = zone_names(z);
-	row("read", names);
+	struct took read = took(); /* how many names it has is known later */
 	if (hub_import(&h, z, true, &r, err, sizeof err) != 0)
 		die(err);
+	uint64_t names = zone_names(z);
+	row_of("read", names, read);
 	row("journal", names);
 	if (hub_commit(&h, err, sizeof err) != 0)
 		die(err);
