@@ -181,6 +181,17 @@ static int unreadable(const struct hub *h, char *err, size_t n)
 	return -1;
 }
 
+bool hub_leaving(const struct hub *h) { return h->leaving && *h->leaving; }
+
+/* The journal has all of it, so a start goes on where this ends. */
+static int cut(struct hub *h, char *err, size_t n)
+{
+	h->cut = true;
+	snprintf(err, n, "asked to stop: all up to sequence %llu is safe in the journal, and the store takes it at the next start",
+	         (unsigned long long)jfile_last(h->jfile));
+	return -1;
+}
+
 /* Brings the transactions that the store has not seen into it. */
 static int replay(struct hub *h, char *err, size_t n)
 {
@@ -193,7 +204,7 @@ static int replay(struct hub *h, char *err, size_t n)
 		got = jfile_seek(h->jfile, store_seq(h->store) + 1, &h->replay.r);
 	}
 	while (r == 0 && got >= 0 && (got = jfile_read(h->jfile, &h->replay.r, &t, &p, &len)) == 1)
-		r = replay_part(h, &t, err, n);
+		r = hub_leaving(h) ? cut(h, err, n) : replay_part(h, &t, err, n);
 	if (got < 0)
 		r = unreadable(h, err, n);
 	replay_end(h);

@@ -40,8 +40,9 @@ struct hub {
 	uint64_t ahead_from;      /* records from which a new zone is large; 0: a default */
 	struct feeds *feeds;
 	uint64_t breath_ns, ping_ns; /* when others last had their turn, and nodes heard from us */
-	const _Atomic bool *leaving; /* NULL, or becomes true: an import that can be given up is */
+	const _Atomic bool *leaving; /* NULL, or becomes true: what takes long is given up, or cut short */
 	bool failed;              /* the hub can't go on: stop, and start from what is durable */
+	bool cut;                 /* it can't as it was asked to stop: what was imported is durable */
 	char why[400];
 };
 
@@ -50,7 +51,8 @@ int hub_open(struct hub *h, const char *dir, const struct key *k, char *err, siz
 void hub_close(struct hub *h);
 uint64_t hub_now(void); /* seconds since 1970 */
 int hub_fail(struct hub *h, const char *why); /* it can't go on; -1 */
-/* Everything imported so far becomes durable, then known. */
+bool hub_leaving(const struct hub *h);        /* is it to stop? */
+/* Everything imported so far becomes durable, then known.  -1: err, and h->failed. */
 int hub_commit(struct hub *h, char *err, size_t n);
 /* While another thread writes a transaction to the journal, this one follows it into
  * the store.  Begun before that thread is: -1: err, and all is as it was. */

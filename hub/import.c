@@ -50,7 +50,7 @@ static int fail(struct writer *w, const char *what) { return complain(w->err, w-
 /* Nobody waits for what is half done any more? */
 static bool leaving(const struct hub *h, char *err, size_t n)
 {
-	if (!h->leaving || !*h->leaving)
+	if (!hub_leaving(h))
 		return false;
 	snprintf(err, n, "the hub is stopping; nothing was changed");
 	return true;

@@ -295,16 +295,16 @@ static void load_turn(struct src *s, uint32_t got, uint64_t now)
 			break;
 		load_one(l, l->argv[l->at]);
 	}
-	bool good = !h->failed && hub_commit(h, err, sizeof err) == 0;
-	if (good)
+	bool good = !h->failed && hub_commit(h, err, sizeof err) == 0, done = l->at == l->argc;
+	if (good || h->cut)
 		print_lines(l->c, CTL_OUT, &l->said);
-	else
+	if (!good)
 		ctl_print(l->c, CTL_ERR, "encdns-hub: %s\n", h->why);
-	if (good && l->at < l->argc) {
+	if (good && !done) {
 		queue_take(l);
 		queue_put(l);
 	} else {
-		load_end(l, good ? l->code : 1);
+		load_end(l, good || (h->cut && done) ? l->code : 1);
 	}
 	turn_over(d);
 }
@@ -567,7 +567,9 @@ static int serve(struct daemon *d, const char *dir, const struct conf *c, const 
 		ctl_print(d->loads->c, CTL_ERR, "encdns-hub: the hub is stopping: only what it has told of is changed\n");
 		load_end(d->loads, 1);
 	}
-	if (h->failed || store_failed(h->store)) {
+	if (h->cut) {
+		log_say(LOG_NOTICE, "%s", h->why);
+	} else if (h->failed || store_failed(h->store)) {
 		log_say(LOG_ERROR,
 		        "stopped: %s; what was acknowledged is safe: mend the disk and start again", h->why);
 		code = 1;

@@ -898,6 +898,16 @@ static void test_leaving(void)
 	ok(bad == 0, "a hub that is to stop gives up a load, one way and the other (%s)", err);
 	ok(!bad && hub_import(&h, large, false, &res, err, sizeof err) == 0 && hub_commit(&h, err, sizeof err) == 0 &&
 	   reopen(&h, at) == 0 && differs(h.store, large) == 0, "and is none the worse");
+	struct zone *next = big(3, 40000, 3);
+	h.leaving = &stop;
+	bad = hub_import(&h, next, false, &res, err, sizeof err) != 0;
+	stop = true;
+	bad += hub_commit(&h, err, sizeof err) != -1 || !h.cut || !h.failed || !strstr(err, "safe in the journal") || h.seq != 1;
+	stop = false;
+	bad += differs(h.store, large) != 0;
+	ok(bad == 0 && reopen(&h, at) == 0 && h.seq == 2 && differs(h.store, next) == 0,
+	   "one that is written but not yet in the store is taken at the next start (%s)", err);
+	zone_free(next);
 	zone_free(large);
 	hub_close(&h);
 }

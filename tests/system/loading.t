@@ -7,6 +7,7 @@ use FindBin;
 use lib "$FindBin::Bin/../lib";
 use Test::More;
 use File::Temp 'tempdir';
+use List::Util 'sum';
 use POSIX ();
 use Lab;
 
@@ -57,6 +58,15 @@ sub over {
 	};
 }
 
+sub changed_zone {
+	my ($serial) = @_;
+	open my $f, '>', "$work/zone" or die "$work/zone: $!\n";
+	print $f "\$TTL 60\n\@ SOA ns hostmaster $serial 3600 900 604800 300\n\@ NS ns\nns A 192.0.2.1\n";
+	printf $f "name%d NS ns.name%d\nns.name%d A 192.0.2.%d\n", $_ , $_, $_, $serial + 1 for 0 .. NAMES - 1;
+	close $f;
+	return "big.example=$work/zone";
+}
+
 # It is read from a pipe: the hub is in the midst of it for as long as we like.
 POSIX::mkfifo("$work/pipe", 0600) or die "mkfifo: $!\n";
 my $load = in_child("$Lab::bin/encdns-hub", 'load', '--dir', $hub, "big.example=$work/pipe");
@@ -86,17 +96,32 @@ ok(Lab::wait_for(60, sub { my $m = $lab->ask('ns.name' . (NAMES - 1) . '.big.exa
 	'and the large one');
 
 # The same zone with all its addresses changed, from a file.
-open my $f, '>', "$work/zone" or die "$work/zone: $!\n";
-print $f "\$TTL 60\n\@ SOA ns hostmaster 2 3600 900 604800 300\n\@ NS ns\nns A 192.0.2.1\n";
-printf $f "name%d NS ns.name%d\nns.name%d A 192.0.2.3\n", $_ , $_, $_ for 0 .. NAMES - 1;
-close $f;
-$load = in_child("$Lab::bin/encdns-hub", 'load', '--dir', $hub, "big.example=$work/zone");
+$load = in_child("$Lab::bin/encdns-hub", 'load', '--dir', $hub, changed_zone(2));
 my $new = new_session();
 my $gone = over($load, \my $taken);
 ($n, $longest) = ask_until(120, sub { $new->() || $gone->() });
 ok($new->(), 'a node that comes while changes are looked for is fed');
 ok(Lab::wait_for(120, $gone), 'the zone is taken');
 is($taken, 0, 'with its changes') or diag(Lab::slurp("$work/$load.out"));
+
+# It is to stop while the next change, safe in its journal, goes into its store.
+sub journal { return sum(map { -s } glob "$hub/journal/*") }
+my $had = journal();
+$load = in_child("$Lab::bin/encdns-hub", 'load', '--dir', $hub, changed_zone(3));
+$gone = over($load, \$taken);
+undef $taken;
+my $size = $had;
+Lab::wait_for(120, sub {
+	DNS::pause(0.03);
+	my $was = $size;
+	$size = journal();
+	return $gone->() || ($size > $had + 10 * NAMES && $size == $was); # it is written
+});
+is(Lab::run({ limit => 120 }, $Lab::lab, 'restart', $lab->dir, '--hub')->{status}, 0, 'stopped in the midst of a change, it starts again');
+ok(Lab::wait_for(30, $gone) && $taken == 0, 'the change is taken') or diag(Lab::slurp("$work/$load.out"));
+like(Lab::slurp("$work/$load.out"), qr/big\.example\. serial 3 sequence/, 'and was said to be');
+note(Lab::slurp("$hub/log") =~ /(asked to stop: .*)/ ? $1 : 'it had come to its end');
+ok(Lab::wait_for(60, sub { "@{ ($lab->ask('big.example', 'SOA') // {})->{answer} // [] }" =~ / 3 3600 / }), 'the node serves it');
 
 # A load of many turns, as it names one zone again and again: another one has its turn
 # behind the one that is at work when it comes.
