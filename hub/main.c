@@ -215,10 +215,10 @@ static void load_one(struct load *l, char *arg)
 	l->changed += done == 0 && r.changed;
 	if (done == 0)
 		say_later(l, origin, &r);
-	else if (z && *err)
-		report_line(l, true, file, zone_serial_line(z), err);
-	else
+	else if (!z)
 		ctl_print(l->c, CTL_ERR, "%s: %s\n", name_text(origin, text), err);
+	else if (*err)
+		report_line(l, true, file, zone_serial_line(z), err);
 	print_lines(l->c, CTL_ERR, &l->faults);
 	l->code |= done != 0;
 	zone_free(z);

@@ -110,18 +110,32 @@ my $had = journal();
 $load = in_child("$Lab::bin/encdns-hub", 'load', '--dir', $hub, changed_zone(3));
 $gone = over($load, \$taken);
 undef $taken;
-my $size = $had;
-Lab::wait_for(120, sub {
-	DNS::pause(0.03);
+my ($size, $same) = ($had, 0);
+Lab::wait_for(120, sub { # until the journal grows no more
+	DNS::pause(0.02);
 	my $was = $size;
 	$size = journal();
-	return $gone->() || ($size > $had + 10 * NAMES && $size == $was); # it is written
+	$same = $size == $was ? $same + 1 : 0;
+	return $gone->() || ($size > $had + 10 * NAMES && $same > 5);
 });
+Lab::spurt("$hub/conf", Lab::slurp("$hub/conf") . "import-memory 16M\n"); # for the next one
 is(Lab::run({ limit => 120 }, $Lab::lab, 'restart', $lab->dir, '--hub')->{status}, 0, 'stopped in the midst of a change, it starts again');
-ok(Lab::wait_for(30, $gone) && $taken == 0, 'the change is taken') or diag(Lab::slurp("$work/$load.out"));
-like(Lab::slurp("$work/$load.out"), qr/big\.example\. serial 3 sequence/, 'and was said to be');
-note(Lab::slurp("$hub/log") =~ /(asked to stop: .*)/ ? $1 : 'it had come to its end');
-ok(Lab::wait_for(60, sub { "@{ ($lab->ask('big.example', 'SOA') // {})->{answer} // [] }" =~ / 3 3600 / }), 'the node serves it');
+ok(Lab::wait_for(30, $gone), 'the load has ended');
+my $told = Lab::slurp("$work/$load.out") =~ /big\.example\. serial 3 sequence/;
+is($taken == 0, $told, 'well, if it said that the zone is taken') or diag(Lab::slurp("$work/$load.out"));
+note($told ? 'it had' : 'it had not', Lab::slurp("$hub/log") =~ /(: asked to stop: .*)/ ? $1 : '');
+ok(Lab::wait_for(60, sub { "@{ ($lab->ask('big.example', 'SOA') // {})->{answer} // [] }" =~ ($told ? qr/ 3 3600 / : qr/ 2 3600 /) }),
+	'and the node serves what was taken');
+
+# One that is sorted on the disk, and wrong at its end.
+my $file = changed_zone(4);
+open my $wrong, '>>', "$work/zone" or die "$work/zone: $!\n";
+print $wrong "zz CNAME a\nzz TXT b\n";
+close $wrong;
+my $r = Lab::run({ limit => 120 }, "$Lab::bin/encdns-hub", 'load', '--dir', $hub, $file);
+isnt($r->{status}, 0, 'a zone larger than import-memory is refused for its last name');
+my ($at, $line) = (quotemeta "$work/zone", 2 * NAMES + 6);
+like($r->{err}, qr/\A$at:$line: zz\.big\.example\.: CNAME beside other data \(TXT\)\n$at:1: warning: .*import-memory.*\n\z/, 'it says where');
 
 # A load of many turns, as it names one zone again and again: another one has its turn
 # behind the one that is at work when it comes.
