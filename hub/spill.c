@@ -161,7 +161,6 @@ int spill_end(struct spill *s)
 }
 
 unsigned spill_runs(const struct spill *s) { return s->nruns; }
-uint64_t spill_bytes(const struct spill *s) { return s->blocks * BLOCK; }
 
 /* ---- reading ---- */
 

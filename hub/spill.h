@@ -22,7 +22,6 @@ int spill_begin(struct spill *s);
 int spill_put(struct spill *s, const void *head, size_t headn, const void *rest, size_t restn);
 int spill_end(struct spill *s);
 unsigned spill_runs(const struct spill *s);
-uint64_t spill_bytes(const struct spill *s); /* of the file */
 
 /* Reading: from the first item of every run. */
 int spill_rewind(struct spill *s);

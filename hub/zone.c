@@ -1496,4 +1496,3 @@ uint32_t zone_serial(const struct zone *z) { return z->serial; }
 unsigned zone_serial_line(const struct zone *z) { return z->serial_line; }
 uint64_t zone_records(const struct zone *z) { return z->records; }
 uint64_t zone_names(const struct zone *z) { return z->names; }
-uint64_t zone_memory(const struct zone *z) { return sizeof *z + z->used + z->n * sizeof *z->recs; }

@@ -42,7 +42,6 @@ unsigned zone_serial_line(const struct zone *z); /* where the SOA ended */
 /* Once it is checked to the end: */
 uint64_t zone_records(const struct zone *z); /* RRSIGs included, duplicates not (before: they too) */
 uint64_t zone_names(const struct zone *z);   /* nodes zone_next() returns */
-uint64_t zone_memory(const struct zone *z);  /* octets in use */
 
 /* A node as journal and store want it; valid until the cursor moves.
  *   apex              NODE_APEX, all its sets
