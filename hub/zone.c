@@ -688,9 +688,7 @@ static bool has_wildcard(const struct zone *z, size_t at, const uint8_t *name)
 	const uint8_t *next = owner_at(z, at);
 	if (!below(next, name_len(next), name, n))
 		return false;
-	star[0] = 1;
-	star[1] = '*';
-	memcpy(star + 2, name, n);
+	name_wildcard(name, star);
 	for (size_t i = find_from(z, at, star); i < z->n; i++) {
 		const uint8_t *owner = owner_at(z, i);
 		if (!below(owner, name_len(owner), star, n + 2))
@@ -1044,6 +1042,16 @@ static void check_owner(struct check *k, const struct owner *o)
 	check_alias(k, o);
 }
 
+/* Of the records that may be walked. */
+static void check_owners(struct check *k)
+{
+	struct owner o;
+	for (size_t i = 0; i < k->z->safe; i = o.to) {
+		look_at_owner(k->z, i, &o);
+		check_owner(k, &o);
+	}
+}
+
 /* Apex: SOA and NS.  The SOA's place was checked when it was added. */
 static void check_apex(struct check *k)
 {
@@ -1081,10 +1089,10 @@ static const uint8_t *cut_above(const struct zone *z, const uint8_t *name)
 /* Could a wildcard answer for a name inside the zone? */
 static bool wild_above(const struct zone *z, const uint8_t *name)
 {
-	uint8_t star[NAME_MAX_LEN + 2] = { 1, '*' };
+	uint8_t star[NAME_MAX_LEN + 2] RAW;
 	for (const uint8_t *p = name; name_labels(p) > z->origin_labels;) {
 		p += *p + 1;
-		memcpy(star + 2, p, name_len(p));
+		name_wildcard(p, star);
 		size_t i = find_from(z, 0, star);
 		if (i < z->n && same_owner(owner_at(z, i), star))
 			return true;
@@ -1145,7 +1153,6 @@ static size_t safe_end(const struct zone *z)
 static int window_next(struct check *k)
 {
 	struct zone *z = k->z;
-	struct owner o;
 	keep_rest(z);
 	for (size_t window = z->window;; window *= 2) {
 		if (merge_fill(z, window) != 0)
@@ -1159,10 +1166,7 @@ static int window_next(struct check *k)
 			return -1;
 		}
 	}
-	for (size_t i = 0; i < z->safe; i = o.to) {
-		look_at_owner(z, i, &o);
-		check_owner(k, &o);
-	}
+	check_owners(k);
 	k->records += z->safe;
 	return 0;
 }
@@ -1176,6 +1180,18 @@ static int windows_begin(struct check *k)
 }
 
 static bool more_windows(const struct zone *z) { return z->coming || z->safe < z->n; }
+
+/* All is added: the last run, then the first window. */
+static int spill_finish(struct check *k)
+{
+	struct zone *z = k->z;
+	if (twin_wait(z) != 0 || (z->n && spill_run(z) != 0))
+		return -1;
+	drop_arena(z);
+	drop_arena(z->twin);
+	z->body_max = BODY_MAX;
+	return windows_begin(k);
+}
 
 /* ---- cursors ---- */
 
@@ -1400,24 +1416,14 @@ static int check_zonemd(struct check *k)
 static int first_look(struct check *k)
 {
 	struct zone *z = k->z;
-	struct owner o;
-	if (z->spill) {
-		if (twin_wait(z) != 0 || (z->n && spill_run(z) != 0))
-			return -1;
-		drop_arena(z);
-		drop_arena(z->twin);
-		z->body_max = BODY_MAX;
-		return windows_begin(k);
-	}
+	if (z->spill)
+		return spill_finish(k);
 	if (sort_zone(z) != 0)
 		return -1;
 	lay_in_order(z);
 	drop_duplicates(k);
 	z->safe = z->n;
-	for (size_t i = 0; i < z->n; i = o.to) {
-		look_at_owner(z, i, &o);
-		check_owner(k, &o);
-	}
+	check_owners(k);
 	return 0;
 }
 
