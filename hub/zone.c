@@ -1,9 +1,5 @@
 /* zone.c - one zone, sorted and checked.  Contract in zone.h.
  *
- * Records lie in an arena in the order they were read; `recs` holds their
- * offsets and, once finished, is sorted by (owner, type, signatures last,
- * canonical rdata), an RRSIG standing with the type it covers.  So an owner is
- * a run of offsets, and a set a run within it; nothing else is kept a name.
  * States: adding (zone_add), then finished; cursors point into the arena, so it
  * moves only while adding.
  *
@@ -14,14 +10,8 @@
  * depend on what comes behind it ("*.name"), so a walk leaves the end of a window
  * for the next one (`safe`).  A helper sorts one run while the next is read, and
  * merges the next piece while this one is walked; what it works on is the *twin*,
- * a zone with nothing but records.
- *
- *   arena = record*     record = [owner] type16 ttl32 len16 back32 line32 file8 rdata
- *
- * `back` is the distance from the record's head to its owner's name (lower
- * case); records that follow each other with one owner share it. */
-#include "hub/zone.h"
-#include "base/helper.h"
+ * a zone with nothing but records. */
+#include "hub/zone_internal.h"
 #include "hub/spill.h"
 
 #include <errno.h>
@@ -33,57 +23,9 @@
 
 #include "crypto.h"
 
-#define REC_HEAD 17
-#define FILES_MAX 255
 #define ARENA_MIN (64u << 10)
 #define REC_COST  (sizeof(uint64_t) + sizeof(struct item) * 3 / 2) /* beside the arena, while sorting */
 #define IN_ORDER_FROM 20000u /* records: fewer stay in the processor's caches anyway */
-#define WINDOW    (4u << 20) /* octets of the arena: as much as the processor keeps at hand */
-
-/* Faults that repeat: one line each, for the first. */
-enum kind { W_TTL, W_GLUE, W_ALIAS, W_EXPIRED, W_ORPHAN, W_OCCLUDED, W_DS, W_SIGS, W_KINDS };
-
-/* Of one walk; all but the first three begin anew with the next. */
-struct check {
-	struct zone *z;
-	const struct zone_report *report;
-	int64_t now;
-	bool refused;
-	unsigned errors;
-	struct zone_some seen[W_KINDS];
-	uint64_t records;
-	uint64_t unlooked; /* name servers whose addresses may be anywhere in a spilled zone */
-};
-
-struct zone {
-	uint8_t origin[NAME_MAX_LEN];
-	size_t origin_len;
-	unsigned origin_labels;
-	uint8_t *arena;          /* mapped; unmapped by zone_free */
-	size_t used, size;
-	uint64_t *recs;          /* mapped; offsets of records */
-	size_t n, cap;           /* records; room for so many */
-	size_t owner_off, owner_len; /* the last owner added */
-	char *files[FILES_MAX];  /* names of files; zone_free frees them */
-	unsigned nfiles;
-	size_t body_max;         /* the longest body a cursor will build */
-	uint64_t names, records;
-	uint32_t serial;
-	unsigned serial_line;
-	size_t safe;             /* records before this one may be walked */
-	struct check check;      /* of the first whole walk, */
-	bool due;                /* which is still to come */
-	/* a zone that may be spilled, and one that is */
-	size_t memory, window;   /* octets at most; of a window.  0: no limit */
-	const char *dir;         /* the caller's */
-	struct spill *spill;     /* NULL: all is in the arena */
-	struct source *sources;  /* one a run */
-	unsigned *heap, nheap;   /* sources that have records left, the first in order on top */
-	bool coming;             /* the twin has the next records, or is getting them */
-	struct zone *twin;       /* records in the helper's hands: a run being sorted, or a window */
-	struct helper helper;    /* while it is busy, twin, spill, sources and heap are its own */
-	int failed;              /* a twin's: errno of its work, or 0 */
-};
 
 /* What sorting needs of a record at hand: the first octets of its owner's order
  * (as name_key() has it, the origin left off). */
@@ -91,23 +33,6 @@ struct item { uint64_t key, off; };
 
 /* A run's next record, in the run's own memory. */
 struct source { uint64_t key; const uint8_t *rec; };
-
-/* ---- records ---- */
-
-static const uint8_t *rec_at(const struct zone *z, size_t i) { return z->arena + z->recs[i]; }
-static uint16_t rec_type(const uint8_t *r) { return get_u16(r); }
-static uint32_t rec_ttl(const uint8_t *r) { return get_u32(r + 2); }
-static uint16_t rec_len(const uint8_t *r) { return get_u16(r + 6); }
-static const uint8_t *rec_owner(const uint8_t *r) { return r - get_u32(r + 8); }
-static unsigned rec_line(const uint8_t *r) { return get_u32(r + 12); }
-static const uint8_t *rec_rdata(const uint8_t *r) { return r + REC_HEAD; }
-static bool rec_is_sig(const uint8_t *r) { return rec_type(r) == T_RRSIG; }
-/* The type of the set a record belongs to. */
-static uint16_t rec_set(const uint8_t *r) { return rec_is_sig(r) ? get_u16(rec_rdata(r)) : rec_type(r); }
-static const char *file_name(const struct zone *z, unsigned n) { return n < z->nfiles ? z->files[n] : NULL; }
-static const char *rec_file(const struct zone *z, const uint8_t *r) { return file_name(z, r[16]); }
-
-static const uint8_t *owner_at(const struct zone *z, size_t i) { return rec_owner(rec_at(z, i)); }
 
 /* ---- adding ---- */
 
@@ -127,7 +52,7 @@ static void *grow(void *map, size_t *size, size_t used, size_t need)
 	return to;
 }
 
-static bool reserve(struct zone *z, size_t octets, size_t records)
+bool zone_reserve(struct zone *z, size_t octets, size_t records)
 {
 	void *p;
 	if (z->size - z->used < octets) {
@@ -157,7 +82,7 @@ struct zone *zone_new(const uint8_t *origin)
 	return z;
 }
 
-static void drop_arena(struct zone *z)
+void zone_drop_arena(struct zone *z)
 {
 	if (z->size)
 		munmap(z->arena, z->size);
@@ -171,9 +96,9 @@ void zone_free(struct zone *z)
 	if (!z)
 		return;
 	helper_end(&z->helper);
-	drop_arena(z);
+	zone_drop_arena(z);
 	if (z->twin)
-		drop_arena(z->twin);
+		zone_drop_arena(z->twin);
 	free(z->twin);
 	for (unsigned i = 0; i < z->nfiles; i++)
 		free(z->files[i]);
@@ -203,22 +128,9 @@ static unsigned file_number(struct zone *z, const char *file)
 	return z->nfiles++;
 }
 
-/* Is lower-case name, n octets, at or below lower-case zone? */
-static bool below(const uint8_t *name, size_t n, const uint8_t *zone, size_t zn)
+bool zone_append(struct zone *z, const uint8_t *owner, size_t len, bool same, const struct master_rr *rr, unsigned file)
 {
-	if (n < zn || memcmp(name + n - zn, zone, zn) != 0)
-		return false;
-	const uint8_t *at = name + n - zn;
-	while (name < at)
-		name += *name + 1;
-	return name == at;
-}
-
-/* Puts a record behind all others; only its type, TTL, length, line, file and
- * rdata are looked at.  same: its owner is the last one's. */
-static bool append(struct zone *z, const uint8_t *owner, size_t len, bool same, const struct master_rr *rr, unsigned file)
-{
-	if (!reserve(z, len + REC_HEAD + rr->len, 1))
+	if (!zone_reserve(z, len + REC_HEAD + rr->len, 1))
 		return false;
 	/* back is 32 bits: after 4 GiB of one owner it is written again */
 	if (!same || z->used - z->owner_off > UINT32_MAX) {
@@ -240,13 +152,6 @@ static bool append(struct zone *z, const uint8_t *owner, size_t len, bool same, 
 	return true;
 }
 
-static bool same_as_last(const struct zone *z, const uint8_t *owner, size_t len)
-{
-	return z->n && len == z->owner_len && !memcmp(owner, z->arena + z->owner_off, len);
-}
-
-static int spill_behind(struct zone *z);
-
 const char *zone_add(struct zone *z, const struct master_rr *rr, bool check)
 {
 	uint8_t owner[NAME_MAX_LEN] RAW;
@@ -263,19 +168,12 @@ const char *zone_add(struct zone *z, const struct master_rr *rr, bool check)
 		return "no zone can hold records of this type";
 	/* half of it is the twin's */
 	if (z->memory && z->n && z->used + rr->len + z->n * REC_COST > z->memory / 2) {
-		if (spill_behind(z) != 0)
+		if (zone_spill_behind(z) != 0)
 			return "no room on the hub's disk to sort a zone that is larger than import-memory";
 		same = false;
 	}
 	z->records++;
-	return append(z, owner, len, same, rr, file_number(z, rr->file)) ? NULL : "out of memory";
-}
-
-/* Sorted records lie all over the arena: fetches one that is soon looked at. */
-static void fetch_ahead(const struct zone *z, size_t i)
-{
-	if (i + 16 < z->n)
-		__builtin_prefetch(z->arena + z->recs[i + 16]);
+	return zone_append(z, owner, len, same, rr, file_number(z, rr->file)) ? NULL : "out of memory";
 }
 
 /* ---- order ---- */
@@ -299,8 +197,7 @@ static int rdata_cmp(uint16_t type, const uint8_t *a, size_t an, const uint8_t *
 	return (an > bn) - (an < bn);
 }
 
-/* Within one owner. */
-static int rec_cmp(const uint8_t *a, const uint8_t *b)
+int zone_rec_cmp(const uint8_t *a, const uint8_t *b)
 {
 	int d = rec_set(a) - rec_set(b);
 	if (d == 0)
@@ -308,15 +205,7 @@ static int rec_cmp(const uint8_t *a, const uint8_t *b)
 	return d ? d : rdata_cmp(rec_type(a), rec_rdata(a), rec_len(a), rec_rdata(b), rec_len(b));
 }
 
-static bool same_owner(const uint8_t *a, const uint8_t *b)
-{
-	if (a == b)
-		return true;
-	size_t n = name_len(a);
-	return n == name_len(b) && !memcmp(a, b, n);
-}
-
-static uint64_t key_of(const struct zone *z, const uint8_t *owner)
+uint64_t zone_key_of(const struct zone *z, const uint8_t *owner)
 {
 	uint8_t key[8] = { 0 };
 	size_t at = 0;
@@ -336,19 +225,18 @@ static uint64_t key_of(const struct zone *z, const uint8_t *owner)
 	return get_u64(key);
 }
 
-/* Of two records whose keys don't tell. */
-static int rec_order(const uint8_t *ra, const uint8_t *rb)
+int zone_rec_order(const uint8_t *ra, const uint8_t *rb)
 {
 	const uint8_t *oa = rec_owner(ra), *ob = rec_owner(rb);
 	int d = same_owner(oa, ob) ? 0 : name_cmp(oa, ob);
-	return d ? d : rec_cmp(ra, rb);
+	return d ? d : zone_rec_cmp(ra, rb);
 }
 
 static int item_cmp(const struct zone *z, const struct item *a, const struct item *b)
 {
 	if (a->key != b->key)
 		return a->key < b->key ? -1 : 1;
-	return rec_order(z->arena + a->off, z->arena + b->off);
+	return zone_rec_order(z->arena + a->off, z->arena + b->off);
 }
 
 /* Merge sort: stable, and quick on what is almost in order; tmp holds n / 2. */
@@ -380,7 +268,7 @@ static bool in_order(const struct zone *z)
 {
 	struct item last = { 0 };
 	for (size_t i = 0; i < z->n; i++) {
-		struct item it = { key_of(z, owner_at(z, i)), z->recs[i] };
+		struct item it = { zone_key_of(z, owner_at(z, i)), z->recs[i] };
 		if (i && item_cmp(z, &last, &it) > 0)
 			return false;
 		last = it;
@@ -388,7 +276,7 @@ static bool in_order(const struct zone *z)
 	return true;
 }
 
-static int sort_zone(struct zone *z)
+int zone_sort(struct zone *z)
 {
 	if (in_order(z))
 		return 0;
@@ -397,7 +285,7 @@ static int sort_zone(struct zone *z)
 	if (items == MAP_FAILED)
 		return -1;
 	for (size_t i = 0; i < z->n; i++)
-		items[i] = (struct item){ key_of(z, owner_at(z, i)), z->recs[i] };
+		items[i] = (struct item){ zone_key_of(z, owner_at(z, i)), z->recs[i] };
 	sort_items(z, items, z->n, items + z->n);
 	for (size_t i = 0; i < z->n; i++)
 		z->recs[i] = items[i].off;
@@ -405,10 +293,7 @@ static int sort_zone(struct zone *z)
 	return 0;
 }
 
-/* Sorted records lie all over the arena, and each look at them waits for memory:
- * a copy in their order is made once and read many times.  Without the memory for
- * it all goes on as it is. */
-static void lay_in_order(struct zone *z)
+void zone_lay_in_order(struct zone *z)
 {
 	size_t size = 0, used = 0, last = 0, last_len = 0;
 	if (z->n < IN_ORDER_FROM || (z->memory && 2 * z->used + z->n * sizeof *z->recs > z->memory))
@@ -444,7 +329,7 @@ static void lay_in_order(struct zone *z)
 static int spill_run(struct zone *z)
 {
 	uint8_t head[NAME_MAX_LEN + REC_HEAD];
-	if (sort_zone(z) != 0 || spill_begin(z->spill) != 0)
+	if (zone_sort(z) != 0 || spill_begin(z->spill) != 0)
 		return -1;
 	for (size_t i = 0; i < z->n; i++) {
 		const uint8_t *r = rec_at(z, i);
@@ -496,8 +381,7 @@ static int spill_open(struct zone *z)
 	return 0;
 }
 
-/* The records at hand become a run, while others are added. */
-static int spill_behind(struct zone *z)
+int zone_spill_behind(struct zone *z)
 {
 	if ((!z->twin && spill_open(z) != 0) || twin_wait(z) != 0)
 		return -1;
@@ -511,7 +395,7 @@ static bool before(const struct zone *z, unsigned a, unsigned b)
 	const struct source *x = z->sources + a, *y = z->sources + b;
 	if (x->key != y->key)
 		return x->key < y->key;
-	int d = rec_order(x->rec, y->rec);
+	int d = zone_rec_order(x->rec, y->rec);
 	return d ? d < 0 : a < b;
 }
 
@@ -536,7 +420,7 @@ static int advance(struct zone *z, unsigned run)
 	size_t n;
 	int r = spill_next(z->spill, run, &p, &n);
 	if (r == 1)
-		z->sources[run] = (struct source){ key_of(z, p), p + name_len(p) };
+		z->sources[run] = (struct source){ zone_key_of(z, p), p + name_len(p) };
 	return r;
 }
 
@@ -550,7 +434,7 @@ static int merge_some(struct zone *z)
 		size_t len = name_len(owner);
 		struct master_rr rr = { .rdata = rec_rdata(r), .ttl = rec_ttl(r), .line = rec_line(r), .type = rec_type(r),
 			                .len = rec_len(r) };
-		if (!append(t, owner, len, same_as_last(t, owner, len), &rr, r[16]))
+		if (!zone_append(t, owner, len, same_as_last(t, owner, len), &rr, r[16]))
 			return -1;
 		int got = advance(z, run);
 		if (got < 0)
@@ -607,7 +491,7 @@ static int merge_begin(struct zone *z)
 static int take_twin(struct zone *z)
 {
 	struct zone *t = z->twin;
-	if (!reserve(z, t->used, t->n))
+	if (!zone_reserve(z, t->used, t->n))
 		return -1;
 	memcpy(z->arena + z->used, t->arena, t->used);
 	for (size_t i = 0; i < t->n; i++)
@@ -642,8 +526,7 @@ static void keep_rest(struct zone *z)
 
 /* ---- finding ---- */
 
-/* The first record in [from, n) whose owner is not before name. */
-static size_t find_from(const struct zone *z, size_t from, const uint8_t *name)
+size_t zone_find_from(const struct zone *z, size_t from, const uint8_t *name)
 {
 	size_t step = 1, lo = from;
 	while (lo + step < z->n && name_cmp(owner_at(z, lo + step), name) < 0) {
@@ -673,7 +556,7 @@ static bool owner_has(const struct zone *z, size_t i, uint16_t type)
 
 static bool name_has(const struct zone *z, const uint8_t *lower, uint16_t type)
 {
-	size_t i = find_from(z, 0, lower);
+	size_t i = zone_find_from(z, 0, lower);
 	return i < z->n && same_owner(owner_at(z, i), lower) && owner_has(z, i, type);
 }
 
@@ -689,7 +572,7 @@ static bool has_wildcard(const struct zone *z, size_t at, const uint8_t *name)
 	if (!below(next, name_len(next), name, n))
 		return false;
 	name_wildcard(name, star);
-	for (size_t i = find_from(z, at, star); i < z->n; i++) {
+	for (size_t i = zone_find_from(z, at, star); i < z->n; i++) {
 		const uint8_t *owner = owner_at(z, i);
 		if (!below(owner, name_len(owner), star, n + 2))
 			return false;
@@ -700,40 +583,6 @@ static bool has_wildcard(const struct zone *z, size_t at, const uint8_t *name)
 }
 
 /* ---- walking ---- */
-
-/* The records of one owner, and what there is among them. */
-struct owner {
-	size_t from, to;       /* records */
-	size_t n3, n3_to;      /* of them, the NSEC3 set */
-	const uint8_t *name;
-	bool ns, dname, nsec, nsec3, address, ordinary; /* ordinary: anything but the NSEC3 set */
-};
-
-static void look_at_owner(const struct zone *z, size_t from, struct owner *o)
-{
-	*o = (struct owner){ .from = from, .to = from, .name = owner_at(z, from) };
-	for (; o->to < z->n; o->to++) {
-		const uint8_t *r = rec_at(z, o->to);
-		fetch_ahead(z, o->to);
-		if (!same_owner(rec_owner(r), o->name))
-			break;
-		if (rec_set(r) == T_NSEC3) {
-			if (o->n3_to == 0)
-				o->n3 = o->to;
-			o->n3_to = o->to + 1;
-		} else {
-			o->ordinary = true;
-		}
-		switch (rec_type(r)) {
-		case T_NS: o->ns = true; break;
-		case T_DNAME: o->dname = true; break;
-		case T_NSEC: o->nsec = true; break;
-		case T_NSEC3: o->nsec3 = true; break;
-		case T_A:
-		case T_AAAA: o->address = true; break;
-		}
-	}
-}
 
 /* Which of an owner's records a node shows. */
 enum view { SEE_ALL, SEE_CUT, SEE_GLUE, SEE_NSEC3 };
@@ -772,16 +621,6 @@ static void write_set(struct wr *w, const struct zone *z, size_t from, size_t to
 	head[8] = (uint8_t)nsig;
 	head[9] = 0;
 	put_u32(head + 10, (uint32_t)(w->p - head - SET_HEAD));
-}
-
-static void count_some(struct zone_some *s, const uint8_t *rec, uint64_t n)
-{
-	if (s->n == 0) {
-		memcpy(s->owner, rec_owner(rec), name_len(rec_owner(rec)));
-		s->file = rec[16];
-		s->line = rec_line(rec);
-	}
-	s->n += n;
 }
 
 /* Returns the body's length, counts what the view leaves out. */
@@ -895,6 +734,9 @@ static bool owner_node(struct zone_cursor *c, const struct owner *o, struct zone
 
 /* ---- checking ---- */
 
+static const char *file_name(const struct zone *z, unsigned n) { return n < z->nfiles ? z->files[n] : NULL; }
+static const char *rec_file(const struct zone *z, const uint8_t *r) { return file_name(z, r[16]); }
+
 static const char *const kind_text[W_KINDS] = {
 	[W_TTL] = "the TTLs of a set differ: the lowest is used",
 	[W_GLUE] = "a name server inside the zone has no address",
@@ -944,15 +786,14 @@ static void tell_notes(struct check *k)
 	}
 }
 
-/* Drops what is there twice; the lower TTL stays. */
-static void drop_duplicates(struct check *k)
+void zone_drop_duplicates(struct check *k)
 {
 	struct zone *z = k->z;
 	size_t to = 0;
 	for (size_t i = 0; i < z->n; i++) {
 		fetch_ahead(z, i);
 		uint8_t *r = z->arena + z->recs[i], *last = to ? z->arena + z->recs[to - 1] : NULL;
-		if (!last || rec_cmp(last, r) != 0 || !same_owner(rec_owner(last), rec_owner(r))) {
+		if (!last || zone_rec_cmp(last, r) != 0 || !same_owner(rec_owner(last), rec_owner(r))) {
 			z->recs[to++] = z->recs[i];
 			continue;
 		}
@@ -1042,8 +883,7 @@ static void check_owner(struct check *k, const struct owner *o)
 	check_alias(k, o);
 }
 
-/* Of the records that may be walked. */
-static void check_owners(struct check *k)
+void zone_check_owners(struct check *k)
 {
 	struct owner o;
 	for (size_t i = 0; i < k->z->safe; i = o.to) {
@@ -1093,7 +933,7 @@ static bool wild_above(const struct zone *z, const uint8_t *name)
 	for (const uint8_t *p = name; name_labels(p) > z->origin_labels;) {
 		p += *p + 1;
 		name_wildcard(p, star);
-		size_t i = find_from(z, 0, star);
+		size_t i = zone_find_from(z, 0, star);
 		if (i < z->n && same_owner(owner_at(z, i), star))
 			return true;
 	}
@@ -1109,7 +949,7 @@ static void check_server(struct check *k, const uint8_t *rec)
 	size_t n = name_lower(target, rec_rdata(rec));
 	if (!below(target, n, z->origin, z->origin_len))
 		return;
-	size_t i = find_from(z, 0, target);
+	size_t i = zone_find_from(z, 0, target);
 	/* in a spilled zone only what is near is looked at; below the owner itself
 	 * nearly all are */
 	if (z->spill && (i == 0 || i == z->n || !below(target, n, rec_owner(rec), name_len(rec_owner(rec))))) {
@@ -1146,18 +986,17 @@ static size_t safe_end(const struct zone *z)
 			break;
 		}
 	}
-	return find_from(z, 0, x);
+	return zone_find_from(z, 0, x);
 }
 
-/* The next window of a spilled zone, its owners checked.  -1: errno. */
-static int window_next(struct check *k)
+int zone_window_next(struct check *k)
 {
 	struct zone *z = k->z;
 	keep_rest(z);
 	for (size_t window = z->window;; window *= 2) {
 		if (merge_fill(z, window) != 0)
 			return -1;
-		drop_duplicates(k);
+		zone_drop_duplicates(k);
 		z->safe = safe_end(z);
 		if (z->safe > 0 || !z->coming)
 			break;
@@ -1166,36 +1005,32 @@ static int window_next(struct check *k)
 			return -1;
 		}
 	}
-	check_owners(k);
+	zone_check_owners(k);
 	k->records += z->safe;
 	return 0;
 }
 
-/* From the start: the first window.  What is in memory needs nothing. */
-static int windows_begin(struct check *k)
+int zone_windows_begin(struct check *k)
 {
 	if (!k->z->spill)
 		return 0;
-	return merge_begin(k->z) != 0 ? -1 : window_next(k);
+	return merge_begin(k->z) != 0 ? -1 : zone_window_next(k);
 }
 
-static bool more_windows(const struct zone *z) { return z->coming || z->safe < z->n; }
-
-/* All is added: the last run, then the first window. */
-static int spill_finish(struct check *k)
+int zone_spill_finish(struct check *k)
 {
 	struct zone *z = k->z;
 	if (twin_wait(z) != 0 || (z->n && spill_run(z) != 0))
 		return -1;
-	drop_arena(z);
-	drop_arena(z->twin);
+	zone_drop_arena(z);
+	zone_drop_arena(z->twin);
 	z->body_max = BODY_MAX;
-	return windows_begin(k);
+	return zone_windows_begin(k);
 }
 
 /* ---- cursors ---- */
 
-static int cursor_open(struct zone_cursor *c, struct zone *z)
+int zone_cursor_open(struct zone_cursor *c, struct zone *z)
 {
 	*c = (struct zone_cursor){ .z = z, .check = z->due ? &z->check : NULL, .room = z->body_max };
 	c->body = malloc(c->room + 1);
@@ -1209,9 +1044,9 @@ int zone_open(struct zone_cursor *c, struct zone *z)
 		*k = (struct check){ .z = z, .report = k->report, .now = k->now };
 		z->names = 0;
 	}
-	if (windows_begin(z->due ? k : &silent) != 0)
+	if (zone_windows_begin(z->due ? k : &silent) != 0)
 		return -1;
-	return cursor_open(c, z);
+	return zone_cursor_open(c, z);
 }
 
 void zone_close(struct zone_cursor *c)
@@ -1228,7 +1063,7 @@ static bool cursor_on(struct zone_cursor *c)
 		c->last = memmove(c->names[0], c->last, name_len(c->last));
 	if (c->cut)
 		c->cut = memmove(c->names[1], c->cut, name_len(c->cut));
-	c->bad = window_next(c->check ? c->check : &silent) != 0;
+	c->bad = zone_window_next(c->check ? c->check : &silent) != 0;
 	c->from = c->at = 0;
 	return !c->bad;
 }
@@ -1256,8 +1091,7 @@ static bool next_node(struct zone_cursor *c, struct zone_node *out)
 	return false;
 }
 
-/* What only the node as it will be served tells. */
-static void check_node(const struct zone_cursor *c, const struct zone_node *n)
+void zone_check_node(const struct zone_cursor *c, const struct zone_node *n)
 {
 	struct check *k = c->check;
 	k->z->names++;
@@ -1274,8 +1108,7 @@ static void refuse_unread(struct check *k)
 	       errno == EFBIG ? "too many names between one and its wildcard; raise import-memory" : strerror(errno));
 }
 
-/* A walk with a check has come to its end: all is said, and the next one has none. */
-static void check_end(struct zone_cursor *c)
+void zone_check_end(struct zone_cursor *c)
 {
 	struct check *k = c->check;
 	struct zone *z = c->z;
@@ -1297,10 +1130,10 @@ bool zone_next(struct zone_cursor *c, struct zone_node *out)
 	if (!c->check)
 		return more;
 	if (!more) {
-		check_end(c);
+		zone_check_end(c);
 		return false;
 	}
-	check_node(c, out);
+	zone_check_node(c, out);
 	c->refused = c->check->refused;
 	return true;
 }
@@ -1350,7 +1183,7 @@ static size_t digest_zone(struct zone *z, unsigned hash, uint8_t out[static 64])
 		sha384_init(&s);
 	else
 		sha512_init(&s);
-	if (windows_begin(&silent) != 0)
+	if (zone_windows_begin(&silent) != 0)
 		return 0;
 	for (;;) {
 		for (size_t i = 0, end; i < z->safe; i = end) {
@@ -1361,11 +1194,11 @@ static size_t digest_zone(struct zone *z, unsigned hash, uint8_t out[static 64])
 		}
 		if (!more_windows(z))
 			break;
-		if (window_next(&silent) != 0)
+		if (zone_window_next(&silent) != 0)
 			return 0;
 	}
 	sha_out(&s, out);
-	if (windows_begin(&silent) != 0)
+	if (zone_windows_begin(&silent) != 0)
 		return 0;
 	return hash == 1 ? 48 : 64;
 }
@@ -1417,13 +1250,13 @@ static int first_look(struct check *k)
 {
 	struct zone *z = k->z;
 	if (z->spill)
-		return spill_finish(k);
-	if (sort_zone(z) != 0)
+		return zone_spill_finish(k);
+	if (zone_sort(z) != 0)
 		return -1;
-	lay_in_order(z);
-	drop_duplicates(k);
+	zone_lay_in_order(z);
+	zone_drop_duplicates(k);
 	z->safe = z->n;
-	check_owners(k);
+	zone_check_owners(k);
 	return 0;
 }
 
@@ -1432,7 +1265,7 @@ static void check_nodes(struct check *k)
 {
 	struct zone_cursor c;
 	struct zone_node node;
-	if (cursor_open(&c, k->z) != 0) {
+	if (zone_cursor_open(&c, k->z) != 0) {
 		refuse_unread(k);
 		return;
 	}

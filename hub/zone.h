@@ -70,7 +70,7 @@ struct zone_some {
 
 struct zone_cursor {
 	struct zone *z;
-	struct check *check;    /* zone.c's own: what this walk looks for, or NULL */
+	struct check *check;    /* the zone's own: what this walk looks for, or NULL */
 	bool bare;              /* for the check's sake alone: no bodies */
 	uint8_t *body;          /* the cursor's own; zone_close() frees it */
 	size_t room;            /* octets at body */
