@@ -1,4 +1,6 @@
-/* zone.h - one zone in memory: built, checked, then walked in canonical order.
+/* zone.h - one zone, in memory or sorted on the disk: built, checked, then walked in
+ * canonical order.  One thread at a time may use it; one on the disk has a helper
+ * thread of its own until zone_free().
  *
  * A zone is refused for what would make its answers wrong or impossible: bad
  * syntax; no SOA or several, an SOA elsewhere than at the apex; no NS at the
@@ -13,14 +15,16 @@
 
 struct zone;
 
-/* Read and check a zone; NULL when it is refused (the report says why). */
+/* Read and check a zone; NULL when it is refused (the report says why), or there is no
+ * memory to begin.  report: NULL is silence. */
 struct zone *zone_load(const uint8_t *origin, const char *path, const struct zone_report *report);
 struct zone *zone_load_text(const uint8_t *origin, const char *text, size_t n,
                             const struct zone_report *report);
 /* The same in so many octets of memory at most: what is more is sorted in a
  * nameless, sealed file below dir.  Such a zone is checked in part only: the rest
  * is up to the first walk that goes to its end (zone_next), which may still refuse
- * it.  The report lives as long as the zone. */
+ * it.  The report lives as long as the zone.  memory 0: without limit, dir is not
+ * looked at. */
 struct zone *zone_load_within(const uint8_t *origin, const char *path, size_t memory, const char *dir,
                               const struct zone_report *report);
 void zone_free(struct zone *z); /* NULL is fine */
@@ -28,10 +32,11 @@ void zone_free(struct zone *z); /* NULL is fine */
 /* The same in steps, for records from elsewhere (a transfer): new, add each,
  * then finish.  zone_add() takes records in any order and checks the rdata only
  * if `check`; it returns NULL or why the record is refused.  zone_finish()
- * sorts and checks; on -1 the zone can only be freed.  now: seconds since 1970,
- * for signatures' times. */
+ * sorts and checks; on -1 the report has said why, and the zone can only be
+ * freed.  now: seconds since 1970, for signatures' times. */
 struct zone *zone_new(const uint8_t *origin); /* NULL: no memory */
-/* Before the first zone_add(); dir stays the caller's. */
+/* Before the first zone_add(): as zone_load_within().  dir stays the caller's, until
+ * zone_finish(). */
 void zone_bound(struct zone *z, size_t memory, const char *dir);
 const char *zone_add(struct zone *z, const struct master_rr *rr, bool check);
 int zone_finish(struct zone *z, int64_t now, const struct zone_report *report);
@@ -88,8 +93,8 @@ struct zone_cursor {
 	struct zone_some sigs;     /* signatures of a cut's NS and of glue */
 };
 
-/* Starts before the first node; -1: errno.  A zone has one cursor at a time; at
- * the end, look at `refused` and `bad`. */
+/* Starts before the first node; -1: errno, and nothing to close.  A zone has one
+ * cursor at a time; at the end, look at `refused` and `bad`. */
 int zone_open(struct zone_cursor *c, struct zone *z);
 bool zone_next(struct zone_cursor *c, struct zone_node *out);
 void zone_close(struct zone_cursor *c);
