@@ -197,6 +197,8 @@ static void answer_group(struct worker *w, unsigned first, unsigned n, const uns
 	for (unsigned i = first; i < first + n; i++)
 		answer_begin(&w->answer, &w->job[i]);
 	for (unsigned i = first; i < first + n; i++)
+		answer_seek(&w->answer, &w->job[i]);
+	for (unsigned i = first; i < first + n; i++)
 		answer_fetch(&w->answer, &w->job[i]);
 	for (unsigned i = first; i < first + n; i++) {
 		size_t max = answer_limit(&w->answer, &w->job[i].q, false);
@@ -209,6 +211,7 @@ size_t answer_alone(struct worker *w, struct answer_job *j, uint8_t *out, size_t
 	store_guard_enter(w->map, &w->guard);
 	if (sigsetjmp(w->guard.to, 0) == 0) {
 		answer_begin(&w->answer, j);
+		answer_seek(&w->answer, j);
 		answer_fetch(&w->answer, j);
 	} else {
 		count(&w->stats->faults, 1);

@@ -522,8 +522,10 @@ enum store_found store_newest(struct store *st, enum frag_kind kind, uint32_t in
 
 void store_soon(struct store *st, enum frag_kind kind, uint32_t inst, const uint8_t *owner)
 {
-	struct probe *p = st->soon + st->nsoon++ % SOON;
+	struct probe *half = st->soon + (st->nsoon + SOON / 2) % SOON, *p = st->soon + st->nsoon++ % SOON;
 	struct store_guard g;
+	if (half->keylen)
+		store_seek(&st->map, half);
 	store_guard_enter(&st->map, &g);
 	if (sigsetjmp(g.to, 0) == 0 && p->keylen)
 		store_fetch(&st->map, p);

@@ -119,9 +119,10 @@ enum store_found store_zone_find(const struct store_map *m, const struct store_v
                                  const uint8_t *name, unsigned nlabels, bool above,
                                  struct scratch *s, struct store_zone *out);
 
-/* Look-up of a fragment in three stages, so that a batch can overlap its cache
- * misses: begin hashes and prefetches the bucket, fetch reads the bucket and
- * prefetches the fragment, take verifies, decrypts and compares.  owner is
+/* Look-up of a fragment in four stages, so that a batch can overlap its cache
+ * misses: begin hashes and prefetches the directory's entry, seek reads it and
+ * prefetches the bucket, fetch reads that and prefetches the fragment, take
+ * verifies, decrypts and compares.  seek and fetch may be left out.  owner is
  * lower case and must live until take. */
 struct probe {
 	uint64_t hash[2];
@@ -133,10 +134,11 @@ struct probe {
 };
 void store_begin(const struct store_map *m, struct probe *p, enum frag_kind kind, uint32_t inst,
                  const uint8_t *owner, uint64_t seq);
+void store_seek(const struct store_map *m, const struct probe *p);
 void store_fetch(const struct store_map *m, const struct probe *p);
 enum store_found store_take(const struct store_map *m, const struct probe *p, struct scratch *s,
                             struct frag *out);
-/* All three in a row. */
+/* Begin and take in a row. */
 enum store_found store_get(const struct store_map *m, enum frag_kind kind, uint32_t inst,
                            const uint8_t *owner, uint64_t seq, struct scratch *s, struct frag *out);
 

@@ -221,6 +221,8 @@ static enum step put_group(struct answer *a, unsigned n, bool glue)
 	for (unsigned i = 0; i < n; i++)
 		store_begin(a->map, &a->probe[i], FRAG_NAME, a->zone->inst, a->target[i], a->zone->seq);
 	for (unsigned i = 0; i < n; i++)
+		store_seek(a->map, &a->probe[i]);
+	for (unsigned i = 0; i < n; i++)
 		store_fetch(a->map, &a->probe[i]);
 	for (unsigned i = 0; i < n && step == STEP_DONE; i++) {
 		struct frag f;
@@ -695,9 +697,24 @@ void answer_begin(struct answer *a, struct answer_job *job)
 		begin_name(a, job);
 }
 
+/* Is a look-up under way for it? */
+static bool is_sought(const struct answer_job *job)
+{
+	return job->kind == QUERY_OK && job->zone_found == STORE_FOUND && job->zone->state == ZONE_SERVING;
+}
+
+void answer_seek(struct answer *a, struct answer_job *job)
+{
+	if (!is_sought(job))
+		return;
+	store_seek(a->map, &job->probe);
+	if (job->guess.begun)
+		store_seek(a->map, &job->guess.probe);
+}
+
 void answer_fetch(struct answer *a, struct answer_job *job)
 {
-	if (job->kind != QUERY_OK || job->zone_found != STORE_FOUND || job->zone->state != ZONE_SERVING)
+	if (!is_sought(job))
 		return;
 	store_fetch(a->map, &job->probe);
 	if (job->guess.begun)

@@ -139,11 +139,12 @@ void answer_init(struct answer *a, const struct store_map *m, void *mem, size_t 
                  struct store_memo *memo, unsigned udp_size);
 /* What of the store the queries from now on see. */
 void answer_view(struct answer *a);
-/* The three stages: a batch goes through each as a whole, so that its cache
+/* The four stages: a batch goes through each as a whole, so that its cache
  * misses overlap.  job->q and job->kind are query_parse()'s, kind is not
  * QUERY_DROP; the job stays where it is until it is finished, and JOBS_MAX of
  * them may be under way. */
 void answer_begin(struct answer *a, struct answer_job *job);
+void answer_seek(struct answer *a, struct answer_job *job);
 void answer_fetch(struct answer *a, struct answer_job *job);
 /* Writes the response and returns its length; max is at least 512.
  * a->rcode, a->flags and a->damaged tell what it was.  When a->scratch.cold is

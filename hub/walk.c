@@ -47,6 +47,8 @@ static enum store_found look_ahead(struct walk *w, struct scratch *s)
 		store_begin(w->m, &w->soon[w->nsoon++].p, kind, w->zone.inst, owner, w->seq);
 	}
 	for (unsigned i = 0; i < w->nsoon; i++)
+		store_seek(w->m, &w->soon[i].p);
+	for (unsigned i = 0; i < w->nsoon; i++)
 		store_fetch(w->m, &w->soon[i].p);
 	return r;
 }

@@ -171,16 +171,23 @@ static enum store_found try_overflow(const struct store_map *m, const struct sto
 	return STORE_ABSENT;
 }
 
-/* The block of a place's segment.  All entries of one segment are alike, so of
- * those that the deepest can tell apart the first is read: what stays in the
- * cache is as small as the index allows.  A split between the two looks at the
- * depth may have moved the place elsewhere. */
+/* Where a place stands in the directory.  All entries of one segment are alike, so
+ * of those that the deepest can tell apart the first is read: what stays in the
+ * cache is as small as the index allows. */
+static const _Atomic uint32_t *dir_entry(const struct store_root *root, const struct place *p, uint32_t depth)
+{
+	uint32_t alike = (1u << (DIR_BITS - depth)) - 1;
+	return &root->dir[dir_index(p) & ~alike];
+}
+
+/* The block of a place's segment.  A split between the two looks at the depth may
+ * have moved the place elsewhere. */
 static uint32_t segment_of(const struct store_root *root, const struct place *p)
 {
 	uint32_t now = atomic_load_explicit(&root->depth, memory_order_acquire);
 	while (now <= DIR_BITS) {
-		uint32_t depth = now, alike = (1u << (DIR_BITS - depth)) - 1;
-		uint32_t block = atomic_load_explicit(&root->dir[dir_index(p) & ~alike], memory_order_acquire);
+		uint32_t depth = now;
+		uint32_t block = atomic_load_explicit(dir_entry(root, p, depth), memory_order_acquire);
 		now = atomic_load_explicit(&root->depth, memory_order_acquire);
 		if (now <= depth)
 			return block;
@@ -252,15 +259,24 @@ static void begin(const struct store_map *m, struct probe *p, enum frag_kind kin
 	probe_init(m, p, kind, inst, key, keylen, seq);
 	const struct store_root *root = atomic_load_explicit(&m->root, memory_order_acquire);
 	struct place at = place_of(p->hash[0]);
-	uint64_t bucket = bucket_at(segment_of(root, &at), at.home);
-	__builtin_prefetch(m->base + bucket);
-	page_ask(m, bucket);
+	uint32_t depth = atomic_load_explicit(&root->depth, memory_order_relaxed);
+	if (depth <= DIR_BITS)
+		__builtin_prefetch((const void *)(uintptr_t)dir_entry(root, &at, depth));
 }
 
 void store_begin(const struct store_map *m, struct probe *p, enum frag_kind kind, uint32_t inst,
                  const uint8_t *owner, uint64_t seq)
 {
 	begin(m, p, kind, inst, owner, name_len(owner), seq);
+}
+
+void store_seek(const struct store_map *m, const struct probe *p)
+{
+	const struct store_root *root = atomic_load_explicit(&m->root, memory_order_acquire);
+	struct place at = place_of(p->hash[0]);
+	uint64_t bucket = bucket_at(segment_of(root, &at), at.home);
+	__builtin_prefetch(m->base + bucket);
+	page_ask(m, bucket);
 }
 
 void store_fetch(const struct store_map *m, const struct probe *p)
@@ -277,6 +293,8 @@ void store_fetch(const struct store_map *m, const struct probe *p)
 		if (slot_unit(v) && slot_tag(v) == at.tag) {
 			const uint8_t *c = m->base + slot_unit(v) * UNIT;
 			page_ask(m, slot_unit(v) * UNIT);
+			if (slot_unit(v) / BLOCK_UNITS < root->nblocks)
+				__builtin_prefetch((const void *)(uintptr_t)(root_info(root) + slot_unit(v) / BLOCK_UNITS));
 			__builtin_prefetch(c);
 			__builtin_prefetch(c + 64);
 			return;

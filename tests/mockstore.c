@@ -189,6 +189,7 @@ void store_begin(const struct store_map *m, struct probe *p, enum frag_kind kind
 	*p = (struct probe){ .seq = seq, .inst = inst, .key = owner, .kind = (uint8_t)kind };
 }
 
+void store_seek(const struct store_map *m, const struct probe *p) { (void)m, (void)p; }
 void store_fetch(const struct store_map *m, const struct probe *p) { (void)m, (void)p; }
 
 enum store_found store_take(const struct store_map *m, const struct probe *p, struct scratch *s,

@@ -160,6 +160,8 @@ static unsigned look_batch(const struct store_map *m, uint64_t names, struct scr
 		store_begin(m, p + k, FRAG_NAME, zone.inst, owner[k], v.visible);
 	}
 	for (unsigned k = 0; k < BATCH; k++)
+		store_seek(m, p + k);
+	for (unsigned k = 0; k < BATCH; k++)
 		store_fetch(m, p + k);
 	for (unsigned k = 0; k < BATCH; k++)
 		right += store_take(m, p + k, s, &f) == STORE_FOUND && f.flags == NODE_CUT && f.len == body(i[k], b);

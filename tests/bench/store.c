@@ -135,6 +135,8 @@ static void batch(struct scratch *s, uint64_t *rng)
 		store_begin(rd.m, p + i, FRAG_NAME, zone.inst, o[i], v.visible);
 	}
 	for (unsigned i = 0; i < BATCH; i++)
+		store_seek(rd.m, p + i);
+	for (unsigned i = 0; i < BATCH; i++)
 		store_fetch(rd.m, p + i);
 	for (unsigned i = 0; i < BATCH; i++)
 		rd.wrong += store_take(rd.m, p + i, s, &f) != STORE_FOUND;
