@@ -5,7 +5,8 @@
  *   TCP   dns/tcp.c
  *
  * A query whose part of the store is not in memory is parked (dns/park.c) and goes
- * through all this again later; the rest of its batch does not wait.
+ * through all this again later; the rest of its batch does not wait.  Where there is
+ * no room to park, it is answered by TC.
  *
  * A worker owns one piece of memory and its sockets, and shares nothing with
  * other workers but the store it reads.
@@ -92,9 +93,10 @@ static void post(struct worker *w, unsigned k, unsigned i, unsigned q)
 	w->tx[k].msg_hdr.msg_namelen = w->rx[q].msg_hdr.msg_namelen;
 }
 
-/* What the answer just made is counted by. */
-static enum rrl_class classify(const struct answer *a, const struct answer_job *j, const uint8_t **what,
-                               size_t *n)
+/* What the answer just made is counted by.  TC for want of room: by the network
+ * alone, as who forges senders may ask for any name in any zone. */
+static enum rrl_class classify(const struct answer *a, const struct answer_job *j, bool full,
+                               const uint8_t **what, size_t *n)
 {
 	*what = j->q.qname;
 	*n = 0;
@@ -102,7 +104,7 @@ static enum rrl_class classify(const struct answer *a, const struct answer_job *
 		*n = j->q.qname_len;
 		return RRL_NAME;
 	}
-	if (j->kind != QUERY_OK || j->zone_found != STORE_FOUND)
+	if (j->kind != QUERY_OK || j->zone_found != STORE_FOUND || full)
 		return RRL_ERROR;
 	if (a->rcode == RCODE_NOERROR && a->have_extra && a->cut) {
 		*what = a->cut;
@@ -135,11 +137,12 @@ static void weigh(struct worker *w, struct pending *p, const struct answer_job *
 	p->exempt = w->answer.cookie_good;
 	if (p->exempt)
 		return;
-	enum rrl_class class = classify(&w->answer, j, &what, &n);
+	enum rrl_class class = classify(&w->answer, j, p->full, &what, &n);
 	rrl_find(&w->rrl, class, j->peer, j->peer_len, what, n, &p->account);
 }
 
-/* Of an answer over its limit TC or BADCOOKIE is left; or nothing at all: false. */
+/* Of an answer over its limit TC or BADCOOKIE is left (for want of room it is TC
+ * already, and stays no longer than the query); or nothing at all: false. */
 static bool slip(struct worker *w, unsigned i)
 {
 	struct answer_job *j = &w->job[i];
@@ -147,10 +150,12 @@ static bool slip(struct worker *w, unsigned i)
 		count(&w->stats->rrl_dropped, 1);
 		return false;
 	}
+	count(&w->stats->rrl_slipped, 1);
+	if (w->pending[i].full)
+		return true;
 	size_t max = answer_limit(&w->answer, &j->q, false);
 	w->tx_iov[i].iov_len = answer_slip(&w->answer, j, w->tx_iov[i].iov_base, max);
 	w->pending[i].outcome = outcome_of(&w->answer);
-	count(&w->stats->rrl_slipped, 1);
 	return true;
 }
 
@@ -173,19 +178,30 @@ static unsigned limit(struct worker *w, unsigned m, const unsigned *from, uint32
 	return k;
 }
 
-/* The answer to job i is made and so long, or its query is cold. */
-static void finished(struct worker *w, unsigned i, size_t len, const unsigned *from)
+/* The answer to job i, from query q, is made and so long. */
+static void made(struct worker *w, unsigned i, size_t len, unsigned q)
 {
 	w->tx_iov[i].iov_len = len;
-	w->pending[i].parked = is_cold(w);
-	if (is_cold(w)) {
-		park_query(w, from[i]);
-	} else if (w->conf->rrl.rate) {
+	if (w->conf->rrl.rate) {
 		weigh(w, &w->pending[i], &w->job[i]);
 	} else {
 		tally_as(w, outcome_of(&w->answer));
-		post(w, w->posted++, i, from[i]);
+		post(w, w->posted++, i, q);
 	}
+}
+
+/* The same, or its query is cold. */
+static void finished(struct worker *w, unsigned i, size_t len, const unsigned *from)
+{
+	struct pending *p = &w->pending[i];
+	struct answer_job *j = &w->job[i];
+	bool cold = is_cold(w);
+	p->parked = cold && park_query(w, from[i]);
+	p->full = cold && !p->parked;
+	if (p->full)
+		len = answer_tc(&w->answer, j, w->tx_iov[i].iov_base, answer_limit(&w->answer, &j->q, false));
+	if (!p->parked)
+		made(w, i, len, from[i]);
 	w->done = i + 1;
 }
 

@@ -49,7 +49,7 @@ struct dns_stats {
 	_Atomic uint64_t damaged_where;      /* of the last of them: the zone's instance, or DAMAGED_CATALOG; 0: none */
 	_Atomic uint64_t parked;             /* queries that had to wait for the disk, */
 	_Atomic uint64_t parked_now;         /* wait now, */
-	_Atomic uint64_t parked_full;        /* found no room to wait: dropped */
+	_Atomic uint64_t parked_full;        /* found no room to wait: TC; over TCP: closed */
 	_Atomic uint64_t fetched;            /* ranges of the store brought in for them */
 	_Atomic uint64_t tcp_open;           /* connections now */
 	_Atomic uint64_t tcp_accepted;

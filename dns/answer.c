@@ -885,12 +885,27 @@ size_t answer_finish(struct answer *a, struct answer_job *job, uint8_t *out, siz
 	return compose_end(&a->c, &job->q, a->flags, a->rcode, a->udp_size);
 }
 
-size_t answer_slip(struct answer *a, struct answer_job *job, uint8_t *out, size_t max)
+/* What every answer without an answer has of options: a cookie. */
+static void reset_short(struct answer *a, const struct answer_job *job)
 {
 	reset(a, job);
 	choose_options(a, job);
 	a->options.nsid = NULL;
 	a->options.have_version = false;
+}
+
+size_t answer_tc(struct answer *a, struct answer_job *job, uint8_t *out, size_t max)
+{
+	reset_short(a, job);
+	a->options.have_cookie = a->options.have_cookie && job->q.cookie_len >= COOKIE_LEN;
+	compose_begin(&a->c, out, max, &job->q, &a->options);
+	a->flags = FLAG_TC;
+	return compose_end(&a->c, &job->q, a->flags, a->rcode, a->udp_size);
+}
+
+size_t answer_slip(struct answer *a, struct answer_job *job, uint8_t *out, size_t max)
+{
+	reset_short(a, job);
 	compose_begin(&a->c, out, max, &job->q, &a->options);
 	if (a->options.have_cookie && !a->cookie_good)
 		a->rcode = RCODE_BADCOOKIE;

@@ -157,6 +157,9 @@ void answer_spoil(struct answer_job *job);
  * cookie that is not ours; what is refused as it stands is refused.  Little more
  * than the query, none of what it asks. */
 size_t answer_slip(struct answer *a, struct answer_job *job, uint8_t *out, size_t max);
+/* TC and nothing else, for a QUERY_OK that there is no room for.  Never longer than
+ * the query: a cookie is only in it where the query's was as long. */
+size_t answer_tc(struct answer *a, struct answer_job *job, uint8_t *out, size_t max);
 /* How long a response may be: over UDP what client and we agree on. */
 size_t answer_limit(const struct answer *a, const struct query *q, bool tcp);
 

@@ -9,8 +9,10 @@
  * what was brought in is gone again) is answered however long it takes.
  *
  * Threat: everyone.  PARKED queries at most wait for a worker, in memory laid out
- * at the start.  Who finds no room over UDP is dropped: his resolver asks again,
- * and those whose names are in memory are served; over TCP his connection ends.
+ * at the start.  Who finds no room over UDP is told by TC to come over TCP, where
+ * there is some (RFC 2181 section 9): a resolver does, and a forged sender's victim
+ * gets no more octets than were sent, at a bounded rate (dns.c).  Over TCP his
+ * connection ends.  Those whose names are in memory are served.
  * UDP never takes all of it, nor one network all of UDP's part: so who asks for
  * names at random leaves room for other networks, and who forges senders leaves
  * room for TCP.  Networks are told apart by a keyed hash of eight bits: a few share
@@ -23,7 +25,7 @@
 #define PARKED     1024      /* of a worker */
 #define PARKED_UDP 768       /* of them, for UDP */
 #define PARKED_NET 256       /* of those, for one network: IPv4 /24, IPv6 /56 */
-#define PARKED_MSG 1024      /* octets; a longer query is dropped: only padding makes one */
+#define PARKED_MSG 1024      /* octets; a longer query finds no room: only padding makes one */
 #define LOOK_NS    100000000 /* between two looks at our faults */
 
 struct parked {
@@ -98,10 +100,9 @@ static struct parked *keep(struct worker *w, unsigned q)
 	struct park *k = &w->park;
 	const struct msghdr *h = &w->rx[q].msg_hdr;
 	size_t len = w->rx[q].msg_len;
-	if (len > PARKED_MSG || h->msg_namelen > sizeof(struct sockaddr_in6))
-		return NULL;
+	bool fits = len <= PARKED_MSG && h->msg_namelen <= sizeof(struct sockaddr_in6);
 	uint8_t net = net_of(k, h->msg_name);
-	struct parked *p = k->udp < PARKED_UDP && k->crowd[net] < PARKED_NET ? slot_take(w) : NULL;
+	struct parked *p = fits && k->udp < PARKED_UDP && k->crowd[net] < PARKED_NET ? slot_take(w) : NULL;
 	if (!p) {
 		count(&w->stats->parked_full, 1);
 		return NULL;
@@ -117,15 +118,14 @@ static struct parked *keep(struct worker *w, unsigned q)
 	return p;
 }
 
-void park_query(struct worker *w, unsigned q)
+bool park_query(struct worker *w, unsigned q)
 {
 	struct parked *p = w->again ? w->rerun[q] : keep(w, q);
 	if (w->again)
 		w->rerun[q] = NULL;
 	if (p)
 		fetch(w, p);
-	else
-		count(&w->stats->dropped, 1);
+	return p != NULL;
 }
 
 struct parked *park_conn(struct worker *w, struct conn *c)

@@ -32,6 +32,7 @@ struct pending {
 	struct outcome outcome;
 	bool exempt;
 	bool parked; /* there is none */
+	bool full;   /* it is TC: there was no room to park */
 };
 
 struct listener {
@@ -169,8 +170,8 @@ bool park_failed(const struct parked *p); /* the disk does not give what it lack
 int park_init(struct worker *w);
 /* At the start of each turn. */
 void park_turn(struct worker *w, uint64_t now_ns);
-/* The query number q of rx is cold. */
-void park_query(struct worker *w, unsigned q);
+/* The query number q of rx is cold.  False: there is no room. */
+bool park_query(struct worker *w, unsigned q);
 /* A connection's next query is; NULL: there is no room. */
 struct parked *park_conn(struct worker *w, struct conn *c);
 /* It is closed. */

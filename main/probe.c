@@ -3,7 +3,8 @@
  * Every 200 ms a round begins: to each service address, over UDP and TCP, a
  * question for the first zone (the canary); to one of them, in turn, also for up
  * to 16 zones in rotation, those first that were answered wrongly or never.
- * What is not answered by the next round is lost.  As long as zones are unasked,
+ * What is not answered by the next round is lost, and so is what is answered by a
+ * bare TC: the node had no room for a cold name (dns/park.c).  As long as zones are unasked,
  * a batch follows the other without waiting (the sweep).
  * Every round comes from new ports, so that all workers meet some; questions to
  * addresses of this machine come from its loopback address, which is not rate
@@ -334,10 +335,11 @@ enum probe_said probe_read(const uint8_t *m, size_t n, uint16_t id, const uint8_
 	*rcode = flags & 15;
 	if (*rcode == (BADCOOKIE & 15) && whole_rcode(m, n, *rcode) == BADCOOKIE)
 		return PROBE_BLANK;
-	if (*rcode != 0 || !(flags & 0x0400))
+	bool aa = flags & 0x0400, tc = flags & 0x0200;
+	if (*rcode == 0 && tc)
+		return aa ? PROBE_BLANK : PROBE_FOREIGN;
+	if (*rcode != 0 || !aa)
 		return PROBE_REFUSING;
-	if (flags & 0x0200)
-		return PROBE_BLANK;
 	return answers > 0 && read_soa(&r, serial) ? PROBE_SERIAL : PROBE_REFUSING;
 }
 

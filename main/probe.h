@@ -20,7 +20,7 @@ void zone_list_put(struct wr *w, uint8_t state, uint32_t serial, const uint8_t *
 /* ---- an answer ---- */
 
 enum probe_said {
-	PROBE_FOREIGN,  /* no answer to this question */
+	PROBE_FOREIGN,  /* no answer to this question: somebody else's, or there was no room for ours */
 	PROBE_SERIAL,   /* an authoritative SOA; *serial is its */
 	PROBE_BLANK,    /* authoritative, but cut: no serial to be seen */
 	PROBE_REFUSING, /* anything else; *rcode says what */

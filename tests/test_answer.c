@@ -737,6 +737,51 @@ static void test_version(void)
 	teardown(&e);
 }
 
+/* What is said to a query that there is no room for: never more than it said. */
+static void test_tc(void)
+{
+	static const struct sip key = { 1, 2 };
+	static const size_t lens[] = { 0, 8, 16, COOKIE_LEN, COOKIE_LEN, 40 };
+	static struct answer_job job;
+	struct env e;
+	uint8_t pkt[600], out[1232], cookie[40] = "abcdefgh";
+	setup_odd(&e);
+	e.a.identity = "node";
+	e.a.cookie_keys = &key;
+	e.a.ncookie_keys = 1;
+	e.a.now_s = 1000;
+	size_t plain = make_query("www.odd.test.", T_ANY, 0, 512, pkt);
+	job.kind = query_parse(pkt, plain, &job.q);
+	answer_begin(&e.a, &job);
+	ok(answer_tc(&e.a, &job, out, 512) == plain && get_u16(out + 2) == (0x8000 | FLAG_TC) && get_u32(out + 6) == 0 && get_u16(out + 10) == 0 &&
+	   memcmp(out + 12, pkt + 12, plain - 12) == 0, "TC alone: as long as the query");
+	job.peer = (const uint8_t *)"\1\2\3\4";
+	job.peer_len = 4;
+	for (size_t i = 0; i < sizeof lens / sizeof *lens; i++) {
+		bool good = i == 3, has = lens[i] >= COOKIE_LEN;
+		size_t n = make_query("www.odd.test.", T_ANY, EDNS, 1232, pkt), opts = lens[i] ? 12 + lens[i] : 8, opt = n - 11;
+		put_u16(pkt + n - 2, (uint32_t)opts);
+		memcpy(pkt + n, "\0\3\0\0\0\x13\0\0\0\x0a\0", 11); /* who answers, and which version? */
+		pkt[n + 11] = (uint8_t)lens[i];
+		if (good)
+			cookie_answer(&key, 1, cookie, 8, job.peer, 4, 1000, cookie);
+		memcpy(pkt + n + 12, cookie, lens[i]);
+		memset(cookie + 8, 0, sizeof cookie - 8);
+		n += opts;
+		job.kind = query_parse(pkt, n, &job.q);
+		answer_begin(&e.a, &job);
+		answer_fetch(&e.a, &job);
+		size_t len = answer_tc(&e.a, &job, out, 512);
+		ok(job.kind == QUERY_OK && len <= n && len == opt + 11 + (has ? 28 : 0) && get_u16(out + 2) == (0x8000 | FLAG_TC) &&
+		   get_u32(out + 6) == 0 && get_u16(out + 10) == 1 && get_u32(out + opt + 5) == 0 && e.a.cookie_good == good,
+		   "TC with a cookie of %zu octets%s: %zu to a query of %zu", lens[i], good ? ", ours" : "", len, n);
+		if (has)
+			ok(get_u32(out + opt + 11) == 0x000a0018 && memcmp(out + opt + 15, "abcdefgh", 8) == 0 && get_u64(out + opt + 31) != 0,
+			   "with ours, as there is room for it");
+	}
+	teardown(&e);
+}
+
 /* What the limiter lets through, and what has to come with a cookie. */
 static void test_slip(void)
 {
@@ -863,6 +908,7 @@ int main(void)
 	test_header();
 	test_options();
 	test_version();
+	test_tc();
 	test_slip();
 	test_tcp();
 	return tap_done();

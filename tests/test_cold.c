@@ -18,6 +18,7 @@
 #include "tests/tap.h"
 
 #define NAMES   4000u
+#define OTHER   NAMES /* one more, in a zone of its own */
 #define RESERVE (1ull << 30)
 #define PAGE    4096u
 #define PAGES   (RESERVE / PAGE)
@@ -25,6 +26,7 @@
 #define SHORT_MS 100  /* for what must not */
 
 static struct store_zone zone = { .inst = 7, .labels = 1, .serial = 1, .state = ZONE_SERVING, .name = "\7example" };
+static struct store_zone other = { .labels = 1, .serial = 1, .state = ZONE_SERVING, .name = "\5other" };
 static struct key *secret;
 static struct store *st;
 static struct store_map *map;
@@ -61,11 +63,19 @@ static void fetch(const uint8_t *p, size_t n)
 
 /* ---- the store ---- */
 
+/* The zone of name i, which comes in o. */
+static const struct store_zone *zone_of(unsigned i, uint8_t o[static NAME_MAX_LEN])
+{
+	if (i != OTHER)
+		return numbered_name(i, o), &zone;
+	return memcpy(o, other.name, name_len(other.name)), &other;
+}
+
 static int put(unsigned i)
 {
 	uint8_t o[NAME_MAX_LEN], b[64];
-	numbered_name(i, o);
-	return store_put(st, 1, FRAG_NAME, &zone, o, 0, 0, b, address_body(i, b, sizeof b), false);
+	const struct store_zone *z = zone_of(i, o);
+	return store_put(st, 1, FRAG_NAME, z, o, 0, 0, b, address_body(i, b, sizeof b), false);
 }
 
 static struct disk *disk;
@@ -82,6 +92,9 @@ static bool make_store(void)
 		return false;
 	zone.inst = store_new_instance(st);
 	if (store_zone_put(st, 1, &zone) != 0)
+		return false;
+	other.inst = store_new_instance(st);
+	if (store_zone_put(st, 1, &other) != 0 || put(OTHER) != 0) /* far from the catalog, which comes last */
 		return false;
 	for (unsigned i = 0; i < NAMES; i++)
 		if (put(i) != 0)
@@ -111,8 +124,7 @@ static uint64_t page_of_name(unsigned i)
 	uint8_t o[NAME_MAX_LEN];
 	struct probe p;
 	struct raw r = { 0 };
-	numbered_name(i, o);
-	store_begin(map, &p, FRAG_NAME, zone.inst, o, 1);
+	store_begin(map, &p, FRAG_NAME, zone_of(i, o)->inst, o, 1);
 	frag_find(map, map->root, &p, &s, &r);
 	return r.unit * UNIT / PAGE;
 }
@@ -242,7 +254,7 @@ static size_t question(unsigned id, unsigned name, uint8_t *out)
 	memset(out, 0, 12);
 	put_u16(out, id);
 	out[5] = 1;
-	numbered_name(name, o);
+	zone_of(name, o);
 	memcpy(out + 12, o, name_len(o));
 	memcpy(out + 12 + name_len(o), tail, 4);
 	return 12 + name_len(o) + 4;
@@ -253,6 +265,21 @@ static void ask(unsigned id, unsigned name)
 	uint8_t m[512];
 	size_t n = question(id, name, m);
 	if (send(udp, m, n, 0) != (ssize_t)n)
+		abort();
+}
+
+/* The same with an option of so many octets. */
+static void ask_option(unsigned id, unsigned name, unsigned code, unsigned len)
+{
+	uint8_t m[4096] = { 0 };
+	size_t n = question(id, name, m);
+	m[11] = 1;
+	memcpy(m + n, "\0\0\x29\4\xd0\0\0\0", 9);
+	put_u16(m + n + 9, len + 4);
+	put_u16(m + n + 11, code);
+	put_u16(m + n + 13, len);
+	n += 15 + len;
+	if (n > sizeof m || send(udp, m, n, 0) != (ssize_t)n)
 		abort();
 }
 
@@ -277,6 +304,14 @@ static bool answered(unsigned id, unsigned name)
 {
 	unsigned rcode;
 	return heard(name, WAIT_MS, &rcode) == (int)id && rcode == RCODE_NOERROR;
+}
+
+/* Is what comes next TC and nothing else, with that id and so many octets? */
+static bool told_tc(unsigned id, size_t len)
+{
+	uint8_t m[4096];
+	ssize_t n = readable(udp, WAIT_MS) ? recv(udp, m, sizeof m, 0) : -1;
+	return n == (ssize_t)len && get_u16(m) == id && get_u16(m + 2) == (0x8000 | FLAG_TC) && get_u32(m + 6) == 0;
 }
 
 static bool wait_for(const _Atomic uint64_t *n, uint64_t is)
@@ -409,12 +444,19 @@ static void test_room(void)
 {
 	enum { NET = 256, UDP = 768, MORE = 300 };
 	unsigned rcode, good = 0, warm = warm_name(0);
-	uint64_t dropped = stats.dropped;
+	uint64_t dropped = stats.dropped, truncated = stats.truncated, noerror = stats.rcode[RCODE_NOERROR];
+	uint8_t m[512];
+	size_t len = question(0, 200, m);
 	chill(200);
 	held = true;
 	ask_often(MORE, 200);
-	ok(wait_for(&stats.parked_full, MORE - NET) && stats.parked_now == NET && stats.dropped - dropped == MORE - NET,
-	   "of %u cold queries of one network %u wait, the others are dropped", MORE, NET);
+	ok(wait_for(&stats.parked_full, MORE - NET) && stats.parked_now == NET, "of %u cold queries of one network %u wait", MORE, NET);
+	while (good < MORE - NET && told_tc(NET + good, len))
+		good++;
+	ok(good == MORE - NET, "the others get TC at once, as long as the query (%u)", good);
+	ok(wait_for(&stats.truncated, truncated + good) && stats.rcode[RCODE_NOERROR] == noerror + good && stats.dropped == dropped,
+	   "which is counted as an answer; nothing is dropped");
+	good = 0;
 	/* of networks that have one place by the hash, too few would wait */
 	for (uint32_t net = 1; net < 40 && stats.parked_now < UDP; net++) {
 		move_to(INADDR_LOOPBACK + (net << 8));
@@ -441,6 +483,34 @@ static void test_room(void)
 		good += rcode == RCODE_NOERROR;
 	/* our own socket may have less room than a worker */
 	ok(good >= NET / 4 && wait_for(&stats.parked_now, 0), "whoever waited is answered (%u)", good);
+}
+
+/* Longer than a place, whether there is one or not. */
+static void test_long(void)
+{
+	enum { PADDING = 12 }; /* RFC 7830 */
+	uint8_t m[512];
+	size_t len = question(0, 250, m) + 11;
+	unsigned warm = warm_name(0);
+	uint64_t parked = stats.parked, full = stats.parked_full;
+	chill(250);
+	held = true;
+	ask_option(1, 250, PADDING, 1500);
+	ok(told_tc(1, len), "a padded query for a cold name gets TC");
+	ask_option(2, 250, PADDING, 4000 - (unsigned)len);
+	ok(told_tc(2, len) && stats.parked == parked && stats.parked_full == full + 2, "however long it is");
+	ask_option(3, warm, PADDING, 0);
+	ask_option(4, warm, PADDING, 1500);
+	for (unsigned i = 3; i < 5; i++) {
+		ssize_t n = readable(udp, WAIT_MS) ? recv(udp, m, sizeof m, 0) : -1;
+		ok(n > 12 && get_u16(m) == i && get_u16(m + 6) == 1, "one for a warm name is answered");
+	}
+	int fd = dial();
+	tcp_ask(fd, 1, 250);
+	ok(wait_for(&stats.parked_now, 1), "over TCP it waits");
+	held = false;
+	ok(tcp_answered(fd, 1, 250, WAIT_MS) && wait_for(&stats.parked_now, 0), "and is answered");
+	close(fd);
 }
 
 static void test_tcp(void)
@@ -526,6 +596,71 @@ static void test_limited(void)
 	end_worker();
 }
 
+/* So many at most at RATE a second, and a second's worth at once. */
+enum { RATE = 100, NET = 256, MORE = 2000 };
+static double most_since(const struct timespec *from)
+{
+	struct timespec to;
+	clock_gettime(CLOCK_MONOTONIC, &to);
+	return RATE * (1.1 + (double)(to.tv_sec - from->tv_sec) + (double)(to.tv_nsec - from->tv_nsec) / 1e9);
+}
+
+/* TC for want of room is limited by the network, whatever names and zones are asked
+ * for: a flood under a forged address is not reflected as it comes. */
+static void test_limited_room(void)
+{
+	struct timespec from;
+	conf.rrl.zone_rate = RATE;
+	conf.rrl.slip = 0;
+	ok(start_worker(), "a worker with little to say to one network");
+	chill(1000);
+	chill(OTHER);
+	held = true;
+	ask_often(NET, 1000);
+	ok(wait_for(&stats.parked_now, NET), "all its places are taken");
+	uint64_t tc = stats.truncated, dropped = stats.rrl_dropped;
+	clock_gettime(CLOCK_MONOTONIC, &from);
+	ask_often(MORE / 2, 1000);
+	ask_often(MORE / 2, OTHER);
+	for (unsigned i = 0; i < WAIT_MS && stats.truncated - tc + stats.rrl_dropped - dropped != MORE; i++)
+		usleep(1000);
+	double most = most_since(&from);
+	tc = stats.truncated - tc;
+	ok(tc + stats.rrl_dropped - dropped == MORE && tc >= RATE && (double)tc <= most,
+	   "of %u queries for names of two zones %u get TC, %u to %.0f; the others are dropped", MORE, (unsigned)tc, RATE, most);
+	held = false;
+	ok(wait_for(&stats.parked_now, 0) && end_worker(), "who waits is answered");
+}
+
+/* What is beyond the limit and not dropped is the same TC. */
+static void test_slipped_room(void)
+{
+	static const struct sip key = { 1, 2 };
+	struct timespec from;
+	uint8_t m[512];
+	uint64_t slipped = stats.rrl_slipped;
+	size_t len = question(0, 1000, m) + 11;
+	unsigned good = 0;
+	conf.rrl.slip = 1;
+	conf.cookie_keys[0] = key;
+	conf.ncookie_keys = 1;
+	ok(start_worker(), "one that drops nothing");
+	chill(1000);
+	held = true;
+	ask_often(NET, 1000);
+	ok(wait_for(&stats.parked_now, NET), "all places are taken");
+	clock_gettime(CLOCK_MONOTONIC, &from);
+	for (unsigned i = 0; i < MORE; i++) {
+		ask_option(i, 1000, OPTION_COOKIE, 8);
+		good += told_tc(i, len);
+	}
+	double most = most_since(&from);
+	ok(good == MORE && (double)(stats.rrl_slipped - slipped) >= MORE - most,
+	   "TC within the limit and beyond, and no cookie that the query had no room for (%u)", good);
+	held = false;
+	ok(wait_for(&stats.parked_now, 0) && end_worker(), "who waits is answered");
+}
+
 int main(void)
 {
 	if (crypto_init() != 0)
@@ -540,11 +675,14 @@ int main(void)
 	test_udp();
 	test_index();
 	test_room();
+	test_long();
 	test_failed();
 	test_root();
 	test_tcp();
 	test_end();
 	test_limited();
+	test_limited_room();
+	test_slipped_room();
 	store_map_free(map);
 	store_close(st);
 	key_free(secret);

@@ -53,6 +53,8 @@ static void answers(void)
 	ok(probe_read(m, n, 0x1234, zone, &serial, &rcode) == PROBE_REFUSING, "not authoritative: wrong");
 	answer(m, 0x8605, 1);
 	ok(probe_read(m, n, 0x1234, zone, &serial, &rcode) == PROBE_REFUSING && rcode == 5, "REFUSED: wrong");
+	ok(probe_read(m, answer(m, 0x8200, 1), 0x1234, zone, &serial, &rcode) == PROBE_FOREIGN, "TC, not authoritative: the node had no room, which says nothing");
+	ok(probe_read(m, answer(m, 0x8205, 1), 0x1234, zone, &serial, &rcode) == PROBE_REFUSING, "with another code: wrong");
 	answer(m, 0x8600, 1);
 	ok(probe_read(m, 12 + sizeof zone + 4, 0x1234, zone, &serial, &rcode) == PROBE_BLANK, "cut by the server: right, but no serial");
 	n = answer(m, 0x8400, 1);

@@ -1,6 +1,6 @@
 /* Any packet through parsing and answering: no crash, and whatever is answered
- * is a response to it within its limit.  Look-ups are the mock store's, one zone with
- * NSEC and one with NSEC3. */
+ * is a response to it within its limit; TC for want of room is no longer than it.
+ * Look-ups are the mock store's, one zone with NSEC and one with NSEC3. */
 #include <stdlib.h>
 
 #include "dns/answer.h"
@@ -62,6 +62,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 			abort();
 		len = answer_slip(&answer, &job, out, max);
 		if (len < DNS_HEAD || len > max || get_u32(out + 6) != 0)
+			abort();
+		len = job.kind == QUERY_OK ? answer_tc(&answer, &job, out, max) : 0;
+		if (len > n || (len && get_u16(out + 2) != (0x8000 | FLAG_TC | (get_u16(data + 2) & 0x100))))
 			abort();
 		free(out);
 	}
