@@ -495,6 +495,12 @@ static const struct mnemonic *find_mnemonic(const struct mnemonic *names, const 
 	return NULL;
 }
 
+/* The next word, which is a number up to max. */
+static bool want_number(struct parse *p, uint64_t max, const char *what, uint64_t *out)
+{
+	return want(p, what) && (number(p->x->word, p->x->n, max, out) || wrong(p, what));
+}
+
 static bool put_number(struct parse *p, unsigned octets, const struct mnemonic *names, const char *what)
 {
 	uint64_t v = 0;
@@ -668,6 +674,13 @@ static int hex_value(char c)
 	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
 }
 
+/* The octet of two digits, -1: they are none. */
+static int hex_pair(const char *s)
+{
+	int hi = hex_value(s[0]), lo = hex_value(s[1]);
+	return hi < 0 || lo < 0 ? -1 : hi << 4 | lo;
+}
+
 /* Hex in any number of words, up to the end of the entry. */
 static bool put_hex(struct parse *p, bool may_be_empty)
 {
@@ -763,10 +776,10 @@ static bool put_salt(struct parse *p)
 		return wrong(p, "a salt (- or hexadecimal)");
 	wr_u8(&p->w, (unsigned)(n / 2));
 	for (size_t i = 0; i < n; i += 2) {
-		int hi = hex_value(s[i]), lo = hex_value(s[i + 1]);
-		if (hi < 0 || lo < 0)
+		int v = hex_pair(s + i);
+		if (v < 0)
 			return wrong(p, "a salt (- or hexadecimal)");
-		wr_u8(&p->w, (unsigned)(hi << 4 | lo));
+		wr_u8(&p->w, (unsigned)v);
 	}
 	return true;
 }
@@ -820,10 +833,10 @@ static bool put_eui(struct parse *p, unsigned octets)
 	if (p->x->n != octets * 3 - 1)
 		return wrong(p, what);
 	for (unsigned i = 0; i < octets; i++) {
-		int hi = hex_value(s[3 * i]), lo = hex_value(s[3 * i + 1]);
-		if (hi < 0 || lo < 0 || (i + 1 < octets && s[3 * i + 2] != '-'))
+		int v = hex_pair(s + 3 * i);
+		if (v < 0 || (i + 1 < octets && s[3 * i + 2] != '-'))
 			return wrong(p, what);
-		wr_u8(&p->w, (unsigned)(hi << 4 | lo));
+		wr_u8(&p->w, (unsigned)v);
 	}
 	return true;
 }
@@ -1122,13 +1135,10 @@ static bool put_atma(struct parse *p)
 /* RFC 2874 section 3.2.  What the prefix covers is not in the suffix: cleared. */
 static bool put_a6(struct parse *p)
 {
-	const char *what = "a prefix length (0-128)";
 	uint64_t prefix;
 	uint8_t a[16];
-	if (!want(p, what))
+	if (!want_number(p, 128, "a prefix length (0-128)", &prefix))
 		return false;
-	if (!number(p->x->word, p->x->n, 128, &prefix))
-		return wrong(p, what);
 	wr_u8(&p->w, (unsigned)prefix);
 	if (prefix < 128) {
 		if (!want(p, "an IPv6 address"))
@@ -1150,10 +1160,10 @@ static int put_word(struct parse *p, bool hex)
 	if (!hex)
 		return base64_feed(&b, s, n, &p->w) && base64_end(&b, &p->w) ? (int)(room - wr_room(&p->w)) : -1;
 	for (size_t i = 0; i + 1 < n; i += 2) {
-		int hi = hex_value(s[i]), lo = hex_value(s[i + 1]);
-		if (hi < 0 || lo < 0)
+		int v = hex_pair(s + i);
+		if (v < 0)
 			return -1;
-		wr_u8(&p->w, (unsigned)(hi << 4 | lo));
+		wr_u8(&p->w, (unsigned)v);
 	}
 	return n % 2 ? -1 : (int)(n / 2);
 }
@@ -1163,11 +1173,7 @@ static bool put_hip(struct parse *p)
 {
 	uint8_t *start = wr_take(&p->w, 4);
 	uint64_t algorithm;
-	if (!want(p, "an algorithm (0-255)"))
-		return false;
-	if (!number(p->x->word, p->x->n, 255, &algorithm))
-		return wrong(p, "an algorithm (0-255)");
-	if (!want(p, "a HIT in hexadecimal"))
+	if (!want_number(p, 255, "an algorithm (0-255)", &algorithm) || !want(p, "a HIT in hexadecimal"))
 		return false;
 	int hit = put_word(p, true);
 	if (hit < 1 || hit > 255)
@@ -1190,14 +1196,9 @@ static bool put_hip(struct parse *p)
 static bool put_relay(struct parse *p)
 {
 	uint64_t optional, type;
-	if (!want(p, "the discovery-optional bit (0 or 1)"))
+	if (!want_number(p, 1, "the discovery-optional bit (0 or 1)", &optional) ||
+	    !want_number(p, 3, "a relay type (0-3)", &type))
 		return false;
-	if (!number(p->x->word, p->x->n, 1, &optional))
-		return wrong(p, "the discovery-optional bit (0 or 1)");
-	if (!want(p, "a relay type (0-3)"))
-		return false;
-	if (!number(p->x->word, p->x->n, 3, &type))
-		return wrong(p, "a relay type (0-3)");
 	wr_u8(&p->w, (unsigned)(optional << 7 | type));
 	switch (type) {
 	case 0:
@@ -1456,11 +1457,6 @@ static bool put_svc(struct parse *p)
 
 /* ---- one field, one record ---- */
 
-static bool put_tag(struct parse *p)
-{
-	return want(p, "a tag") && put_octets(p, 1);
-}
-
 static bool parse_field(struct parse *p, char f)
 {
 	switch (f) {
@@ -1498,7 +1494,7 @@ static bool parse_field(struct parse *p, char f)
 	case 'm': return put_bitmap(p);
 	case 'e': return put_eui(p, 6);
 	case 'E': return put_eui(p, 8);
-	case 'C': return put_tag(p);
+	case 'C': return want(p, "a tag") && put_octets(p, 1);
 	case 'L': return put_loc(p);
 	case 'P': return put_apl(p);
 	case 'I': return put_ipseckey(p);
@@ -1942,11 +1938,6 @@ const char *rdata_fault(uint16_t type, const uint8_t *rdata, size_t n)
 	if (r.bad)
 		return "the rdata is too short, or a length or name in it is wrong";
 	return rd_left(&r) ? "octets follow the rdata's last field" : NULL;
-}
-
-int rdata_check(uint16_t type, const uint8_t *rdata, size_t n)
-{
-	return rdata_fault(type, rdata, n) ? -1 : 0;
 }
 
 void rdata_fold_span(uint16_t type, const uint8_t *rdata, size_t n, size_t *from, size_t *to)

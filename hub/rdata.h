@@ -71,8 +71,6 @@ int rdata_parse(struct lex *x, uint16_t type, const uint8_t *origin, uint8_t out
 /* Is this the uncompressed rdata of that type?  NULL if so, else the reason.
  * Types without a table entry are always fine. */
 const char *rdata_fault(uint16_t type, const uint8_t *rdata, size_t n);
-/* The same as 0 or -1. */
-int rdata_check(uint16_t type, const uint8_t *rdata, size_t n);
 /* Can records of this type be in a zone (is it no QTYPE or meta type)? */
 bool rdata_storable(uint16_t type);
 /* RFC 4034 section 6.2, corrected by RFC 6840 section 5.1: the octets of the

@@ -474,7 +474,7 @@ static void test_types(void)
 		size_t n = from_hex(types[i].hex, expect);
 		int len = parse(types[i].type, text, got, why);
 		bool good = len == (int)n && !memcmp(got, expect, n) &&
-		            rdata_check(types[i].type, expect, n) == 0;
+		            !rdata_fault(types[i].type, expect, n);
 		ok(good, "%s %s %s", rr_type_text(types[i].type, buf), types[i].text, len < 0 ? why : "");
 		snprintf(text, sizeof text, "owner \\# %zu %s", n, types[i].hex);
 		len = parse(types[i].type, text, again, why);
@@ -493,7 +493,7 @@ static void test_types(void)
 		for (size_t cut = 0; cut < n; cut++) {
 			uint8_t *part = malloc(cut + 1);
 			memcpy(part, expect, cut);
-			rdata_check(types[i].type, part, cut);
+			rdata_fault(types[i].type, part, cut);
 			free(part);
 		}
 		if (!good)
@@ -519,8 +519,8 @@ static void test_whole(void)
 			size_t n = from_hex(types[i].hex, rdata);
 			rdata[n] = 0;
 			for (size_t cut = 0; cut < n; cut++)
-				taken += rdata_check(whole[k], rdata, cut) == 0;
-			taken += rdata_check(whole[k], rdata, n + 1) == 0;
+				taken += !rdata_fault(whole[k], rdata, cut);
+			taken += !rdata_fault(whole[k], rdata, n + 1);
 			seen++;
 		}
 		ok(taken == 0 && (seen || whole[k] == T_SOA), "%s: cut short or too long is refused", rr_type_text(whole[k], buf));
