@@ -1,12 +1,12 @@
 /* rdata.c - words of master files, and rdata by one table.  Contract in rdata.h.
  *
- * `layouts` says for each type what its rdata is made of, a letter a field.
+ * `rdata_layouts` says for each type what its rdata is made of, a letter a field.
  * Two loops read it: parse_field() turns words into octets, check_field()
  * walks octets.  What holds between fields (a digest's length by its type,
  * the keys of SVCB) is in check_field() only; parsed rdata passes it too.
  * Threat: text and rdata come from people and from peers; every word is
  * bounded by the text at hand, every octet by struct wr or struct rd. */
-#include "hub/rdata.h"
+#include "hub/rdata_internal.h"
 
 #include <arpa/inet.h>
 #include <stdarg.h>
@@ -36,7 +36,7 @@
  * NULL, UINFO, UID, GID and UNSPEC have no form of their own, only \#.  Of
  * SINK's drafts BIND's is meant (meaning, coding, subcoding); EID, NIMLOC, ATMA,
  * AVC, UNECE, ISO, WALLET and CLA, which no RFC describes, are as BIND's and NSD's. */
-static const char *const layouts[T_IPN + 1] = {
+const char *const rdata_layouts[T_IPN + 1] = {
 	[T_A] = "a", [T_NS] = "n", [T_MD] = "n", [T_MF] = "n", [T_CNAME] = "n", [T_SOA] = "nn4tttt",
 	[T_MB] = "n", [T_MG] = "n", [T_MR] = "n", [T_WKS] = "aW", [T_PTR] = "n", [T_HINFO] = "ss",
 	[T_MINFO] = "nn", [T_MX] = "2n", [T_TXT] = "S", [T_RP] = "nn", [T_AFSDB] = "2n", [T_X25] = "x",
@@ -55,13 +55,6 @@ static const char *const layouts[T_IPN + 1] = {
 	[T_DOA] = "441sO", [T_AMTRELAY] = "1R", [T_RESINFO] = "S", [T_WALLET] = "S", [T_CLA] = "S",
 	[T_IPN] = "8",
 };
-
-static const char *layout_of(uint16_t type)
-{
-	if (type == T_TA || type == T_DLV)
-		return layouts[T_DS];
-	return type <= T_IPN ? layouts[type] : NULL;
-}
 
 bool rdata_storable(uint16_t type) { return type != 0 && type != T_OPT && (type < 128 || type > 255); }
 
@@ -278,9 +271,7 @@ void lex_skip(struct lex *x)
 
 /* ---- text of single words ---- */
 
-static bool is_digit(char c) { return c >= '0' && c <= '9'; }
-
-static bool number(const char *s, size_t n, uint64_t max, uint64_t *out)
+bool text_number(const char *s, size_t n, uint64_t max, uint64_t *out)
 {
 	uint64_t v = 0;
 	if (n == 0 || n > 19)
@@ -354,7 +345,7 @@ int text_unescape(const char *text, size_t n, uint8_t *out, size_t max)
 			continue;
 		}
 		uint64_t v;
-		if (n - i < 3 || !number(text + i, 3, 255, &v))
+		if (n - i < 3 || !text_number(text + i, 3, 255, &v))
 			return -1;
 		out[at] = (uint8_t)v;
 		i += 3;
@@ -412,14 +403,7 @@ const char *text_show(const char *text, size_t n, char out[static 64])
 
 /* ---- from words to octets ---- */
 
-struct parse {
-	struct lex *x;
-	const uint8_t *origin;
-	struct wr w;
-	char *why;
-};
-
-__attribute__((format(printf, 2, 3))) static bool fail(struct parse *p, const char *fmt, ...)
+bool rdata_fail(struct parse *p, const char *fmt, ...)
 {
 	va_list ap;
 	va_start(ap, fmt);
@@ -428,33 +412,12 @@ __attribute__((format(printf, 2, 3))) static bool fail(struct parse *p, const ch
 	return false;
 }
 
-/* The word at hand is not what it should be. */
-static bool wrong(struct parse *p, const char *what)
+bool rdata_wrong(struct parse *p, const char *what)
 {
 	char show[64];
-	return fail(p, "%s is not %s", text_show(p->x->word, p->x->n, show), what);
+	return rdata_fail(p, "%s is not %s", text_show(p->x->word, p->x->n, show), what);
 }
 
-/* The next word; one must be there. */
-static bool want(struct parse *p, const char *what)
-{
-	switch (lex_next(p->x)) {
-	case LEX_WORD:
-	case LEX_QUOTED: return true;
-	case LEX_BAD: return fail(p, "%s", p->x->why);
-	default: return fail(p, "the record ends where %s should be", what);
-	}
-}
-
-/* Is there another word?  Leaves the end of the entry to be read again. */
-static bool another(struct parse *p)
-{
-	enum lex_kind k = lex_next(p->x);
-	lex_back(p->x);
-	return k != LEX_END && k != LEX_EOF;
-}
-
-struct mnemonic { const char *text; unsigned value; };
 static const struct mnemonic algorithms[] = {
 	{ "DELETE", 0 }, { "RSAMD5", 1 }, { "DH", 2 }, { "DSA", 3 }, { "ECC", 4 }, { "RSASHA1", 5 },
 	{ "DSA-NSEC3-SHA1", 6 },
@@ -478,7 +441,7 @@ static const struct mnemonic key_protocols[] = {
 };
 static const struct mnemonic schemes[] = { { "NOTIFY", 1 }, { 0 } };
 
-static bool same(const char *word, size_t n, const char *text)
+bool text_same(const char *word, size_t n, const char *text)
 {
 	for (size_t i = 0; i < n; i++)
 		if (!text[i] || name_fold((uint8_t)word[i]) != name_fold((uint8_t)text[i]))
@@ -486,30 +449,28 @@ static bool same(const char *word, size_t n, const char *text)
 	return text[n] == 0;
 }
 
-/* NULL: it is none of them.  names may be NULL. */
-static const struct mnemonic *find_mnemonic(const struct mnemonic *names, const char *word, size_t n)
+const struct mnemonic *rdata_mnemonic(const struct mnemonic *names, const char *word, size_t n)
 {
 	for (; names && names->text; names++)
-		if (same(word, n, names->text))
+		if (text_same(word, n, names->text))
 			return names;
 	return NULL;
 }
 
-/* The next word, which is a number up to max. */
-static bool want_number(struct parse *p, uint64_t max, const char *what, uint64_t *out)
+bool rdata_want_number(struct parse *p, uint64_t max, const char *what, uint64_t *out)
 {
-	return want(p, what) && (number(p->x->word, p->x->n, max, out) || wrong(p, what));
+	return want(p, what) && (text_number(p->x->word, p->x->n, max, out) || rdata_wrong(p, what));
 }
 
-static bool put_number(struct parse *p, unsigned octets, const struct mnemonic *names, const char *what)
+bool rdata_put_number(struct parse *p, unsigned octets, const struct mnemonic *names, const char *what)
 {
 	uint64_t v = 0;
 	if (!want(p, what))
 		return false;
-	if (!number(p->x->word, p->x->n, (1ull << 8 * octets) - 1, &v)) {
-		const struct mnemonic *m = find_mnemonic(names, p->x->word, p->x->n);
+	if (!text_number(p->x->word, p->x->n, (1ull << 8 * octets) - 1, &v)) {
+		const struct mnemonic *m = rdata_mnemonic(names, p->x->word, p->x->n);
 		if (!m)
-			return wrong(p, what);
+			return rdata_wrong(p, what);
 		v = m->value;
 	}
 	if (octets == 1)
@@ -527,7 +488,7 @@ static bool put_ttl(struct parse *p)
 	if (!want(p, "a time in seconds"))
 		return false;
 	if (!ttl_parse(p->x->word, p->x->n, &v))
-		return wrong(p, "a time in seconds");
+		return rdata_wrong(p, "a time in seconds");
 	wr_u32(&p->w, v);
 	return true;
 }
@@ -549,15 +510,15 @@ static bool put_time(struct parse *p)
 		return false;
 	const char *s = p->x->word;
 	if (p->x->n != 14) {
-		if (p->x->n > 10 || !number(s, p->x->n, UINT32_MAX, &v))
-			return wrong(p, "a time (YYYYMMDDHHmmSS or seconds)");
+		if (p->x->n > 10 || !text_number(s, p->x->n, UINT32_MAX, &v))
+			return rdata_wrong(p, "a time (YYYYMMDDHHmmSS or seconds)");
 		wr_u32(&p->w, (uint32_t)v);
 		return true;
 	}
-	bool ok = number(s, 4, 9999, &f[0]) && number(s + 4, 2, 12, &f[1]) && number(s + 6, 2, 31, &f[2]) &&
-	          number(s + 8, 2, 23, &f[3]) && number(s + 10, 2, 59, &f[4]) && number(s + 12, 2, 60, &f[5]);
+	bool ok = text_number(s, 4, 9999, &f[0]) && text_number(s + 4, 2, 12, &f[1]) && text_number(s + 6, 2, 31, &f[2]) &&
+	          text_number(s + 8, 2, 23, &f[3]) && text_number(s + 10, 2, 59, &f[4]) && text_number(s + 12, 2, 60, &f[5]);
 	if (!ok || f[0] < 1970 || f[1] < 1 || f[2] < 1 || f[2] > month_days[f[1] - 1])
-		return wrong(p, "a time (YYYYMMDDHHmmSS)");
+		return rdata_wrong(p, "a time (YYYYMMDDHHmmSS)");
 	uint64_t days = (uint64_t)days_from_civil((int64_t)f[0], (unsigned)f[1], (unsigned)f[2]);
 	wr_u32(&p->w, (uint32_t)(days * 86400 + f[3] * 3600 + f[4] * 60 + f[5]));
 	return true;
@@ -569,24 +530,24 @@ static bool put_type(struct parse *p)
 		return false;
 	int t = rr_type_parse(p->x->word, p->x->n);
 	if (t < 0)
-		return wrong(p, "a record type");
+		return rdata_wrong(p, "a record type");
 	wr_u16(&p->w, (uint32_t)t);
 	return true;
 }
 
-static bool put_name(struct parse *p)
+bool rdata_put_name(struct parse *p)
 {
 	uint8_t name[NAME_MAX_LEN];
 	if (!want(p, "a name"))
 		return false;
 	size_t n = text_name(p->x->word, p->x->n, p->origin, name);
 	if (n == 0)
-		return wrong(p, "a domain name");
+		return rdata_wrong(p, "a domain name");
 	wr_bytes(&p->w, name, n);
 	return true;
 }
 
-static bool ip4_parse(const char *s, size_t n, uint8_t out[static 4])
+bool text_ip4(const char *s, size_t n, uint8_t out[static 4])
 {
 	const char *end = s + n;
 	for (unsigned k = 0; k < 4; k++) {
@@ -603,7 +564,7 @@ static bool ip4_parse(const char *s, size_t n, uint8_t out[static 4])
 	return s == end;
 }
 
-static bool ip6_parse(const char *s, size_t n, uint8_t out[static 16])
+bool text_ip6(const char *s, size_t n, uint8_t out[static 16])
 {
 	char text[INET6_ADDRSTRLEN];
 	if (n >= sizeof text || memchr(s, 0, n))
@@ -613,24 +574,24 @@ static bool ip6_parse(const char *s, size_t n, uint8_t out[static 16])
 	return inet_pton(AF_INET6, text, out) == 1;
 }
 
-static bool put_ip4(struct parse *p)
+bool rdata_put_ip4(struct parse *p)
 {
 	uint8_t a[4];
 	if (!want(p, "an IPv4 address"))
 		return false;
-	if (!ip4_parse(p->x->word, p->x->n, a))
-		return wrong(p, "an IPv4 address");
+	if (!text_ip4(p->x->word, p->x->n, a))
+		return rdata_wrong(p, "an IPv4 address");
 	wr_bytes(&p->w, a, 4);
 	return true;
 }
 
-static bool put_ip6(struct parse *p)
+bool rdata_put_ip6(struct parse *p)
 {
 	uint8_t a[16];
 	if (!want(p, "an IPv6 address"))
 		return false;
-	if (!ip6_parse(p->x->word, p->x->n, a))
-		return wrong(p, "an IPv6 address");
+	if (!text_ip6(p->x->word, p->x->n, a))
+		return rdata_wrong(p, "an IPv6 address");
 	wr_bytes(&p->w, a, 16);
 	return true;
 }
@@ -643,14 +604,14 @@ static bool put_octets(struct parse *p, unsigned head)
 	if (head)
 		wr_u8(&p->w, 0);
 	if (p->w.bad)
-		return fail(p, "the record is over %d octets", RDATA_MAX);
+		return rdata_fail(p, "the record is over %d octets", RDATA_MAX);
 	if (max > wr_room(&p->w))
 		max = wr_room(&p->w);
 	int n = text_unescape(p->x->word, p->x->n, p->w.p, max);
 	if (n < 0 && head && p->x->n > 255)
-		return fail(p, "a string is over 255 octets (or an escape in it is wrong): split it");
+		return rdata_fail(p, "a string is over 255 octets (or an escape in it is wrong): split it");
 	if (n < 0)
-		return wrong(p, "a string (at most 255 octets, escapes \\X or \\DDD)");
+		return rdata_wrong(p, "a string (at most 255 octets, escapes \\X or \\DDD)");
 	if (head)
 		*start = (uint8_t)n;
 	wr_take(&p->w, (size_t)n);
@@ -666,42 +627,27 @@ static bool put_strings(struct parse *p)
 	return true;
 }
 
-static int hex_value(char c)
-{
-	if (is_digit(c))
-		return c - '0';
-	c |= 32;
-	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
-/* The octet of two digits, -1: they are none. */
-static int hex_pair(const char *s)
-{
-	int hi = hex_value(s[0]), lo = hex_value(s[1]);
-	return hi < 0 || lo < 0 ? -1 : hi << 4 | lo;
-}
-
 /* Hex in any number of words, up to the end of the entry. */
 static bool put_hex(struct parse *p, bool may_be_empty)
 {
 	unsigned acc = 0;
 	bool half = false;
 	if (!may_be_empty && !another(p))
-		return fail(p, "the record ends where hexadecimal digits should be");
+		return rdata_fail(p, "the record ends where hexadecimal digits should be");
 	while (another(p)) {
 		if (!want(p, "hexadecimal digits"))
 			return false;
 		for (size_t i = 0; i < p->x->n; i++) {
 			int v = hex_value(p->x->word[i]);
 			if (v < 0)
-				return wrong(p, "hexadecimal");
+				return rdata_wrong(p, "hexadecimal");
 			acc = acc << 4 | (unsigned)v;
 			if (half)
 				wr_u8(&p->w, acc & 255);
 			half = !half;
 		}
 	}
-	return half ? fail(p, "an odd number of hexadecimal digits") : true;
+	return half ? rdata_fail(p, "an odd number of hexadecimal digits") : true;
 }
 
 static int base64_value(char c)
@@ -715,9 +661,7 @@ static int base64_value(char c)
 	return c == '+' ? 62 : c == '/' ? 63 : -1;
 }
 
-struct base64 { uint32_t acc; unsigned digits, pads; };
-
-static bool base64_feed(struct base64 *b, const char *s, size_t n, struct wr *w)
+bool text_base64(struct base64 *b, const char *s, size_t n, struct wr *w)
 {
 	for (size_t i = 0; i < n; i++) {
 		if (s[i] == '=') {
@@ -735,7 +679,7 @@ static bool base64_feed(struct base64 *b, const char *s, size_t n, struct wr *w)
 	return true;
 }
 
-static bool base64_end(struct base64 *b, struct wr *w)
+bool text_base64_end(struct base64 *b, struct wr *w)
 {
 	unsigned left = b->digits % 4;
 	if (left == 0)
@@ -750,18 +694,18 @@ static bool base64_end(struct base64 *b, struct wr *w)
 	return true;
 }
 
-static bool put_base64(struct parse *p, bool may_be_empty)
+bool rdata_put_base64(struct parse *p, bool may_be_empty)
 {
 	struct base64 b = { 0 };
 	if (!may_be_empty && !another(p))
-		return fail(p, "the record ends where base64 should be");
+		return rdata_fail(p, "the record ends where base64 should be");
 	while (another(p)) {
 		if (!want(p, "base64"))
 			return false;
-		if (!base64_feed(&b, p->x->word, p->x->n, &p->w))
-			return wrong(p, "base64");
+		if (!text_base64(&b, p->x->word, p->x->n, &p->w))
+			return rdata_wrong(p, "base64");
 	}
-	return base64_end(&b, &p->w) ? true : fail(p, "the base64 is cut short, or wrong at its end");
+	return text_base64_end(&b, &p->w) ? true : rdata_fail(p, "the base64 is cut short, or wrong at its end");
 }
 
 static bool put_salt(struct parse *p)
@@ -773,12 +717,12 @@ static bool put_salt(struct parse *p)
 	if (n == 1 && *s == '-')
 		n = 0;
 	else if (n == 0 || n % 2 || n > 510)
-		return wrong(p, "a salt (- or hexadecimal)");
+		return rdata_wrong(p, "a salt (- or hexadecimal)");
 	wr_u8(&p->w, (unsigned)(n / 2));
 	for (size_t i = 0; i < n; i += 2) {
 		int v = hex_pair(s + i);
 		if (v < 0)
-			return wrong(p, "a salt (- or hexadecimal)");
+			return rdata_wrong(p, "a salt (- or hexadecimal)");
 		wr_u8(&p->w, (unsigned)v);
 	}
 	return true;
@@ -791,7 +735,7 @@ static bool put_hash(struct parse *p)
 		return false;
 	size_t n = base32hex_decode((const uint8_t *)p->x->word, p->x->n, hash);
 	if (n == 0)
-		return wrong(p, "a hash in base32hex");
+		return rdata_wrong(p, "a hash in base32hex");
 	wr_u8(&p->w, (unsigned)n);
 	wr_bytes(&p->w, hash, n);
 	return true;
@@ -806,7 +750,7 @@ static bool put_bitmap(struct parse *p)
 			return false;
 		int t = rr_type_parse(p->x->word, p->x->n);
 		if (t < 0)
-			return wrong(p, "a record type");
+			return rdata_wrong(p, "a record type");
 		map[t / 8] |= (uint8_t)(128 >> t % 8);
 		if ((unsigned)t / 256 > last)
 			last = (unsigned)t / 256;
@@ -831,11 +775,11 @@ static bool put_eui(struct parse *p, unsigned octets)
 		return false;
 	const char *s = p->x->word;
 	if (p->x->n != octets * 3 - 1)
-		return wrong(p, what);
+		return rdata_wrong(p, what);
 	for (unsigned i = 0; i < octets; i++) {
 		int v = hex_pair(s + 3 * i);
 		if (v < 0 || (i + 1 < octets && s[3 * i + 2] != '-'))
-			return wrong(p, what);
+			return rdata_wrong(p, what);
 		wr_u8(&p->w, (unsigned)v);
 	}
 	return true;
@@ -872,12 +816,12 @@ static bool put_angle(struct parse *p, unsigned max, char plus, char minus)
 		if (k > 0 && (c == plus || c == minus)) {
 			uint64_t ms = part[0] * 3600000 + part[1] * 60000 + part[2];
 			if (ms > max * 3600000ull)
-				return fail(p, "a latitude or longitude beyond %u degrees", max);
+				return rdata_fail(p, "a latitude or longitude beyond %u degrees", max);
 			wr_u32(&p->w, (uint32_t)(c == plus ? (1ull << 31) + ms : (1ull << 31) - ms));
 			return true;
 		}
 		if (k == 3 || !fixed_point(s, p->x->n, k == 2 ? 3 : 0, &part[k]) || part[k] > limit[k])
-			return wrong(p, "a latitude or longitude");
+			return rdata_wrong(p, "a latitude or longitude");
 	}
 	return false;
 }
@@ -888,7 +832,7 @@ static bool loc_metres(struct parse *p, const char *s, size_t n, uint64_t max, u
 	if (n && (s[n - 1] | 32) == 'm')
 		n--;
 	if (!fixed_point(s, n, 2, cm) || *cm > max)
-		return wrong(p, "a length in metres that LOC can hold");
+		return rdata_wrong(p, "a length in metres that LOC can hold");
 	return true;
 }
 
@@ -930,15 +874,15 @@ static bool put_apl_item(struct parse *p)
 	bool negated = s < end && *s == '!';
 	s += negated;
 	if (end - s < 2 || (*s != '1' && *s != '2') || s[1] != ':')
-		return wrong(p, what);
+		return rdata_wrong(p, what);
 	unsigned family = (unsigned)(*s - '0'), n = family == 1 ? 4 : 16;
 	s += 2;
 	const char *slash = memchr(s, '/', (size_t)(end - s));
-	if (!slash || !number(slash + 1, (size_t)(end - slash - 1), n * 8, &prefix))
-		return wrong(p, what);
+	if (!slash || !text_number(slash + 1, (size_t)(end - slash - 1), n * 8, &prefix))
+		return rdata_wrong(p, what);
 	size_t len = (size_t)(slash - s);
-	if (family == 1 ? !ip4_parse(s, len, a) : !ip6_parse(s, len, a))
-		return wrong(p, what);
+	if (family == 1 ? !text_ip4(s, len, a) : !text_ip6(s, len, a))
+		return rdata_wrong(p, what);
 	while (n && a[n - 1] == 0)
 		n--;
 	wr_u16(&p->w, family);
@@ -960,20 +904,20 @@ static bool put_apl(struct parse *p)
 static bool put_ipseckey(struct parse *p)
 {
 	uint8_t *start = p->w.p;
-	if (!put_number(p, 1, NULL, "a precedence (0-255)") || !put_number(p, 1, NULL, "a gateway type (0-3)") ||
-	    !put_number(p, 1, NULL, "an algorithm (0-255)"))
+	if (!rdata_put_number(p, 1, NULL, "a precedence (0-255)") || !rdata_put_number(p, 1, NULL, "a gateway type (0-3)") ||
+	    !rdata_put_number(p, 1, NULL, "an algorithm (0-255)"))
 		return false;
 	bool ok;
 	switch (start[1]) {
 	case 0:
-		ok = want(p, "a gateway") && ((p->x->n == 1 && *p->x->word == '.') || wrong(p, "\".\", as gateway type 0 asks"));
+		ok = want(p, "a gateway") && ((p->x->n == 1 && *p->x->word == '.') || rdata_wrong(p, "\".\", as gateway type 0 asks"));
 		break;
-	case 1: ok = put_ip4(p); break;
-	case 2: ok = put_ip6(p); break;
-	case 3: ok = put_name(p); break;
-	default: return fail(p, "gateway type %u is unknown", start[1]);
+	case 1: ok = rdata_put_ip4(p); break;
+	case 2: ok = rdata_put_ip6(p); break;
+	case 3: ok = rdata_put_name(p); break;
+	default: return rdata_fail(p, "gateway type %u is unknown", start[1]);
 	}
-	return ok && put_base64(p, true);
+	return ok && rdata_put_base64(p, true);
 }
 
 /* ---- rare types ---- */
@@ -997,16 +941,16 @@ static bool put_flags(struct parse *p)
 	if (!want(p, what))
 		return false;
 	const char *s = p->x->word, *end = s + p->x->n;
-	if (number(s, p->x->n, 65535, &v)) {
+	if (text_number(s, p->x->n, 65535, &v)) {
 		wr_u16(&p->w, (uint32_t)v);
 		return true;
 	}
 	for (const char *bar; s <= end; s = bar + 1) {
 		bar = memchr(s, '|', (size_t)(end - s));
 		bar = bar ? bar : end;
-		const struct mnemonic *m = find_mnemonic(key_flags, s, (size_t)(bar - s));
+		const struct mnemonic *m = rdata_mnemonic(key_flags, s, (size_t)(bar - s));
 		if (!m)
-			return wrong(p, what);
+			return rdata_wrong(p, what);
 		flags |= m->value;
 	}
 	wr_u16(&p->w, flags);
@@ -1044,16 +988,16 @@ static bool put_wks(struct parse *p)
 	uint8_t ports[8192] = { 0 };
 	size_t n = 0;
 	uint64_t v;
-	if (!put_number(p, 1, ip_protocols, "a protocol (tcp, udp or 0-255)"))
+	if (!rdata_put_number(p, 1, ip_protocols, "a protocol (tcp, udp or 0-255)"))
 		return false;
 	while (another(p)) {
 		if (!want(p, "a port"))
 			return false;
-		const struct mnemonic *m = find_mnemonic(services, p->x->word, p->x->n);
+		const struct mnemonic *m = rdata_mnemonic(services, p->x->word, p->x->n);
 		if (m)
 			v = m->value;
-		else if (!number(p->x->word, p->x->n, 65535, &v))
-			return wrong(p, "a port (0-65535, or a well-known service's name)");
+		else if (!text_number(p->x->word, p->x->n, 65535, &v))
+			return rdata_wrong(p, "a port (0-65535, or a well-known service's name)");
 		ports[v / 8] |= (uint8_t)(128 >> v % 8);
 		if (v / 8 >= n)
 			n = v / 8 + 1;
@@ -1072,7 +1016,7 @@ static bool put_nxt(struct parse *p)
 			return false;
 		int t = rr_type_parse(p->x->word, p->x->n);
 		if (t < 0 || t > 127)
-			return wrong(p, "a record type that NXT can hold");
+			return rdata_wrong(p, "a record type that NXT can hold");
 		map[t / 8] |= (uint8_t)(128 >> t % 8);
 		if ((size_t)t / 8 >= n)
 			n = (size_t)t / 8 + 1;
@@ -1088,14 +1032,14 @@ static bool dotted_hex(struct parse *p, const char *s, size_t n, const char *wha
 	for (size_t i = 0; i < n; i++) {
 		int v = hex_value(s[i]);
 		if (v < 0 && (s[i] != '.' || i == 0 || i + 1 == n || s[i - 1] == '.'))
-			return wrong(p, what);
+			return rdata_wrong(p, what);
 		if (v < 0)
 			continue;
 		acc = acc << 4 | (unsigned)v;
 		if (++digits % 2 == 0)
 			wr_u8(&p->w, acc & 255);
 	}
-	return digits == 0 || digits % 2 ? wrong(p, what) : true;
+	return digits == 0 || digits % 2 ? rdata_wrong(p, what) : true;
 }
 
 /* RFC 1706 section 7. */
@@ -1106,7 +1050,7 @@ static bool put_nsap(struct parse *p)
 		return false;
 	const char *s = p->x->word;
 	if (p->x->n < 2 || s[0] != '0' || (s[1] | 32) != 'x')
-		return wrong(p, what);
+		return rdata_wrong(p, what);
 	return dotted_hex(p, s + 2, p->x->n - 2, what);
 }
 
@@ -1127,9 +1071,9 @@ static bool put_atma(struct parse *p)
 		if (is_digit(s[i]))
 			wr_u8(&p->w, (uint8_t)s[i]);
 		else if (s[i] != '.' || i == 1 || i + 1 == n || s[i - 1] == '.')
-			return wrong(p, what);
+			return rdata_wrong(p, what);
 	}
-	return n > 1 ? true : wrong(p, what);
+	return n > 1 ? true : rdata_wrong(p, what);
 }
 
 /* RFC 2874 section 3.2.  What the prefix covers is not in the suffix: cleared. */
@@ -1137,18 +1081,18 @@ static bool put_a6(struct parse *p)
 {
 	uint64_t prefix;
 	uint8_t a[16];
-	if (!want_number(p, 128, "a prefix length (0-128)", &prefix))
+	if (!rdata_want_number(p, 128, "a prefix length (0-128)", &prefix))
 		return false;
 	wr_u8(&p->w, (unsigned)prefix);
 	if (prefix < 128) {
 		if (!want(p, "an IPv6 address"))
 			return false;
-		if (!ip6_parse(p->x->word, p->x->n, a))
-			return wrong(p, "an IPv6 address");
+		if (!text_ip6(p->x->word, p->x->n, a))
+			return rdata_wrong(p, "an IPv6 address");
 		a[prefix / 8] &= (uint8_t)(0xff >> prefix % 8);
 		wr_bytes(&p->w, a + prefix / 8, 16 - prefix / 8);
 	}
-	return prefix ? put_name(p) : true;
+	return prefix ? rdata_put_name(p) : true;
 }
 
 /* The word at hand as hex or base64 without white space; octets, -1: it is none. */
@@ -1158,7 +1102,7 @@ static int put_word(struct parse *p, bool hex)
 	const char *s = p->x->word;
 	size_t n = p->x->n, room = wr_room(&p->w);
 	if (!hex)
-		return base64_feed(&b, s, n, &p->w) && base64_end(&b, &p->w) ? (int)(room - wr_room(&p->w)) : -1;
+		return text_base64(&b, s, n, &p->w) && text_base64_end(&b, &p->w) ? (int)(room - wr_room(&p->w)) : -1;
 	for (size_t i = 0; i + 1 < n; i += 2) {
 		int v = hex_pair(s + i);
 		if (v < 0)
@@ -1173,21 +1117,21 @@ static bool put_hip(struct parse *p)
 {
 	uint8_t *start = wr_take(&p->w, 4);
 	uint64_t algorithm;
-	if (!want_number(p, 255, "an algorithm (0-255)", &algorithm) || !want(p, "a HIT in hexadecimal"))
+	if (!rdata_want_number(p, 255, "an algorithm (0-255)", &algorithm) || !want(p, "a HIT in hexadecimal"))
 		return false;
 	int hit = put_word(p, true);
 	if (hit < 1 || hit > 255)
-		return wrong(p, "a HIT (1 to 255 octets in hexadecimal)");
+		return rdata_wrong(p, "a HIT (1 to 255 octets in hexadecimal)");
 	if (!want(p, "a key in base64"))
 		return false;
 	int key = put_word(p, false);
 	if (key < 1 || p->w.bad)
-		return wrong(p, "a key in base64");
+		return rdata_wrong(p, "a key in base64");
 	start[0] = (uint8_t)hit;
 	start[1] = (uint8_t)algorithm;
 	put_u16(start + 2, (uint32_t)key);
 	while (another(p))
-		if (!put_name(p))
+		if (!rdata_put_name(p))
 			return false;
 	return true;
 }
@@ -1196,18 +1140,18 @@ static bool put_hip(struct parse *p)
 static bool put_relay(struct parse *p)
 {
 	uint64_t optional, type;
-	if (!want_number(p, 1, "the discovery-optional bit (0 or 1)", &optional) ||
-	    !want_number(p, 3, "a relay type (0-3)", &type))
+	if (!rdata_want_number(p, 1, "the discovery-optional bit (0 or 1)", &optional) ||
+	    !rdata_want_number(p, 3, "a relay type (0-3)", &type))
 		return false;
 	wr_u8(&p->w, (unsigned)(optional << 7 | type));
 	switch (type) {
 	case 0:
 		if (!want(p, "a relay"))
 			return false;
-		return (p->x->n == 1 && *p->x->word == '.') || wrong(p, "\".\", as relay type 0 asks");
-	case 1: return put_ip4(p);
-	case 2: return put_ip6(p);
-	default: return put_name(p);
+		return (p->x->n == 1 && *p->x->word == '.') || rdata_wrong(p, "\".\", as relay type 0 asks");
+	case 1: return rdata_put_ip4(p);
+	case 2: return rdata_put_ip6(p);
+	default: return rdata_put_name(p);
 	}
 }
 
@@ -1222,7 +1166,7 @@ static bool put_locator(struct parse *p)
 		bool ends = i == p->x->n || p->x->word[i] == ':';
 		int d = ends ? 0 : hex_value(p->x->word[i]);
 		if (ends ? !digits || ++groups > 4 : d < 0 || ++digits > 4)
-			return wrong(p, what);
+			return rdata_wrong(p, what);
 		if (ends) {
 			wr_u16(&p->w, v);
 			v = digits = 0;
@@ -1230,7 +1174,7 @@ static bool put_locator(struct parse *p)
 			v = v << 4 | (unsigned)d;
 		}
 	}
-	return groups == 4 ? true : wrong(p, what);
+	return groups == 4 ? true : rdata_wrong(p, what);
 }
 
 /* draft-johnson-dns-ipn-cla section 3.1. */
@@ -1242,17 +1186,17 @@ static bool put_ipn(struct parse *p)
 		return false;
 	const char *s = p->x->word, *dot = memchr(s, '.', p->x->n);
 	if (dot) {
-		if (!number(s, (size_t)(dot - s), UINT32_MAX, &v) ||
-		    !number(dot + 1, p->x->n - (size_t)(dot - s) - 1, UINT32_MAX, &low))
-			return wrong(p, what);
+		if (!text_number(s, (size_t)(dot - s), UINT32_MAX, &v) ||
+		    !text_number(dot + 1, p->x->n - (size_t)(dot - s) - 1, UINT32_MAX, &low))
+			return rdata_wrong(p, what);
 		v = v << 32 | low;
 	} else if (p->x->n == 0) {
-		return wrong(p, what);
+		return rdata_wrong(p, what);
 	} else {
 		for (size_t i = 0; i < p->x->n; i++) {
 			unsigned d = (unsigned)(s[i] - '0');
 			if (d > 9 || v > (UINT64_MAX - d) / 10)
-				return wrong(p, what);
+				return rdata_wrong(p, what);
 			v = v * 10 + d;
 		}
 	}
@@ -1296,12 +1240,12 @@ static int svc_key(const char *s, size_t n, bool *raw)
 	uint64_t v;
 	*raw = false;
 	for (unsigned k = 0; k < sizeof svc_keys / sizeof *svc_keys; k++)
-		if (same(s, n, svc_keys[k]))
+		if (text_same(s, n, svc_keys[k]))
 			return (int)k;
-	if (n < 4 || !same(s, 3, "key") || (n > 4 && s[3] == '0'))
+	if (n < 4 || !text_same(s, 3, "key") || (n > 4 && s[3] == '0'))
 		return -1;
 	*raw = true;
-	return number(s + 3, n - 3, 65534, &v) ? (int)v : -1;
+	return text_number(s + 3, n - 3, 65534, &v) ? (int)v : -1;
 }
 
 /* The next item of a comma-separated list, "\," and "\\" undone in place.
@@ -1330,28 +1274,28 @@ static bool put_svc_item(struct parse *p, int key, const char *s, size_t n)
 	case K_MANDATORY:
 		k = svc_key(s, n, &raw);
 		if (k < 0)
-			return wrong(p, "a list of SVCB keys");
+			return rdata_wrong(p, "a list of SVCB keys");
 		wr_u16(&p->w, (uint32_t)k);
 		return true;
 	case K_ALPN:
 		if (n == 0 || n > 255)
-			return wrong(p, "a list of protocols (1 to 255 octets each)");
+			return rdata_wrong(p, "a list of protocols (1 to 255 octets each)");
 		wr_u8(&p->w, (unsigned)n);
 		wr_bytes(&p->w, s, n);
 		return true;
 	case K_IPV4HINT:
-		if (!ip4_parse(s, n, a))
-			return wrong(p, "a list of IPv4 addresses");
+		if (!text_ip4(s, n, a))
+			return rdata_wrong(p, "a list of IPv4 addresses");
 		wr_bytes(&p->w, a, 4);
 		return true;
 	case K_IPV6HINT:
-		if (!ip6_parse(s, n, a))
-			return wrong(p, "a list of IPv6 addresses");
+		if (!text_ip6(s, n, a))
+			return rdata_wrong(p, "a list of IPv6 addresses");
 		wr_bytes(&p->w, a, 16);
 		return true;
 	default: /* K_PORT, K_GROUPS */
-		if (!number(s, n, 65535, &v))
-			return wrong(p, "a number (0-65535)");
+		if (!text_number(s, n, 65535, &v))
+			return rdata_wrong(p, "a number (0-65535)");
 		wr_u16(&p->w, (uint32_t)v);
 		return true;
 	}
@@ -1378,10 +1322,10 @@ static bool put_svc_value(struct parse *p, int key, bool raw, uint8_t *val, size
 		return true;
 	}
 	if (key == K_NO_DEFAULT_ALPN || key == K_OHTTP)
-		return n == 0 ? true : wrong(p, "a key without a value");
+		return n == 0 ? true : rdata_wrong(p, "a key without a value");
 	if (key == K_ECH) {
-		if (!base64_feed(&b, (const char *)val, n, &p->w) || !base64_end(&b, &p->w))
-			return wrong(p, "base64");
+		if (!text_base64(&b, (const char *)val, n, &p->w) || !text_base64_end(&b, &p->w))
+			return rdata_wrong(p, "base64");
 		return true;
 	}
 	if (key == K_PORT)
@@ -1427,7 +1371,7 @@ static bool put_svc_param(struct parse *p, uint8_t *first)
 	bool raw;
 	int key = svc_key(s, klen, &raw);
 	if (key < 0)
-		return wrong(p, "an SVCB key");
+		return rdata_wrong(p, "an SVCB key");
 	const char *text = eq ? eq + 1 : s;
 	if (vlen >= 2 && text[0] == '"') {
 		text++;
@@ -1435,16 +1379,16 @@ static bool put_svc_param(struct parse *p, uint8_t *first)
 	}
 	int n = text_unescape(text, vlen, val, sizeof val);
 	if (n < 0)
-		return wrong(p, "a key with a value of good escapes");
+		return rdata_wrong(p, "a key with a value of good escapes");
 	uint8_t *start = p->w.p, *head = wr_take(&p->w, 4);
 	if (!head || !put_svc_value(p, key, raw, val, (size_t)n) || p->w.bad)
-		return p->w.bad ? fail(p, "the record is over %d octets", RDATA_MAX) : false;
+		return p->w.bad ? rdata_fail(p, "the record is over %d octets", RDATA_MAX) : false;
 	put_u16(head, (uint32_t)key);
 	put_u16(head + 2, (uint32_t)(p->w.p - head - 4));
-	return place_param(first, start, p->w.p) ? true : wrong(p, "a key given once");
+	return place_param(first, start, p->w.p) ? true : rdata_wrong(p, "a key given once");
 }
 
-static bool put_svc(struct parse *p)
+bool rdata_put_svcb(struct parse *p)
 {
 	uint8_t *first = p->w.p;
 	bool ok = true;
@@ -1460,21 +1404,21 @@ static bool put_svc(struct parse *p)
 static bool parse_field(struct parse *p, char f)
 {
 	switch (f) {
-	case '1': return put_number(p, 1, NULL, "a number (0-255)");
-	case '2': return put_number(p, 2, NULL, "a number (0-65535)");
-	case '4': return put_number(p, 4, NULL, "a number (0-4294967295)");
-	case 'g': return put_number(p, 1, algorithms, "an algorithm");
-	case 'c': return put_number(p, 2, cert_types, "a certificate type");
+	case '1': return rdata_put_number(p, 1, NULL, "a number (0-255)");
+	case '2': return rdata_put_number(p, 2, NULL, "a number (0-65535)");
+	case '4': return rdata_put_number(p, 4, NULL, "a number (0-4294967295)");
+	case 'g': return rdata_put_number(p, 1, algorithms, "an algorithm");
+	case 'c': return rdata_put_number(p, 2, cert_types, "a certificate type");
 	case 'f': return put_flags(p);
-	case 'p': return put_number(p, 1, key_protocols, "a key's protocol");
-	case 'y': return put_number(p, 1, schemes, "a scheme (NOTIFY or 0-255)");
-	case 'i': return put_number(p, 1, digests, "a digest type");
+	case 'p': return rdata_put_number(p, 1, key_protocols, "a key's protocol");
+	case 'y': return rdata_put_number(p, 1, schemes, "a scheme (NOTIFY or 0-255)");
+	case 'i': return rdata_put_number(p, 1, digests, "a digest type");
 	case 't': return put_ttl(p);
 	case 'd': return put_time(p);
 	case 'T': return put_type(p);
-	case 'n': return put_name(p);
-	case 'a': return put_ip4(p);
-	case 'A': return put_ip6(p);
+	case 'n': return rdata_put_name(p);
+	case 'a': return rdata_put_ip4(p);
+	case 'A': return rdata_put_ip6(p);
 	case 's': return want(p, "a string") && put_octets(p, 1);
 	case 'S': return put_strings(p);
 	case 'q':
@@ -1485,10 +1429,10 @@ static bool parse_field(struct parse *p, char f)
 	case 'h':
 	case 'D':
 	case 'Z': return put_hex(p, false);
-	case 'b': return put_base64(p, false);
+	case 'b': return rdata_put_base64(p, false);
 	case 'B':
-	case 'K': return put_base64(p, true);
-	case 'O': return dash(p) || put_base64(p, false);
+	case 'K': return rdata_put_base64(p, true);
+	case 'O': return dash(p) || rdata_put_base64(p, false);
 	case 'z': return put_salt(p);
 	case '3': return put_hash(p);
 	case 'm': return put_bitmap(p);
@@ -1498,7 +1442,7 @@ static bool parse_field(struct parse *p, char f)
 	case 'L': return put_loc(p);
 	case 'P': return put_apl(p);
 	case 'I': return put_ipseckey(p);
-	case 'V': return put_svc(p);
+	case 'V': return rdata_put_svcb(p);
 	case 'W': return put_wks(p);
 	case 'w': return put_nxt(p);
 	case 'N': return put_nsap(p);
@@ -1509,7 +1453,7 @@ static bool parse_field(struct parse *p, char f)
 	case 'l': return put_locator(p);
 	case '8': return put_ipn(p);
 	}
-	return fail(p, "no such field"); /* not reached: layouts has no other letter */
+	return rdata_fail(p, "no such field"); /* not reached: rdata_layouts has no other letter */
 }
 
 /* RFC 3597 section 5: \# length hex. */
@@ -1519,12 +1463,12 @@ static bool parse_generic(struct parse *p)
 	lex_next(p->x); /* the \# itself */
 	if (!want(p, "the length of the rdata"))
 		return false;
-	if (!number(p->x->word, p->x->n, RDATA_MAX, &n))
-		return wrong(p, "a length (0-65535)");
+	if (!text_number(p->x->word, p->x->n, RDATA_MAX, &n))
+		return rdata_wrong(p, "a length (0-65535)");
 	if (!put_hex(p, true))
 		return false;
 	if (p->w.bad || wr_len(&p->w) != n)
-		return fail(p, "\\# announces %u octets, %u follow", (unsigned)n, (unsigned)wr_len(&p->w));
+		return rdata_fail(p, "\\# announces %u octets, %u follow", (unsigned)n, (unsigned)wr_len(&p->w));
 	return true;
 }
 
@@ -1542,18 +1486,18 @@ static bool parse_record(struct parse *p, uint16_t type)
 			if (!parse_field(p, *f))
 				return false;
 	} else {
-		return fail(p, "the rdata of type %s is written as \\# LENGTH HEX", rr_type_text(type, buf));
+		return rdata_fail(p, "the rdata of type %s is written as \\# LENGTH HEX", rr_type_text(type, buf));
 	}
 	if (p->w.bad)
-		return fail(p, "the record is over %d octets", RDATA_MAX);
+		return rdata_fail(p, "the record is over %d octets", RDATA_MAX);
 	switch (lex_next(p->x)) {
 	case LEX_END:
 	case LEX_EOF: break;
-	case LEX_BAD: return fail(p, "%s", p->x->why);
-	default: return wrong(p, "expected: the record should have ended before it");
+	case LEX_BAD: return rdata_fail(p, "%s", p->x->why);
+	default: return rdata_wrong(p, "expected: the record should have ended before it");
 	}
 	const char *fault = rdata_fault(type, p->w.start, wr_len(&p->w));
-	return fault ? fail(p, "%s", fault) : true;
+	return fault ? rdata_fail(p, "%s", fault) : true;
 }
 
 int rdata_parse(struct lex *x, uint16_t type, const uint8_t *origin, uint8_t out[static RDATA_MAX],
@@ -1689,7 +1633,7 @@ static bool svc_has(struct rd r, unsigned key)
 	return false;
 }
 
-static const char *check_svc(struct rd *r)
+const char *rdata_check_svcb(struct rd *r)
 {
 	struct rd all = *r, mandatory = { 0 };
 	int last = -1;
@@ -1908,7 +1852,7 @@ static const char *check_field(struct rd *r, char f, const uint8_t *start)
 	case 'L': return check_loc(r);
 	case 'P': return check_apl(r);
 	case 'I': return check_ipseckey(r);
-	case 'V': return check_svc(r);
+	case 'V': return rdata_check_svcb(r);
 	case 'K': return check_key(r, start);
 	case 'o': return check_maybe_string(r);
 	case 'x': return check_x25(r);
