@@ -1,4 +1,9 @@
-/* rdata_internal.h - what the rooms of rdata share; nobody else includes it.
+/* rdata_internal.h - what the rooms of rdata share; nobody else includes it:
+ *
+ *   rdata.c        the table of types and their fields; fields from text
+ *   rdata_check.c  fields as octets; which of them count as lower case
+ *   rdata_svcb.c   the keys of SVCB and HTTPS, as text and as octets
+ *   rdata_rare.c   fields that only one type has, rarely seen: as text and as octets
  *
  * A field of text is put: words are read, octets written; false leaves the reason
  * in `why`.  A field of octets is checked: stepped over; NULL is well so far, and
@@ -17,7 +22,7 @@ static inline const char *layout_of(uint16_t type)
 	return type <= T_IPN ? rdata_layouts[type] : NULL;
 }
 
-/* ---- fields from text ---- */
+/* ---- rdata.c: fields from text ---- */
 
 /* Of one record. */
 struct parse {
@@ -82,9 +87,15 @@ bool rdata_put_ip6(struct parse *p);
 /* Base64 in any number of words, up to the end of the entry. */
 bool rdata_put_base64(struct parse *p, bool may_be_empty);
 
-/* ---- keys of SVCB ---- */
+/* ---- rdata_svcb.c ---- */
 
 bool rdata_put_svcb(struct parse *p);
 const char *rdata_check_svcb(struct rd *r);
+
+/* ---- rdata_rare.c ---- */
+
+/* The field of that letter. */
+bool rdata_put_rare(struct parse *p, char f);
+const char *rdata_check_rare(struct rd *r, char f);
 
 #endif
