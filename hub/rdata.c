@@ -184,7 +184,7 @@ static bool put_type(struct parse *p)
 
 bool rdata_put_name(struct parse *p)
 {
-	uint8_t name[NAME_MAX_LEN];
+	uint8_t name[NAME_MAX_LEN] RAW;
 	if (!want(p, "a name"))
 		return false;
 	size_t n = text_name(p->x->word, p->x->n, p->origin, name);

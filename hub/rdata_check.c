@@ -107,7 +107,7 @@ static const char *check_maybe_string(struct rd *r)
 
 static const char *check_field(struct rd *r, char f, const uint8_t *start)
 {
-	uint8_t name[NAME_MAX_LEN];
+	uint8_t name[NAME_MAX_LEN] RAW;
 	switch (f) {
 	case '1': case 'g': case 'i': case 'p': case 'y': rd_take(r, 1); return NULL;
 	case '2': case 'c': case 'T': case 'f': rd_take(r, 2); return NULL;
@@ -170,7 +170,7 @@ void rdata_fold_span(uint16_t type, const uint8_t *rdata, size_t n, size_t *from
 	if (!f)
 		return;
 	struct rd r = rd_init(rdata, n);
-	uint8_t name[NAME_MAX_LEN];
+	uint8_t name[NAME_MAX_LEN] RAW;
 	bool first = true;
 	for (; *f; f++) {
 		if (*f == 'n' || *f == 'N') {

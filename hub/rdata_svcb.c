@@ -143,7 +143,7 @@ static bool place_param(uint8_t *from, uint8_t *last, uint8_t *end)
 
 static bool put_svc_param(struct parse *p, uint8_t *first)
 {
-	uint8_t val[RDATA_MAX];
+	uint8_t val[RDATA_MAX] RAW;
 	const char *s = p->x->word, *eq = memchr(s, '=', p->x->n);
 	size_t klen = eq ? (size_t)(eq - s) : p->x->n, vlen = eq ? p->x->n - klen - 1 : 0;
 	bool raw;
