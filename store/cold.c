@@ -44,7 +44,8 @@ struct store_cold {
 	unsigned workers, helpers, up;
 	pthread_t thread[HELPERS];
 	_Atomic uint64_t top;        /* words of map.known that ever had a bit */
-	uint64_t brought, forgot_ns; /* errands since we forgot, when that was */
+	_Atomic uint64_t brought;    /* errands since we forgot; written under the lock */
+	uint64_t forgot_ns;          /* when that was */
 	bool forget, end;
 	struct store_map *map;
 };
@@ -74,12 +75,21 @@ static bool resident(const struct store_map *m, uint64_t page, unsigned n)
 	return all;
 }
 
+/* Where all is in memory, as behind a restart, a look at a page learns of those
+ * around it too: else each of millions would cost a call of its own. */
+static void look_around(const struct store_map *m, uint64_t page)
+{
+	if (atomic_load_explicit(&m->cold->brought, memory_order_relaxed) == 0)
+		resident(m, page / LOOK * LOOK, LOOK);
+}
+
 bool cold_look(const struct store_map *m, uint64_t at, size_t n, struct scratch *s)
 {
 	uint64_t page = at >> m->page_bits, end = ((at + n - 1) >> m->page_bits) + 1;
 	bool all = true;
 	if (s->patient)
 		return true;
+	look_around(m, page);
 	while (page < end && page_known(m, page << m->page_bits))
 		page++;
 	for (; page < end; page += LOOK)

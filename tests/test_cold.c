@@ -43,8 +43,11 @@ static _Atomic unsigned fetches;
 
 static uint64_t page_of(const uint8_t *p) { return (uint64_t)(p - map->base) / PAGE; }
 
+static _Atomic unsigned asked;   /* how often what is in memory was */
+
 static int resident(const uint8_t *p, size_t n, unsigned char *in)
 {
+	atomic_fetch_add(&asked, 1);
 	for (size_t i = 0; i < n / PAGE; i++)
 		in[i] = page_of(p) + i < PAGES - 1 && !cold[page_of(p) + i];
 	return 0;
@@ -167,6 +170,10 @@ static void test_looks(void)
 	struct store_errand e = { .worker = 0 }, *back;
 	scratch_new(&s, 1 << 16);
 	ok(look(1, &s, &f) == STORE_FOUND, "a name in memory is found");
+	unsigned near = 2, so_far = asked;
+	while (near < NAMES && (page_of_name(near) == page_of_name(1) || page_of_name(near) / 64 != page_of_name(1) / 64))
+		near++;
+	ok(near < NAMES && look(near, &s, &f) == STORE_FOUND && asked == so_far, "and what is around it is known then");
 	chill(1);
 	ok(look(1, &s, &f) == STORE_DAMAGED && s.cold.len > 0 && s.cold.at / PAGE == page_of_name(1), "a cold one is not, and it says where");
 	ok(atomic_load(map->damaged) == 0, "which is not counted as damage");
