@@ -162,11 +162,26 @@ $far += <$_> for @far;
 cmp_ok(bfd_drops() - $drops, '>=', $far * 0.9, "the kernel drops it ($far packets)");
 is(since(), $session, '... and the session stays');
 
+# Processor time that others had of this machine, in hundredths of a second. A worker
+# that got none stood still, and is rightly taken for one that does.
+sub stolen { return (split ' ', (Lab::slurp('/proc/stat') =~ /^(cpu .*)/)[0])[8] // 0 }
+sub stays {
+	my ($what, @how) = @_;
+	my $from = stolen();
+	my $absent = absent_during(@how);
+	my $stolen = stolen() - $from;
+	SKIP: {
+		skip "$what: others had $stolen hundredths of a second of this machine", 1 if $absent && $stolen > 20 * $how[0];
+		return is($absent, 0, "$what: the route stays");
+	}
+	return 1;
+}
+
 # more than two processors can answer, from clients that wait for answers
 $queries = Lab::spurt("$net->{dir}/queries", join '', map { "name$_.example.org A\nwww.example.org A\n" } 1 .. 500);
 my @flood = map { $net->start('node', "flood$_", qw(dnsperf -c 20 -q 2000 -t 1 -l), 4, '-s', '127.0.0.1', '-p', $lab->port, '-d', $queries) } 1 .. 3;
 DNS::pause(0.3);
-my $stayed = is(absent_during(4), 0, 'a flood of queries: the route stays');
+my $stayed = stays('a flood of queries', 4);
 my @done = map { $net->log("flood$_") =~ /Queries completed:\s+(\d+)/ ? $1 : 0 } 1 .. 3;
 Lab::wait_for(15, sub { @done = map { $net->log("flood$_") =~ /Queries completed:\s+(\d+)/ ? $1 : 0 } 1 .. 3; !grep { !$_ } @done });
 cmp_ok($done[0] + $done[1] + $done[2], '>', 10000, "it was one (@done answered in 4 s)") or diag(map { $net->log("flood$_") } 1 .. 3);
@@ -189,7 +204,7 @@ sub blind {
 }
 my @senders = map { $net->aside('node', sub { blind(4) . "\n" }) } 1 .. 3;
 DNS::pause(0.3);
-$stayed = is(absent_during(4), 0, 'a blind flood of queries: the route stays');
+$stayed = stays('a blind flood of queries', 4);
 my @sent = map { scalar <$_> } @senders;
 1 while waitpid(-1, POSIX::WNOHANG()) > 0;
 chomp @sent;
@@ -204,14 +219,14 @@ note(map { /second choice/ ? 'it was announced as second choice meanwhile' : () 
 	my $text = Lab::slurp($zone);
 	my ($serial) = $text =~ /(\d+) ; serial/ or die 'no serial';
 	$next = 0;
-	is(absent_during(4, sub {
+	stays('a zone changes all the time', 4, sub {
 		return if DNS::now() < $next;
 		my $new = $serial + $n++;
 		my $file = $lab->file('zone', $text =~ s/\d+(?= ; serial)/$new/r);
 		my $r = $lab->{updated} = Lab::run("$Lab::bin/encdns-hub", 'load', '--dir', "$lab->{dir}/hub1", "example.org=$file");
 		die $r->{err} if $r->{status};
 		$next = DNS::now() + 0.05;
-	}), 0, "a zone changes all the time: the route stays");
+	});
 	cmp_ok($n, '>', 10, "it did ($n times)");
 }
 tear_down();
