@@ -83,16 +83,22 @@ static void look_around(const struct store_map *m, uint64_t page)
 		resident(m, page / LOOK * LOOK, LOOK);
 }
 
+/* The first of these pages that is not known to be there; end: they all are. */
+static uint64_t first_unknown(const struct store_map *m, uint64_t page, uint64_t end)
+{
+	while (page < end && page_known(m, page << m->page_bits))
+		page++;
+	return page;
+}
+
 bool cold_look(const struct store_map *m, uint64_t at, size_t n, struct scratch *s)
 {
 	uint64_t page = at >> m->page_bits, end = ((at + n - 1) >> m->page_bits) + 1;
 	bool all = true;
-	if (s->patient)
+	if (s->patient || (page = first_unknown(m, page, end)) == end)
 		return true;
 	look_around(m, page);
-	while (page < end && page_known(m, page << m->page_bits))
-		page++;
-	for (; page < end; page += LOOK)
+	for (page = first_unknown(m, page, end); page < end; page += LOOK)
 		all &= resident(m, page, end - page < LOOK ? (unsigned)(end - page) : LOOK);
 	if (!all)
 		s->cold = (struct store_range){ at, (uint32_t)n };
