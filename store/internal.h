@@ -43,6 +43,15 @@ static inline uint64_t root_bytes(uint64_t nblocks)
 	return sizeof(struct store_root) + nblocks * (sizeof(uint64_t) + sizeof(struct segmac));
 }
 
+/* Where a place stands in the directory.  All entries of one segment are alike, so
+ * of those that the deepest can tell apart the first is read: what stays in the
+ * cache is as small as the index allows. */
+static inline const _Atomic uint32_t *dir_entry(const struct store_root *root, const struct place *p, uint32_t depth)
+{
+	uint32_t alike = (1u << (DIR_BITS - depth)) - 1;
+	return &root->dir[dir_index(p) & ~alike];
+}
+
 /* Opens the mapping and what belongs to it over m->reserve octets (0: a default;
  * what was had is left there).  The writer may write to the file; a check writes
  * to memory of its own in the file's place.  Returns the file's memory.  NULL: err. */

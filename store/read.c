@@ -171,15 +171,6 @@ static enum store_found try_overflow(const struct store_map *m, const struct sto
 	return STORE_ABSENT;
 }
 
-/* Where a place stands in the directory.  All entries of one segment are alike, so
- * of those that the deepest can tell apart the first is read: what stays in the
- * cache is as small as the index allows. */
-static const _Atomic uint32_t *dir_entry(const struct store_root *root, const struct place *p, uint32_t depth)
-{
-	uint32_t alike = (1u << (DIR_BITS - depth)) - 1;
-	return &root->dir[dir_index(p) & ~alike];
-}
-
 /* The block of a place's segment.  A split between the two looks at the depth may
  * have moved the place elsewhere. */
 static uint32_t segment_of(const struct store_root *root, const struct place *p)

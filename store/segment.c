@@ -147,9 +147,8 @@ static int merge(struct store *st, uint32_t index)
 void segment_touch(const struct store *st, const uint64_t hash[static 2])
 {
 	struct place p = place_of(hash[0]);
-	/* of entries that are alike the first: as readers do, for the cache's sake */
-	uint32_t alike = (1u << (DIR_BITS - atomic_load_explicit(&st->root->depth, memory_order_relaxed))) - 1;
-	uint32_t block = atomic_load_explicit(&st->root->dir[dir_index(&p) & ~alike], memory_order_relaxed);
+	uint32_t depth = atomic_load_explicit(&st->root->depth, memory_order_relaxed);
+	uint32_t block = atomic_load_explicit(dir_entry(st->root, &p, depth), memory_order_relaxed);
 	__builtin_prefetch(seg_at(st, block) + (size_t)p.home * SLOTS);
 }
 
