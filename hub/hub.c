@@ -32,13 +32,13 @@ uint64_t hub_now(void) { return (uint64_t)time(NULL); }
 void hub_breathe(struct hub *h)
 {
 	uint64_t now = loop_now();
-	if (!h->feeds || now - h->breath_ns < BREATH_NS)
+	if ((!h->feeds && !h->leaving) || now - h->breath_ns < BREATH_NS)
 		return;
-	/* the catalog must be what was committed last: it is, until the end of a long one */
-	bool whole = store_last_seq(h->store) == store_seq(h->store) || h->bulk.what != BULK_NONE;
+	/* what nodes are fed from must be what was committed last: it is, until the end of a long one */
+	bool whole = !h->feeds || store_last_seq(h->store) == store_seq(h->store) || h->bulk.what != BULK_NONE;
 	if (whole && store_settle(h->store) == 0 && loop_wait(&h->loop, now) == 0) {
 		loop_wake(&h->loop);
-	} else if (now - h->ping_ns >= PING_NS) {
+	} else if (h->feeds && now - h->ping_ns >= PING_NS) {
 		h->ping_ns = now;
 		feeds_ping(h->feeds);
 	}

@@ -47,6 +47,9 @@ struct hub {
 };
 
 /* hub.c: opening and what all share */
+/* What the store lacks of the journal is replayed first.  leaving, where it is set,
+ * needs h->loop, which is looked at meanwhile.  -1: err, nothing is open; h->cut
+ * says whether that is because it is to stop. */
 int hub_open(struct hub *h, const char *dir, const struct key *k, char *err, size_t n);
 void hub_close(struct hub *h);
 uint64_t hub_now(void); /* seconds since 1970 */

@@ -470,15 +470,20 @@ static void on_tick(struct src *s, uint32_t got, uint64_t now)
 	loop_due(&d->hub.loop, s, ms < 0 ? now + TICK_NS : now + (uint64_t)ms * 1000000u);
 }
 
+/* Timers alone can't fail. */
+static void start_timers(struct daemon *d)
+{
+	d->tick = (struct src){ .fd = -1, .due_ns = loop_now() + TICK_NS, .wake = on_tick };
+	d->farewell = (struct src){ .fd = -1, .due_ns = LOOP_NEVER, .wake = stop_denied };
+	loop_add(&d->hub.loop, &d->tick);
+	loop_add(&d->hub.loop, &d->farewell);
+}
+
 static int watch_signals(struct daemon *d)
 {
 	d->signals = (struct src){ .fd = loop_signals(0), .want = EPOLLIN, .due_ns = LOOP_NEVER,
 		                   .wake = on_signal };
-	d->tick = (struct src){ .fd = -1, .due_ns = loop_now() + TICK_NS, .wake = on_tick };
-	d->farewell = (struct src){ .fd = -1, .due_ns = LOOP_NEVER, .wake = stop_denied };
-	loop_add(&d->hub.loop, &d->farewell); /* a timer alone can't fail */
-	return d->signals.fd < 0 || loop_add(&d->hub.loop, &d->signals) != 0 ||
-	       loop_add(&d->hub.loop, &d->tick) != 0;
+	return d->signals.fd < 0 || loop_add(&d->hub.loop, &d->signals) != 0;
 }
 
 /* A new salt, by one process at a time: whole or not there, also when the power goes. */
@@ -547,9 +552,14 @@ static int serve(struct daemon *d, const char *dir, const struct conf *c, const 
 	d->cred = cred;
 	if (loop_init(&h->loop) != 0 || watch_signals(d) != 0)
 		return station_complain("signals can't be waited for: %s", strerror(errno));
-	if (hub_open(h, dir, k, err, sizeof err) != 0)
-		return station_complain("%s", err);
 	h->leaving = &d->stop;
+	if (hub_open(h, dir, k, err, sizeof err) != 0) {
+		if (!h->cut)
+			return station_complain("%s", err);
+		log_say(LOG_NOTICE, "%s", err);
+		return 0;
+	}
+	start_timers(d);
 	h->feeds = feeds_new(h, cred, c->listen.at[0].host, c->listen.at[0].port, err, sizeof err);
 	d->ctl = h->feeds ? ctl_listen(&h->loop, dir, command, d, err, sizeof err) : NULL;
 	int code = 0;
