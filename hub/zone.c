@@ -346,8 +346,11 @@ struct zone *zone_load_within(const uint8_t *origin, const char *path, size_t me
 {
 	struct zone *z = zone_new(origin);
 	struct master_sink sink = { .emit = add_rr, .ctx = z, .report = report };
-	if (!z)
+	if (!z) {
+		if (report)
+			report->say(report->ctx, true, path, 0, "out of memory");
 		return NULL;
+	}
 	zone_bound(z, memory, dir);
 	return finish_load(z, master_read(path, origin, &sink), report);
 }
