@@ -6,6 +6,8 @@
  * counts only with its tag, a transaction only with its chain hash. */
 #include "hub/jfile.h"
 
+#include "base/io.h"
+
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -321,7 +323,7 @@ static int new_file(struct jfile *j)
 	if (key)
 		aead_seal(key, nonce, len, 4, first, FIRST_LEN, first + FIRST_LEN, 16);
 	if (!key || write_all(fd, head, sizeof head, 0) != 0 || write_all(fd, len, 4, FILE_HEAD) != 0 ||
-	    write_all(fd, first, sizeof first, FILE_HEAD + 4) != 0 || fdatasync(fd) != 0 || fsync(j->dir) != 0) {
+	    write_all(fd, first, sizeof first, FILE_HEAD + 4) != 0 || fdatasync(fd) != 0 || io_sync_dir(j->dir) != 0) {
 		int e = key ? errno : ENOMEM;
 		unlinkat(j->dir, name, 0);
 		close(fd);
@@ -374,7 +376,7 @@ static int open_dir(const char *dir)
 	mkdirat(base, "journal", 0700);
 	int fd = openat(base, "journal", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	/* what is synced in a folder is lost when the folder itself is */
-	bool ok = fd >= 0 && fsync(base) == 0 && flock(fd, LOCK_EX | LOCK_NB) == 0;
+	bool ok = fd >= 0 && io_sync_dir(base) == 0 && flock(fd, LOCK_EX | LOCK_NB) == 0;
 	int e = errno;
 	close(base);
 	if (ok)
@@ -459,7 +461,7 @@ int jfile_settle(struct jfile *j, uint64_t seq)
 	if (fd < 0)
 		return -1;
 	int r = doubt ? rewrite(fd, p->file == j->newest ? p->off : 0) : 0;
-	if (r == 0 && (fdatasync(fd) != 0 || fsync(j->dir) != 0))
+	if (r == 0 && (fdatasync(fd) != 0 || io_sync_dir(j->dir) != 0))
 		r = -1;
 	int e = errno;
 	close(fd);
