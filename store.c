@@ -447,7 +447,7 @@ int store_pending_add(struct store *st, const uint64_t hash[static 2], uint64_t 
 	return 0;
 }
 
-/* A key as it is now, uncommitted changes included.  STORE_DAMAGED: errno. */
+/* A key as it is now, uncommitted changes included; see frag_open.  STORE_DAMAGED: errno. */
 enum store_found store_head(struct store *st, const struct probe *p, struct scratch *s, struct raw *f)
 {
 	if (log_settle(st) != 0 || defer_look(st, (enum frag_kind)p->kind, p->inst) != 0)
@@ -463,6 +463,17 @@ enum store_found store_head(struct store *st, const struct probe *p, struct scra
 	store_guard_leave(&g);
 	if (r == STORE_DAMAGED)
 		errno = EBADMSG;
+	return r;
+}
+
+/* With its body. */
+static enum store_found whole_head(struct store *st, const struct probe *p, struct scratch *s, struct raw *f)
+{
+	enum store_found r = store_head(st, p, s, f);
+	if (r == STORE_FOUND && !frag_unpack_body(s, f)) {
+		errno = EBADMSG;
+		return STORE_DAMAGED;
+	}
 	return r;
 }
 
@@ -504,7 +515,7 @@ enum store_found store_get_newest(struct store *st, enum frag_kind kind, uint32_
 	struct probe p;
 	struct raw f;
 	probe_make(st, &p, kind, inst, key, keylen);
-	enum store_found r = hot_get(st, &p, &f) ? STORE_FOUND : store_head(st, &p, s, &f);
+	enum store_found r = hot_get(st, &p, &f) ? STORE_FOUND : whole_head(st, &p, s, &f);
 	if (r == STORE_FOUND && kind == FRAG_NAME && f.unit)
 		keep_head(st, &p, &f);
 	if (r == STORE_FOUND && f.gone)
@@ -703,8 +714,8 @@ static enum store_found newest(struct store *st, const struct probe *p, struct r
 {
 	if (hot_get(st, p, old))
 		return STORE_FOUND;
-	if (!same_head(st, p))
-		return store_head(st, p, &st->scratch, old);
+	if (!same_head(st, p)) /* of a name the trees ask for no more than the flags */
+		return (p->kind == FRAG_NAME ? store_head : whole_head)(st, p, &st->scratch, old);
 	*old = st->head.r;
 	return STORE_FOUND;
 }

@@ -73,7 +73,7 @@ static enum store_found open_at(struct check *c, uint64_t unit, struct raw *r)
 	else
 		f = STORE_DAMAGED;
 	store_guard_leave(&g);
-	return f;
+	return f == STORE_FOUND && !frag_unpack_body(&c->scratch, r) ? STORE_DAMAGED : f;
 }
 
 /* The four clear octets of a fragment; false: they can't be read or make none. */

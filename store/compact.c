@@ -99,7 +99,7 @@ static enum done copy_from(struct store *st, const struct probe *p, uint64_t fro
 {
 	struct raw r;
 	size_t mark = st->scratch.used;
-	if (frag_open_packed(&st->map, st->root, from, &st->scratch, &r) != STORE_FOUND)
+	if (frag_open(&st->map, st->root, from, &st->scratch, &r) != STORE_FOUND)
 		return DAMAGED;
 	enum done d = copy(st, p, &r, older, why, to);
 	st->scratch.used = mark;
@@ -128,7 +128,7 @@ static enum done follow(struct store *st, const struct probe *p, const struct ra
 	while (v.older && view_below(st, v.seq)) {
 		struct raw r;
 		size_t mark = st->scratch.used;
-		if (frag_open_packed(&st->map, st->root, v.older, &st->scratch, &r) != STORE_FOUND || r.f.seq >= v.seq ||
+		if (frag_open(&st->map, st->root, v.older, &st->scratch, &r) != STORE_FOUND || r.f.seq >= v.seq ||
 		    r.kind != p->kind || r.f.inst != p->inst || r.keylen != p->keylen ||
 		    memcmp(r.f.owner, p->key, p->keylen) != 0)
 			return DAMAGED;
@@ -198,7 +198,7 @@ struct found { struct raw r; struct probe p; };
 /* The next of them.  False: damage. */
 static bool look(struct store *st, uint64_t unit, struct found *f)
 {
-	if (frag_open_packed(&st->map, st->root, unit, &st->scratch, &f->r) != STORE_FOUND)
+	if (frag_open(&st->map, st->root, unit, &st->scratch, &f->r) != STORE_FOUND)
 		return false;
 	if (f->r.kind == FRAG_COMMIT || f->r.kind == FRAG_NEXT)
 		return true;

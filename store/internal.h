@@ -119,11 +119,9 @@ static inline void scratch_take(struct scratch *s, size_t n)
 		s->top = end;
 	s->used = next < s->size ? next : s->size;
 }
+/* A packed body stays so here and in the next two: most want the head alone. */
 enum store_found frag_open(const struct store_map *m, const struct store_root *root, uint64_t unit,
                            struct scratch *s, struct raw *out);
-/* The same; a packed body stays so: for who moves it, or wants the head alone. */
-enum store_found frag_open_packed(const struct store_map *m, const struct store_root *root, uint64_t unit,
-                                  struct scratch *s, struct raw *out);
 /* Finds the newest version of a key that the index has. */
 enum store_found frag_find(const struct store_map *m, const struct store_root *root,
                            const struct probe *p, struct scratch *s, struct raw *out);

@@ -67,8 +67,8 @@ static const uint8_t *frag_bytes(const struct store_map *m, uint64_t unit)
 	return m->base + unit * UNIT;
 }
 
-enum store_found frag_open_packed(const struct store_map *m, const struct store_root *root, uint64_t unit,
-                                  struct scratch *s, struct raw *out)
+enum store_found frag_open(const struct store_map *m, const struct store_root *root, uint64_t unit,
+                           struct scratch *s, struct raw *out)
 {
 	uint64_t block = unit / BLOCK_UNITS;
 	uint64_t blocks = atomic_load_explicit(&root->blocks, memory_order_acquire);
@@ -98,13 +98,6 @@ enum store_found frag_open_packed(const struct store_map *m, const struct store_
 	out->units = (uint32_t)frag_units(kind, len);
 	out->kind = kind;
 	return frag_head(plain, len, out) ? STORE_FOUND : STORE_DAMAGED;
-}
-
-enum store_found frag_open(const struct store_map *m, const struct store_root *root, uint64_t unit,
-                           struct scratch *s, struct raw *out)
-{
-	enum store_found r = frag_open_packed(m, root, unit, s, out);
-	return r == STORE_FOUND && !frag_unpack_body(s, out) ? STORE_DAMAGED : r;
 }
 
 void probe_init(const struct store_map *m, struct probe *p, enum frag_kind kind, uint32_t inst,
@@ -302,6 +295,8 @@ enum store_found store_take(const struct store_map *m, const struct probe *p, st
 	enum store_found r = frag_find(m, root, p, s, &f);
 	if (r == STORE_FOUND)
 		r = frag_at(m, root, p, mark, &f, s);
+	if (r == STORE_FOUND && !frag_unpack_body(s, &f))
+		r = STORE_DAMAGED;
 	if (r == STORE_FOUND)
 		*out = f.f;
 	if (r == STORE_DAMAGED && s->cold.len == 0)
