@@ -261,11 +261,14 @@ static int open_all(struct store *st, const struct store_conf *c, bool *doubt, c
 	}
 	if ((empty ? create(st, err, n) : reopen(st, err, n)) != 0)
 		return -1;
-	st->last_seq = st->view_low = st->seq;
+	st->last_seq = st->insts.opened = st->seq;
 	st->need_low = UINT64_MAX;
 	st->insts.since = st->next_inst;
 	atomic_store(&st->root->visible, st->seq);
 	__atomic_store_n(&st->root->magic, ROOT_MAGIC, __ATOMIC_RELEASE);
+	/* who is in the midst of a batch goes on under this root with a view of the old one,
+	 * however far back: view_low is 0 until we know of nobody */
+	view_advance(st);
 	return 0;
 }
 

@@ -100,6 +100,7 @@ struct dropped { uint32_t inst; uint64_t seq; };
 struct instances {
 	uint8_t **page;       /* bits by id: named, or being loaded; see instance.c */
 	uint32_t since;       /* first id given by this run */
+	uint64_t opened;      /* the sequence at which it began */
 	bool ready;           /* the catalog was read to its end */
 	uint8_t after[NAME_MAX_LEN]; /* reading it: the zone before */
 	bool begun;

@@ -388,6 +388,106 @@ static void test_restarts(const char *dir, unsigned seconds)
 	   (unsigned long long)sh->views, (unsigned long long)sh->roots_used);
 }
 
+/* ---- a batch in whose midst the next writer's root comes ---- */
+
+static int load_group(struct store *st, uint64_t seq)
+{
+	uint8_t meta[STORE_META] = { 0 };
+	return load(st, seq) != 0 || store_commit(st, seq, meta) != 0 ? -1 : 0;
+}
+
+/* Opens, is read from, and when it is told so goes on: the first with another load and
+ * its death, its successor (of `root`) with whatever ticks find to sweep. */
+static pid_t batch_writer(const char *path, int to, int root, bool checkpoint)
+{
+	char err[256], word;
+	pid_t pid = fork();
+	if (pid != 0)
+		return pid;
+	struct store *st = crypto_init() == 0 ? open_store(path, &root, root >= 0, the_key(), err, sizeof err) : NULL;
+	bool first = root < 0;
+	if (!st || (first && load_group(st, LOADS) != 0) || store_keys_send(st, to) != 0 || fd_send(to, store_root_fd(st)) != 0 ||
+	    recv(to, &word, 1, 0) != 1)
+		_exit(1);
+	if (first && (load_group(st, 2 * LOADS) != 0 || (checkpoint && checkpoint_write(st) != 0)))
+		_exit(2);
+	for (unsigned i = 0; i < 300 && !first; i++) {
+		if (store_tick(st) < 0)
+			_exit(3);
+		sleep_ms(1);
+	}
+	if (first)
+		_exit(0);
+	if (send(to, "d", 1, 0) != 1 || recv(to, &word, 1, 0) != 1)
+		_exit(4);
+	_exit(store_close(st) != 0);
+}
+
+struct mover { struct store_map *m; int root; };
+
+static void *move_over(void *arg)
+{
+	const struct mover *v = arg;
+	char err[256];
+	return store_map_root(v->m, v->root, err, sizeof err) == 0 ? arg : NULL;
+}
+
+static unsigned wrong_in_batch(const struct store_map *m, const struct store_view *v, struct scratch *s)
+{
+	unsigned wrong = 0;
+	for (uint32_t n = 0; n < LOADED; n++)
+		wrong += !look_loaded(m, n, v, s);
+	return wrong;
+}
+
+/* The batch began under a root whose writer went on, and died; it ends under his
+ * successor's, and must see what it saw. */
+static void test_batch(const char *dir, bool checkpoint)
+{
+	char path[128], err[256], word;
+	int a[2], b[2], status[2];
+	struct scratch s;
+	struct store_view v;
+	struct mover mover;
+	pthread_t t;
+	void *moved = NULL;
+	memset(sh, 0, sizeof *sh);
+	snprintf(path, sizeof path, "%s/batch%d", dir, checkpoint);
+	close(open(path, O_CREAT | O_RDWR, 0600));
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET, 0, a) != 0 || socketpair(AF_UNIX, SOCK_SEQPACKET, 0, b) != 0 ||
+	    scratch_new(&s, 1u << 20) != 0)
+		abort();
+	fflush(stdout);
+	pid_t first = batch_writer(path, a[1], -1, checkpoint);
+	struct store_map *m = store_map_new(open(path, O_RDONLY), RESERVE, err, sizeof err);
+	store_map_worker(m, 0, &sh->beat[0]);
+	int root = store_keys_recv(m, a[0]) == 0 ? fd_recv(a[0], 0) : -1;
+	if (!ok(root >= 0 && store_map_root(m, root, err, sizeof err) == 0, "a writer has a reader"))
+		return;
+	store_announce(m, 0);
+	store_view_take(m, &v);
+	unsigned before = wrong_in_batch(m, &v, &s);
+	if (send(a[0], "g", 1, 0) != 1 || waitpid(first, &status[0], 0) != first)
+		abort();
+	pid_t next = batch_writer(path, b[1], root, checkpoint);
+	mover = (struct mover){ m, store_keys_recv(m, b[0]) == 0 ? fd_recv(b[0], 0) : -1 };
+	const struct store_root *old = m->root;
+	pthread_create(&t, NULL, move_over, &mover);
+	while (atomic_load(&m->root) == old)
+		sleep_ms(1);
+	if (send(b[0], "g", 1, 0) != 1 || recv(b[0], &word, 1, 0) != 1)
+		abort();
+	unsigned after = wrong_in_batch(m, &v, &s);
+	store_idle(m, 0);
+	pthread_join(t, &moved);
+	if (send(b[0], "e", 1, 0) != 1 || waitpid(next, &status[1], 0) != next)
+		abort();
+	ok(status[0] == 0 && status[1] == 0 && moved, "he goes on, and dies; his successor has him too");
+	ok(before == 0 && after == 0, "a batch sees what it saw, under one root (%u wrong) and the next (%u of %u)", before, after, LOADED);
+	store_map_free(m);
+	scratch_free(&s);
+}
+
 /* ---- threads over one mapping: what a race detector can see ---- */
 
 static void test_threads(const char *dir, unsigned seconds)
@@ -449,6 +549,8 @@ int main(int argc, char **argv)
 		test_restarts(dir, seconds);
 	if (crypto_init() != 0)
 		return 1;
+	for (unsigned i = 0; processes && i < 2; i++)
+		test_batch(dir, i);
 	test_threads(dir, seconds / 2);
 	snprintf(cmd, sizeof cmd, "rm -rf %s", dir);
 	return system(cmd) != 0 || tap_done();
