@@ -450,7 +450,7 @@ int store_pending_add(struct store *st, const uint64_t hash[static 2], uint64_t 
 	return 0;
 }
 
-/* A key as it is now, uncommitted changes included; see frag_open.  STORE_DAMAGED: errno. */
+/* A key as it is now, uncommitted changes included.  STORE_DAMAGED: errno. */
 enum store_found store_head(struct store *st, const struct probe *p, struct scratch *s, struct raw *f)
 {
 	if (log_settle(st) != 0 || defer_look(st, (enum frag_kind)p->kind, p->inst) != 0)

@@ -5,10 +5,10 @@
  * again, from its place in the catalog) until the catalog names another for its
  * zone, or none, and no view sees the catalog of before.  A set of bits in
  * memory knows those alive; after opening, the catalog is read step by step as
- * soon as no reader sees what an earlier writer left him to see, and until its end
- * nothing of an earlier run is called gone.  What an earlier
- * run gave out and the catalog does not name is gone then: dropped zones, and
- * loads that were never finished. */
+ * soon as no reader sees less than the writer before has left, and until its end
+ * nothing of an earlier run is called gone.  What an earlier run gave out and the
+ * catalog does not name is gone then: dropped zones, and loads that were never
+ * finished. */
 #include "store/writer.h"
 
 #include <errno.h>
@@ -108,7 +108,8 @@ int inst_tick(struct store *st, uint64_t until_ns)
 	if (st->insts.head < st->insts.n)
 		bury(st);
 	/* within a group the catalog's tree may be half changed */
-	while (!st->insts.ready && st->view_low >= st->insts.opened && st->changes == 0 && r == 1 && compact_clock() < until_ns)
+	bool may = st->changes == 0 && st->view_low >= st->insts.opened;
+	while (may && !st->insts.ready && r == 1 && compact_clock() < until_ns)
 		r = read_on(st);
 	return r < 0 ? -1 : 0;
 }

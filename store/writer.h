@@ -318,7 +318,7 @@ int defer_tick(struct store *st, uint64_t now_ns); /* and when a load stands sti
 void defer_free(struct store *st);
 
 /* store.c */
-/* STORE_DAMAGED: errno, EBADMSG when it is the disk's content. */
+/* A packed body stays so (frag_open).  STORE_DAMAGED: errno, EBADMSG when it is the disk's content. */
 enum store_found store_head(struct store *st, const struct probe *p, struct scratch *s, struct raw *f);
 struct pending *store_pending(struct store *st, const uint64_t hash[static 2]);
 int store_pending_add(struct store *st, const uint64_t hash[static 2], uint64_t unit, uint64_t old);

@@ -917,7 +917,8 @@ static void test_leaving(void)
 	hub_close(&h);
 	h = (struct hub){ .leaving = &stop };
 	stop = false;
-	bad += loop_init(&h.loop) != 0 || loop_add(&h.loop, &signal) != 0 || hub_open(&h, at, k, err, sizeof err) != -1 || !h.cut || !strstr(err, "safe in the journal");
+	bad += loop_init(&h.loop) != 0 || loop_add(&h.loop, &signal) != 0 ||
+	       hub_open(&h, at, k, err, sizeof err) != -1 || !h.cut || !strstr(err, "safe in the journal");
 	ok(bad == 0, "a start is given up in its midst (%s)", err);
 	loop_del(&h.loop, &signal);
 	loop_close(&h.loop);

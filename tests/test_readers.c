@@ -396,30 +396,37 @@ static int load_group(struct store *st, uint64_t seq)
 	return load(st, seq) != 0 || store_commit(st, seq, meta) != 0 ? -1 : 0;
 }
 
-/* Opens, is read from, and when it is told so goes on: the first with another load and
- * its death, its successor (of `root`) with whatever ticks find to sweep. */
-static pid_t batch_writer(const char *path, int to, int root, bool checkpoint)
+/* He can be read from, and has been told to go on. */
+static bool is_read(struct store *st, int to)
+{
+	char word;
+	return store_keys_send(st, to) == 0 && fd_send(to, store_root_fd(st)) == 0 && recv(to, &word, 1, 0) == 1;
+}
+
+/* Loads a zone, then again, and dies. */
+static void first_writer(const char *path, int to, bool checkpoint)
+{
+	char err[256];
+	struct store *st = crypto_init() == 0 ? open_store(path, NULL, 0, the_key(), err, sizeof err) : NULL;
+	if (!st || load_group(st, LOADS) != 0 || !is_read(st, to))
+		_exit(1);
+	_exit(load_group(st, 2 * LOADS) != 0 || (checkpoint && checkpoint_write(st) != 0));
+}
+
+/* His successor, with whatever ticks find to sweep. */
+static void next_writer(const char *path, int to, int root)
 {
 	char err[256], word;
-	pid_t pid = fork();
-	if (pid != 0)
-		return pid;
-	struct store *st = crypto_init() == 0 ? open_store(path, &root, root >= 0, the_key(), err, sizeof err) : NULL;
-	bool first = root < 0;
-	if (!st || (first && load_group(st, LOADS) != 0) || store_keys_send(st, to) != 0 || fd_send(to, store_root_fd(st)) != 0 ||
-	    recv(to, &word, 1, 0) != 1)
+	struct store *st = crypto_init() == 0 ? open_store(path, &root, 1, the_key(), err, sizeof err) : NULL;
+	if (!st || !is_read(st, to))
 		_exit(1);
-	if (first && (load_group(st, 2 * LOADS) != 0 || (checkpoint && checkpoint_write(st) != 0)))
-		_exit(2);
-	for (unsigned i = 0; i < 300 && !first; i++) {
+	for (unsigned i = 0; i < 300; i++) {
 		if (store_tick(st) < 0)
-			_exit(3);
+			_exit(2);
 		sleep_ms(1);
 	}
-	if (first)
-		_exit(0);
 	if (send(to, "d", 1, 0) != 1 || recv(to, &word, 1, 0) != 1)
-		_exit(4);
+		_exit(3);
 	_exit(store_close(st) != 0);
 }
 
@@ -458,7 +465,10 @@ static void test_batch(const char *dir, bool checkpoint)
 	    scratch_new(&s, 1u << 20) != 0)
 		abort();
 	fflush(stdout);
-	pid_t first = batch_writer(path, a[1], -1, checkpoint);
+	pid_t first = fork();
+	if (first == 0)
+		first_writer(path, a[1], checkpoint);
+	close(a[1]); /* nobody waits for who has died */
 	struct store_map *m = store_map_new(open(path, O_RDONLY), RESERVE, err, sizeof err);
 	store_map_worker(m, 0, &sh->beat[0]);
 	int root = store_keys_recv(m, a[0]) == 0 ? fd_recv(a[0], 0) : -1;
@@ -469,8 +479,13 @@ static void test_batch(const char *dir, bool checkpoint)
 	unsigned before = wrong_in_batch(m, &v, &s);
 	if (send(a[0], "g", 1, 0) != 1 || waitpid(first, &status[0], 0) != first)
 		abort();
-	pid_t next = batch_writer(path, b[1], root, checkpoint);
+	pid_t next = fork();
+	if (next == 0)
+		next_writer(path, b[1], root);
+	close(b[1]);
 	mover = (struct mover){ m, store_keys_recv(m, b[0]) == 0 ? fd_recv(b[0], 0) : -1 };
+	if (!ok(mover.root >= 0, "he has a successor"))
+		return;
 	const struct store_root *old = m->root;
 	pthread_create(&t, NULL, move_over, &mover);
 	while (atomic_load(&m->root) == old)
